@@ -1,0 +1,3 @@
+__all__ = ["instruction_set"]
+
+def instruction_set() -> str: ...

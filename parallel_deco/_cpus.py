@@ -1,0 +1,43 @@
+"""The processors that this process may use, and whether the interpreter has a GIL."""
+
+import math
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+__all__ = ["available_cpus", "cpu_quota", "gil_enabled"]
+
+
+def available_cpus() -> int:
+    """Return how many CPUs this process may compute on: its affinity, bounded by the container's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        affinity = len(os.sched_getaffinity(0))
+    else:
+        affinity = os.cpu_count() or 1
+    quota = cpu_quota()
+    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+@cache
+def cpu_quota() -> float | None:
+    """Return the CPUs that the container's quota allows (cgroup v2, then v1), or None when there is no quota."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    try:
+        cpus = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max": no quota
+        return None
+    return cpus if cpus > 0 else None
+
+
+def gil_enabled() -> bool:
+    """Return whether Python code runs one thread at a time, now: an import can switch the GIL back on."""
+    enabled = getattr(sys, "_is_gil_enabled", None)
+    return True if enabled is None else bool(enabled())

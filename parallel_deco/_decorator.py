@@ -1,0 +1,369 @@
+"""The face: `parallel` and the function that it gives."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from parallel_deco._errors import InvalidTypeError
+from parallel_deco._future import Future
+from parallel_deco._mapping import MapIterator, Mapping
+from parallel_deco._options import Options
+from parallel_deco._profile import Profile
+from parallel_deco._source import Source
+from parallel_deco._submission import Submissions
+from parallel_deco.backends.batch import Shape
+from parallel_deco.routing.explanation import Explanation
+
+__all__ = ["ParallelFunction", "parallel"]
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+
+if TYPE_CHECKING:
+
+    class _Callable(Generic[P, R]):
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+else:
+    # A direct call passes through C: half the cost of a wrapper written in Python, which recursive functions would
+    # pay at every level (measured: 60 ns against 120).
+    class _Callable(functools.partial, Generic[P, R]):
+        pass
+
+
+class ParallelFunction(_Callable[P, R]):
+    """A function that can also run in parallel; made by `parallel`.
+
+    Calling it calls the function, here and now. `submit` and `map` run it elsewhere, or here where that is faster.
+    """
+
+    __wrapped__: Callable[P, R]
+    _options: Options
+    _profile: Profile
+    _submissions: dict[Options, Submissions]
+    _descriptor: Any
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, function, options, profile=None, descriptor=None):
+            """Make the object around a checked function; users call `parallel`."""
+            self = super().__new__(cls, function)
+            functools.update_wrapper(self, function)
+            self._adopt(function, options, profile, descriptor)
+            return self
+
+    def _adopt(
+        self, function: Callable[P, R], options: Options, profile: Profile | None, descriptor: Any
+    ) -> None:
+        self.__wrapped__ = function
+        self._options = options
+        self._profile = Profile(function) if profile is None else profile
+        self._submissions = {}
+        self._descriptor = function if descriptor is None else descriptor
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Start a call elsewhere and return its future at once.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            The function's own.
+
+        Returns
+        -------
+        Future
+            A `concurrent.futures.Future` that can also be awaited.
+
+        Raises
+        ------
+        InvalidOptionError
+            An environment variable of the library has an impossible value.
+
+        Notes
+        -----
+        The function never runs in the caller's thread. Calls that cannot go to a worker process although
+        ``backend="processes"`` was asked for fail with `NotPicklableError`. About 20 µs to a thread and back, 50 to
+        a warm process; many small calls are gathered while the workers are busy.
+        """
+        options = self._options.in_force()
+        submissions = self._submissions.get(options)
+        if submissions is None:
+            submissions = self._submissions.setdefault(options, Submissions(self._profile, options))
+        return submissions.submit(self.__wrapped__, args, kwargs)
+
+    def map(
+        self, *iterables: Iterable[Any], ordered: bool = True, return_exceptions: bool = False
+    ) -> MapIterator[R]:
+        """Call the function on each item, in parallel where that is faster.
+
+        Parameters
+        ----------
+        *iterables : iterable
+            One for each argument of the function; ends with the shortest. May be endless.
+        ordered : bool
+            Give results in the order of the items; False gives them as they come.
+        return_exceptions : bool
+            Give an item's exception as its result instead of raising it.
+
+        Returns
+        -------
+        MapIterator
+            An iterator of the results. `close()`, or letting go of it, cancels the rest.
+
+        Raises
+        ------
+        InvalidTypeError
+            No iterable was given.
+        BaseException
+            While iterating: what the first item in order raised, where its result would be, with a note that names
+            it; what the input itself raised, after the results of the items before it.
+
+        Notes
+        -----
+        Items are pulled as they are needed, by one thread at a time but not always by the caller's; the options
+        `chunksize` and `buffersize` bound how many are in one batch, and under way or not taken.
+        """
+        if not iterables:
+            raise InvalidTypeError(f"{self._name()}.map needs at least one iterable, got none")
+        shape = Shape.ONE if len(iterables) == 1 else Shape.STAR
+        return self._map(Source.of(iterables), shape, ordered, return_exceptions)
+
+    def starmap(
+        self, arguments: Iterable[Iterable[Any]], *, ordered: bool = True, return_exceptions: bool = False
+    ) -> MapIterator[R]:
+        """Call the function on each tuple of arguments; otherwise like `map`.
+
+        Parameters
+        ----------
+        arguments : iterable of tuples
+            ``function(*tuple)`` is called for each.
+        ordered, return_exceptions : bool
+            As in `map`.
+
+        Returns
+        -------
+        MapIterator
+            An iterator of the results.
+        """
+        return self._map(Source.of((arguments,)), Shape.STAR, ordered, return_exceptions)
+
+    def _map(self, source: Source, shape: Shape, ordered: bool, return_exceptions: bool) -> MapIterator[R]:
+        options = self._options.in_force()
+        mapping = Mapping(
+            self.__wrapped__,
+            self._profile,
+            options,
+            source,
+            shape,
+            ordered=ordered,
+            return_exceptions=return_exceptions,
+        )
+        return MapIterator(mapping)
+
+    def explain(self) -> Explanation:
+        """Say where the last work went, or the next would go, and why.
+
+        Returns
+        -------
+        Explanation
+            ``print`` it, or read its attributes.
+        """
+        return self._profile.explain(self._options.in_force())
+
+    def options(self, **changes: Any) -> "ParallelFunction[P, R]":
+        """Return the same function with other options; what was measured of it is shared.
+
+        Parameters
+        ----------
+        **changes
+            Options of `parallel`.
+
+        Returns
+        -------
+        ParallelFunction
+            The original is unchanged.
+
+        Raises
+        ------
+        InvalidOptionError, InvalidTypeError
+            An option that does not exist, or a value that it cannot have.
+        """
+        profile = Profile(self._profile.function, self._profile.evidence)
+        return ParallelFunction(self.__wrapped__, self._options.changed(**changes), profile, self._descriptor)
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> "ParallelFunction[P, R]": ...
+
+    @overload
+    def __get__(
+        self: "ParallelFunction[Concatenate[Any, Q], R]", instance: object, owner: type | None = None
+    ) -> "ParallelFunction[Q, R]": ...
+
+    def __get__(self, instance: object, owner: type | None = None) -> "ParallelFunction[Any, R]":
+        """Bind like a function: what was measured is shared by all instances."""
+        bind = getattr(type(self._descriptor), "__get__", None)
+        bound = self._descriptor if bind is None else bind(self._descriptor, instance, owner)
+        if bound is self.__wrapped__:
+            return self
+        function = ParallelFunction(bound, self._options, self._profile)
+        function._submissions = self._submissions
+        return function
+
+    def __reduce__(self) -> Any:
+        """Pickle by name where the name leads back here; a bound method by its object; else by value."""
+        if isinstance(self.__wrapped__, MethodType):
+            return getattr, (self.__wrapped__.__self__, self.__wrapped__.__name__)
+        name = getattr(self, "__qualname__", "")
+        if _leads_to(self, getattr(self, "__module__", None), name):
+            return name
+        return _blank, (), (self.__wrapped__, self._options, self._descriptor)
+
+    def __setstate__(self, state: tuple[Callable[P, R], Options, Any]) -> None:
+        """Fill in what `_blank` made; in two steps, since a function may refer to its own decorated self."""
+        function, options, descriptor = state
+        functools.partial.__setstate__(self, (function, (), {}, {}))  # type: ignore[arg-type]
+        functools.update_wrapper(self, function)
+        self._adopt(function, options, None, descriptor)
+
+    def __repr__(self) -> str:
+        """Name the function and the backend."""
+        module = getattr(self, "__module__", None)
+        return f"<parallel_deco.ParallelFunction {module}.{self._name()} backend={self._options.backend!r}>"
+
+    def _name(self) -> str:
+        return getattr(self, "__qualname__", None) or repr(self.__wrapped__)
+
+
+def _blank() -> ParallelFunction[Any, Any]:
+    return ParallelFunction(_unfilled, Options())
+
+
+def _unfilled() -> None:
+    raise RuntimeError("this parallel function is still being unpickled")
+
+
+def _leads_to(wanted: object, module: str | None, qualname: str) -> bool:
+    """Whether importing the module and following the name gives this very object, in another process too."""
+    if module is None or module == "__main__" or "<locals>" in qualname:
+        return False
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = inspect.getattr_static(found, part, None)
+    return found is wanted
+
+
+def _checked(function: Any) -> Callable[..., Any]:
+    """Return what a call calls, or raise for what cannot work."""
+    if isinstance(function, ParallelFunction):
+        return function.__wrapped__
+    target = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+    if not callable(target):
+        raise InvalidTypeError(f"parallel decorates functions; got {type(function).__name__} {function!r}")
+    for is_kind, kind, instead in _UNSUPPORTED:
+        if is_kind(target):
+            name = getattr(target, "__qualname__", repr(target))
+            raise InvalidTypeError(f"{name} is {kind}, which parallel cannot run; {instead}")
+    return target  # type: ignore[no-any-return]
+
+
+_UNSUPPORTED = (
+    (inspect.iscoroutinefunction, "a coroutine function", "asyncio runs it; decorate the blocking part"),
+    (inspect.isasyncgenfunction, "an asynchronous generator function", "asyncio runs it"),
+    (inspect.isgeneratorfunction, "a generator function", "return a list, or map over what it yields"),
+)
+
+
+@overload
+def parallel(
+    function: Callable[P, R],
+    /,
+    *,
+    backend: str = "auto",
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    buffersize: int | None = None,
+) -> ParallelFunction[P, R]: ...
+
+
+@overload
+def parallel(
+    function: None = None,
+    /,
+    *,
+    backend: str = "auto",
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    buffersize: int | None = None,
+) -> Callable[[Callable[P, R]], ParallelFunction[P, R]]: ...
+
+
+def parallel(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    backend: str = "auto",
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    buffersize: int | None = None,
+) -> Any:
+    """Decorate a function so that it can run in parallel; with and without parentheses.
+
+    Parameters
+    ----------
+    function : callable, optional
+        A function, method, class or static method, lambda or closure.
+    backend : {"auto", "serial", "threads", "processes"}
+        Where `submit` and `map` run it. "auto" measures the function and chooses; the others are obeyed, and never
+        replaced in silence.
+    max_workers : int, optional
+        The most threads or processes at a time. None: as many as measurement says.
+    chunksize : int, optional
+        Items in one batch of `map`. None: about 8 ms of work.
+    buffersize : int, optional
+        The most items of `map` in flight or waiting to be taken. None: enough for full speed.
+
+    Returns
+    -------
+    ParallelFunction
+        Called like the function; also has `submit`, `map`, `starmap`, `explain` and `options`.
+
+    Raises
+    ------
+    InvalidOptionError
+        An unknown backend, or a number below 1.
+    InvalidTypeError
+        An option of the wrong type, or something that cannot run in parallel: a generator or coroutine function.
+
+    Notes
+    -----
+    Decorating starts nothing and imports nothing. On a class method or static method, `parallel` goes on top.
+
+    Examples
+    --------
+    >>> from parallel_deco import parallel
+    >>> @parallel
+    ... def square(x):
+    ...     return x * x
+    >>> square(3)
+    9
+    >>> list(square.map(range(4)))
+    [0, 1, 4, 9]
+    >>> square.submit(5).result()
+    25
+    """
+    options = Options(backend=backend, max_workers=max_workers, chunksize=chunksize, buffersize=buffersize)
+
+    def decorate(function: Any) -> Any:
+        target = _checked(function)
+        descriptor = function if isinstance(function, classmethod | staticmethod) else None
+        return ParallelFunction(target, options, None, descriptor)
+
+    return decorate if function is None else decorate(function)
+
+
+for _public in (ParallelFunction, parallel):
+    _public.__module__ = "parallel_deco"

@@ -1,0 +1,81 @@
+"""The errors of the library.
+
+    ParallelError(Exception)
+    ├── InvalidOptionError(ValueError)     an option or an environment variable has an impossible value
+    ├── InvalidTypeError(TypeError)        the decorated object or an option is of the wrong type
+    ├── NotPicklableError(TypeError)       work for another process that cannot travel, and where it sits
+    ├── WorkerDied(BrokenExecutor)         the process that ran an item died under it
+    ├── ItemTimeoutError(TimeoutError)     an item took longer than its `timeout`
+    └── RemoteError(RuntimeError)          an exception of a worker that could not travel; has its text
+
+Each is also its standard-library parent in brackets. An exception of the user's function comes back as itself, with
+`RemoteTraceback` as its cause when it was raised in another process.
+"""
+
+from concurrent.futures import BrokenExecutor
+
+__all__ = [
+    "InvalidOptionError",
+    "InvalidTypeError",
+    "ItemTimeoutError",
+    "NotPicklableError",
+    "ParallelError",
+    "RemoteError",
+    "RemoteTraceback",
+    "WorkerDied",
+]
+
+
+class ParallelError(Exception):
+    """The root of the library's own errors."""
+
+
+class InvalidOptionError(ParallelError, ValueError):
+    """An option, or an environment variable, has a value that it cannot have."""
+
+
+class InvalidTypeError(ParallelError, TypeError):
+    """The decorated object, or an option, is of a type that cannot work."""
+
+
+class NotPicklableError(ParallelError, TypeError):
+    """Work for another process holds something that cannot be pickled."""
+
+
+class WorkerDied(ParallelError, BrokenExecutor):
+    """The worker process died while it ran this item; the pool lives on.
+
+    Parameters
+    ----------
+    message : str
+        What died, how, and what to do.
+    exitcode : int or None
+        The exit status; negative for the signal that killed it; None when it could not be learned.
+    """
+
+    def __init__(self, message: str, exitcode: int | None = None) -> None:
+        super().__init__(message, exitcode)
+        self.exitcode = exitcode
+
+    def __str__(self) -> str:
+        """Return the message without the exit code, which it already names."""
+        return str(self.args[0])
+
+
+class ItemTimeoutError(ParallelError, TimeoutError):
+    """An item took longer than its `timeout`."""
+
+
+class RemoteError(ParallelError, RuntimeError):
+    """A worker's exception, or result, that could not travel; the message holds its text."""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - it is no error of its own but the cause shown above one
+    """The traceback of a worker, as text; the cause of an exception that came from another process."""
+
+    def __str__(self) -> str:
+        """Show the text below an empty line, as multiprocessing does."""
+        return f'\n"""\n{self.args[0]}"""'
+
+for _error in __all__:
+    globals()[_error].__module__ = "parallel_deco"

@@ -1,0 +1,73 @@
+"""How many items a batch has and how many may be under way: arithmetic, no clock and no lock."""
+
+from dataclasses import dataclass
+
+from parallel_deco._options import Options
+from parallel_deco._traits import SERIAL, Route
+from parallel_deco.routing.cost import TARGET
+from parallel_deco.routing.evidence import Facts
+
+__all__ = ["batch_size", "window"]
+
+#: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
+GROWTH = 4
+#: What a batch of the loop is cut to, in seconds: a decision may come after each.
+SERIAL_TARGET = TARGET / 8
+#: Items under way for each place of a batch while nobody waits for a result.
+IDLE_BATCHES = 4
+#: Seconds of work for each worker that may be under way while somebody waits.
+BUSY_SECONDS = 2.0
+#: Never more items under way than this, nor more bytes of results. Guessed.
+MOST_ITEMS = 200_000
+MOST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the consumer did so far and does now."""
+
+    taken: int = 0
+    waiting: bool = False
+
+
+def batch_size(
+    facts: Facts, options: Options, route: Route, width: int, left: int | None, before: int
+) -> int:
+    """Return how many items the next batch gets: the target's worth, growing gently, smaller towards the end.
+
+    Parameters
+    ----------
+    before : int
+        The size of the batch before; 0 for the first.
+    left : int or None
+        Items that are still to pull, where that is known. Towards the end each worker gets half of its share, as in
+        guided self-scheduling, so that all end at the same time.
+    """
+    if options.chunksize is not None:
+        return options.chunksize
+    if not facts.items:
+        return 1
+    target = SERIAL_TARGET if route == SERIAL else TARGET
+    size = min(int(target / max(facts.wall, 1e-9)), MOST_ITEMS // 8)
+    if before:
+        size = min(size, GROWTH * before)
+    if left is not None and route != SERIAL:
+        size = min(size, -(-left // (2 * width)))
+    if options.buffersize is not None:
+        size = min(size, -(-options.buffersize // width))
+    return max(1, size)
+
+
+def window(facts: Facts, options: Options, width: int, size: int, demand: Demand) -> int:
+    """Return how many items may be in flight or waiting to be taken.
+
+    Few while nobody waits for a result, more the more were taken; many while somebody does, so that a slow item at
+    the head does not stop the workers.
+    """
+    if options.buffersize is not None:
+        return options.buffersize
+    most = max(IDLE_BATCHES * width * max(1, size), 2 * demand.taken)
+    if demand.waiting:
+        most = max(most, int(BUSY_SECONDS * width / facts.wall) if facts.wall else 0)
+    bound = min(MOST_ITEMS, int(MOST_BYTES / facts.received)) if facts.received > 1 else MOST_ITEMS
+    return max(2 * width, min(most, bound))

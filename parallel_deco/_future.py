@@ -1,0 +1,49 @@
+"""The future of a submitted call: a `concurrent.futures.Future` that can also be awaited."""
+
+import concurrent.futures
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+__all__ = ["Future"]
+
+R = TypeVar("R")
+
+
+class Future(concurrent.futures.Future[R]):
+    """The result of a submitted call, now or later.
+
+    Works with `concurrent.futures.wait`, `as_completed` and `add_done_callback`, and in a coroutine with ``await``.
+
+    Notes
+    -----
+    `cancel` calls off a call that has not started. One that is running in a worker process is ended, and its worker
+    replaced; one that is running in a thread cannot be ended.
+    """
+
+    _kill: Callable[[], bool] | None = None
+
+    def cancel(self) -> bool:
+        """Call the call off; return whether it will never deliver a result."""
+        if super().cancel():
+            return True
+        kill = self._kill
+        return kill is not None and not self.done() and kill() and self._end_cancelled()
+
+    def _end_cancelled(self) -> bool:
+        """Become cancelled although running: whoever ran this has ended it and will deliver nothing."""
+        with self._condition:
+            if self._state != "RUNNING":
+                return self._state in ("CANCELLED", "CANCELLED_AND_NOTIFIED")
+            self._state = "PENDING"
+        super().cancel()
+        self.set_running_or_notify_cancel()
+        return True
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait in the running event loop without blocking it."""
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+
+Future.__module__ = "parallel_deco"

@@ -1,0 +1,56 @@
+"""Live judging: looks at a call that is still running, so that the next one already goes the right way."""
+
+import threading
+from collections.abc import Callable
+
+from parallel_deco._measure import Readings
+from parallel_deco.backends.batch import Batch
+from parallel_deco.backends.threads import ThreadBackend
+
+__all__ = ["Judge"]
+
+#: Seconds until the first look; each later one after twice as long, so a long call is looked at a few times.
+FIRST_LOOK = 2e-3
+LONGEST_PAUSE = 0.25
+
+
+class Judge:
+    """Watches the first call of an unknown function from another thread, until it ends or all is clear.
+
+    Parameters
+    ----------
+    verdict : callable
+        Gets the readings of the running call so far; returns whether that settled the matter.
+    nothing_running : callable
+        Called at a look while no call was given to `watch` yet.
+    """
+
+    def __init__(self, verdict: Callable[[Readings], bool], nothing_running: Callable[[], None]) -> None:
+        self._verdict = verdict
+        self._nothing_running = nothing_running
+        self._batch: Batch | None = None
+        self._over = threading.Event()
+
+    def sit(self, threads: ThreadBackend) -> None:
+        """Begin to look, in a thread of the pool."""
+        threads.call(self._look)
+
+    def watch(self, batch: Batch) -> None:
+        """Look at this batch, which is about to run."""
+        self._batch = batch
+
+    def dismiss(self) -> None:
+        """Look no more: the call has ended, or nobody wants to know."""
+        self._over.set()
+
+    def _look(self) -> None:
+        pause = FIRST_LOOK
+        while not self._over.wait(pause):
+            pause = min(2 * pause, LONGEST_PAUSE)
+            batch = self._batch
+            if batch is None:
+                self._nothing_running()
+                continue
+            seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
+            if seen is not None and self._verdict(seen):
+                return

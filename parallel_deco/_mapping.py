@@ -1,0 +1,511 @@
+"""The adaptive map: pulls items, cuts batches, has them run, keeps order, and decides again as it learns.
+
+One thread, the consumer, takes results; any thread may deliver them and start further batches.
+
+Guarantees
+    - An item is pulled once and its batch is started once, so nothing runs twice; a change of route only changes
+      where the next batches go.
+    - `_lock` guards the fields below "state". Nothing of the user's, no backend and no other lock is entered under it.
+    - A piece that was pulled is in `_flying` until its result is in `_results`; the consumer waits only while
+      something is flying or about to be pulled, so it cannot wait for nothing.
+    - The pools hold the mapping, the mapping does not hold its iterator: when the user lets go of the iterator,
+      `_Guard` closes the mapping.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from parallel_deco._errors import NotPicklableError
+from parallel_deco._flow import Demand, batch_size, window
+from parallel_deco._judge import Judge
+from parallel_deco._measure import Readings
+from parallel_deco._nesting import depth
+from parallel_deco._options import Options
+from parallel_deco._profile import Profile
+from parallel_deco._results import Results, Stretch
+from parallel_deco._sizes import rough_bytes
+from parallel_deco._source import Piece, Source
+from parallel_deco._steering import Steering
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS
+from parallel_deco.backends import pools
+from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_batch
+from parallel_deco.routing.static import Nature
+
+__all__ = ["MapIterator", "Mapping"]
+
+R = TypeVar("R")
+
+#: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
+#: and to be interrupted.
+SHORT = 50e-3
+#: Items shorter than this, in seconds, are run without a list between them and the user.
+TINY = 2e-6
+#: For so long, in seconds; the batches between, an eighth as long, keep the readings true.
+STRETCH = 8e-3
+
+
+class MapIterator(Results[R]):
+    """The results of a map as they come; letting go of it, or `close`, cancels what has not run."""
+
+    def __init__(self, mapping: "Mapping") -> None:
+        super().__init__(mapping.pieces(_Guard(mapping)), mapping.stretch_failed)
+        self._mapping = mapping
+
+    def __length_hint__(self) -> int:
+        """Return how many results are to come, where the input tells its length; else 0."""
+        return self._mapping.expected()
+
+    def close(self) -> None:
+        """Cancel what has not run; no results come after."""
+        self._mapping.close()
+
+
+MapIterator.__module__ = "parallel_deco"
+
+
+class _Guard:
+    """Closes the mapping when the user's iterator goes, whether or not it was ever started."""
+
+    __slots__ = ("_mapping",)
+
+    def __init__(self, mapping: "Mapping") -> None:
+        self._mapping = mapping
+
+    def __del__(self) -> None:
+        self._mapping.close()
+
+
+class Mapping:
+    """One `map` or `starmap` under way."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        profile: Profile,
+        options: Options,
+        source: Source,
+        shape: Shape,
+        *,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+    ) -> None:
+        self._function = function
+        self._profile = profile
+        self._options = options
+        self._source = source
+        self._shape = shape
+        self._ordered = ordered
+        self._return_exceptions = return_exceptions
+        self._context = copy_context()
+        self._depth = depth()
+        self._steering = Steering(profile, options)
+        self._caller_runs = options.backend in ("auto", "serial") and not _on_event_loop()
+        self._judge: Judge | None = None
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        # state
+        self._results: dict[int, tuple[Batch, BatchResult]] = {}
+        self._flying: dict[int, Ticket | None] = {}
+        self._reserved = 0  # batches about to be pulled
+        self._outstanding = 0  # items in flight or not taken
+        self._taken = 0
+        self._finished = 0
+        self._next = 0
+        self._size = 0
+        self._waiting = False
+        self._caller_busy = False
+        self._failed = False
+        self._closed = False
+        self._begin()
+
+    # What the iterator asks
+
+    def expected(self) -> int:
+        """Return how many results are still to come, where that is known; else 0."""
+        left = self._source.left
+        return 0 if left is None or self._closed else left + self._outstanding
+
+    def pieces(self, guard: _Guard) -> Iterator[list[Any] | Stretch]:
+        """Yield lists of results, and stretches for the consumer to run.
+
+        Raises where an item raised, and at the end what the input raised.
+        """
+        while (arrived := self._take()) is not None:
+            batch, result = arrived
+            if not result.errors:
+                yield result.values
+                if self._is_loop():
+                    yield from self._stretch()
+                continue
+            for position, error in result.errors.items():
+                _note(error, self._function, batch.first + position)
+                result.values[position] = error
+            if not self._return_exceptions:
+                position = min(result.errors)
+                yield result.values[:position]
+                raise result.errors[position]
+            yield result.values
+        if self._source.error is not None and not self._closed:
+            raise self._source.error
+
+    def stretch_failed(self, stretch: Stretch, error: BaseException) -> BaseException:
+        """Say what to raise when a stretch ended with an exception, of the function or of the input."""
+        if stretch.calling:
+            _note(error, self._function, self._source.pulled + stretch.drawn - 1)
+        self.close()
+        if not isinstance(error, StopIteration):
+            return error
+        # As from a generator: it would end the user's loop in silence.
+        changed = RuntimeError(f"{_name(self._function)} raised StopIteration")
+        changed.__cause__ = error
+        return changed
+
+    def close(self) -> None:
+        """Cancel what has not run, and end what runs long in worker processes."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            flying = [ticket for ticket in self._flying.values() if ticket is not None]
+            self._results.clear()
+            self._arrived.notify_all()
+        self._source.end()
+        self._dismiss_judge()
+        if flying:
+            kill = isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
+            for ticket in flying:
+                ticket.cancel(kill=kill)
+
+    # The consumer
+
+    def _take(self) -> tuple[Batch, BatchResult] | None:
+        """Return the next batch and its result: run batches here, or wait, until it is there; None at the end."""
+        try:
+            while True:
+                with self._lock:
+                    arrived = self._pop()
+                    if arrived is not None or self._at_end():
+                        break
+                    here = self._caller_busy = self._runs_here()
+                    if self._waiting and not here:
+                        self._arrived.wait()
+                        continue
+                    self._waiting = True
+                if here:
+                    self._run_here()
+                else:
+                    self._feed()  # who waits is owed a wider window
+        except BaseException:  # Ctrl-C, above all: what is under way must not go on
+            self.close()
+            raise
+        finally:
+            self._waiting = False
+        if arrived is not None:
+            self._feed()
+        return arrived
+
+    def _pop(self) -> tuple[Batch, BatchResult] | None:
+        if not self._results:
+            return None
+        arrived = self._results.pop(self._next if self._ordered else next(iter(self._results)), None)
+        if arrived is not None:
+            count = len(arrived[0].items)
+            self._next += 1
+            self._outstanding -= count
+            self._taken += count
+        return arrived
+
+    def _at_end(self) -> bool:
+        if self._closed:
+            return True
+        return self._source.exhausted and not (self._flying or self._reserved or self._results)
+
+    def _runs_here(self) -> bool:
+        """Whether the consumer's own thread runs a batch now instead of waiting."""
+        steering = self._steering
+        if not self._caller_runs or self._source.exhausted or self._failed:
+            return False
+        if steering.route == SERIAL:
+            return not (self._flying or self._reserved)
+        facts = steering.facts
+        return facts.computes and facts.wall < SHORT and self._room() > 0
+
+    def _run_here(self) -> None:
+        """Run one batch in the consumer's thread."""
+        try:
+            pulled = self._pull(reserved=False)
+            if pulled is None:
+                return
+            piece, batch = pulled
+            crowd = self._crowd()
+            result = run_batch(batch)
+        finally:
+            self._caller_busy = False
+        for error in result.errors.values():
+            if isinstance(error, KeyboardInterrupt):
+                raise error
+        if piece.order == 0:
+            self._dismiss_judge()
+            if result.values:
+                self._profile.evidence.learn_size(received=rough_bytes(result.values[0]))
+        self._deliver(piece, batch, result, crowd)
+        self._feed()
+
+    def _is_loop(self) -> bool:
+        """Whether the next items are so small that only a bare loop over them is as fast as the plain loop."""
+        steering = self._steering
+        return (
+            self._caller_runs
+            and steering.route == SERIAL
+            and 0 < steering.facts.wall < TINY
+            and not (self._flying or self._reserved or self._results or self._source.exhausted)
+            and not self._return_exceptions
+            and self._options.buffersize is None
+            and copy_context() == self._context
+        )
+
+    def _stretch(self) -> Iterator[Stretch]:
+        """Lend the input to the consumer's loop for a while; a measured batch comes after."""
+        wall = self._steering.facts.wall
+        items = self._source.lend()
+        if items is None:
+            return
+        stretch = Stretch(self._function, items, self._shape is Shape.STAR, int(STRETCH / wall), 4 * STRETCH)
+        try:
+            yield stretch
+        finally:
+            self._source.take_back(stretch.drawn, stretch.exhausted)
+
+    # Starting
+
+    def _begin(self) -> None:
+        """Start at once where the route is known; else get ready to learn."""
+        steering = self._steering
+        known = steering.known
+        steering.begin(self._source.left)
+        if steering.route != SERIAL or not self._caller_runs:
+            self._feed()
+        if not known and self._options.backend in ("auto", "threads") and not self._looks_tiny():
+            self._judge = Judge(self._hear, self._start_without_consumer)
+            self._judge.sit(pools.threads())
+
+    def _looks_tiny(self) -> bool:
+        prior = self._profile.reading.prior
+        return prior.nature is Nature.TINY and prior.confidence >= 0.8
+
+    def _start_without_consumer(self) -> None:
+        """Begin in the background when nobody has asked for a result yet."""
+        with self._lock:
+            if self._outstanding or self._caller_busy or self._reserved or self._closed:
+                return
+            self._caller_runs = False
+        self._feed()
+
+    def _hear(self, seen: Readings) -> bool:
+        settled = self._steering.hear(seen, self._source.left)
+        if settled:
+            self._feed()
+        return settled
+
+    def _dismiss_judge(self) -> None:
+        judge = self._judge
+        if judge is not None:
+            judge.dismiss()
+
+    def _feed(self) -> None:
+        """Start batches until the workers are busy, the window is full, or the input ends."""
+        while True:
+            with self._lock:
+                if not self._has_place():
+                    return
+                self._reserved += 1
+            pulled = self._pull(reserved=True)
+            if pulled is None:
+                return
+            self._launch(*pulled)
+
+    def _has_place(self) -> bool:
+        steering = self._steering
+        if self._closed or self._failed or self._source.exhausted:
+            return False
+        if steering.route == SERIAL and self._caller_runs:
+            return False
+        places = max(1, steering.width - (self._caller_busy and steering.facts.computes))
+        if steering.route == PROCESSES and self._runs_ahead():
+            places *= 2
+        return len(self._flying) - self._caller_busy + self._reserved < places and self._room() > 0
+
+    def _runs_ahead(self) -> bool:
+        """Whether a worker is sent a second batch while it runs the first, so that it never waits for one."""
+        return 0 < self._steering.facts.wall < SHORT
+
+    def _room(self) -> int:
+        demand = Demand(self._taken, self._waiting or self._caller_busy)
+        facts = self._steering.facts
+        return window(facts, self._options, self._steering.width, self._size, demand) - self._outstanding
+
+    def _pull(self, *, reserved: bool) -> tuple[Piece, Batch] | None:
+        """Pull the next piece, have it count as flying, and make a batch of it."""
+        steering = self._steering
+        left = self._source.left
+        size = batch_size(steering.facts, self._options, steering.route, steering.width, left, self._size)
+        piece = None
+        try:
+            piece = self._source.pull(size)
+        finally:
+            with self._lock:
+                self._reserved -= reserved
+                if piece is None:
+                    self._arrived.notify_all()
+                else:
+                    self._size = size
+                    self._flying[piece.order] = None
+                    self._outstanding += len(piece.items)
+        return None if piece is None else (piece, self._batch(piece))
+
+    def _batch(self, piece: Piece) -> Batch:
+        nested = self._steering.route != SERIAL or not self._caller_runs
+        batch = Batch(
+            self._function,
+            piece.items,
+            self._shape,
+            piece.first,
+            self._context,
+            depth=self._depth + nested,
+            keep_going=self._return_exceptions,
+            watch=self._steering.watches(piece.order),
+        )
+        if piece.order == 0:
+            self._steering.first(batch)
+            if self._judge is not None:
+                self._judge.watch(batch)
+        return batch
+
+    def _launch(self, piece: Piece, batch: Batch) -> None:
+        """Hand a batch to the backend of the route."""
+        if self._steering.route == PROCESSES:
+            ticket = self._launch_process(piece, batch)
+        else:
+            ticket = pools.threads().start(batch, self._done(piece, batch))
+        with self._lock:
+            if piece.order in self._flying:
+                self._flying[piece.order] = ticket
+            closed = self._closed
+        if closed and ticket is not None:
+            ticket.cancel()
+
+    def _done(self, piece: Piece, batch: Batch) -> Callable[[BatchResult], None]:
+        crowd = self._crowd()
+
+        def done(result: BatchResult) -> None:
+            self._deliver(piece, batch, result, crowd)
+            self._feed()
+
+        return done
+
+    def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
+        done = self._done(piece, batch)
+        width, ahead = self._steering.width, self._runs_ahead()
+
+        def done_there(result: BatchResult) -> None:
+            stuck = next((e for e in result.errors.values() if isinstance(e, NotPicklableError)), None)
+            if stuck is None or not self._steering.auto:
+                done(result)
+                return
+            # A result that cannot come back: auto stays here, and runs the batch again. It has no effects, or it
+            # would not have been sent.
+            self._steering.stay(str(stuck))
+            pools.threads().start(batch, done)
+
+        try:
+            return pools.processes().start(batch, done_there, width=width, ahead=ahead)
+        except NotPicklableError as error:
+            if self._steering.auto:
+                self._steering.stay(str(error))
+                return pools.threads().start(batch, done)
+            self._fail_stuck(piece, batch, error)
+            return None
+
+    def _fail_stuck(self, piece: Piece, batch: Batch, error: NotPicklableError) -> None:
+        """Fail the items that cannot be sent, and have the others run, one by one."""
+        if len(batch.items) == 1:
+            self._deliver(piece, batch, BatchResult([None], {0: error}, Readings(1, 0.0, 0.0)), 1)
+            return
+        parts = _Parts(len(batch.items), self._done(piece, batch))
+        for position, item in enumerate(batch.items):
+            part = Batch(batch.function, [item], batch.shape, batch.first + position, batch.context, batch.depth)
+            try:
+                pools.processes().start(part, parts.taker(position), width=self._steering.width)
+            except NotPicklableError as refused:
+                parts.taker(position)(BatchResult([None], {0: refused}, Readings(1, 0.0, 0.0)))
+
+    def _remaining(self) -> int | None:
+        """Return how many items are in flight or still to pull, where that is known."""
+        left = self._source.left
+        return None if left is None else left + len(self._flying) * max(1, self._size)
+
+    def _crowd(self) -> int:
+        """Return how many threads of this process run this function now."""
+        return len(self._flying) if self._steering.route == THREADS else 1
+
+    def _deliver(self, piece: Piece, batch: Batch, result: BatchResult, crowd: int) -> None:
+        """Take a result in, learn from it, and decide again."""
+        if piece.order == 0:
+            self._dismiss_judge()
+        with self._lock:
+            self._flying.pop(piece.order, None)
+            self._finished += len(batch.items)
+            finished = self._finished
+            if not self._closed:
+                self._results[piece.order] = (batch, result)
+                self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
+            if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
+                self._arrived.notify_all()
+            over = self._closed or self._failed
+        if not over:
+            self._steering.learn(result.readings, crowd, finished, self._remaining())
+
+
+class _Parts:
+    """Puts the results of a batch that was run item by item together again."""
+
+    def __init__(self, count: int, done: Callable[[BatchResult], None]) -> None:
+        self._lock = threading.Lock()
+        self._missing = count
+        self._done = done
+        self._result = BatchResult([None] * count, {}, Readings(count, 0.0, 0.0))
+
+    def taker(self, position: int) -> Callable[[BatchResult], None]:
+        """Return what takes the result of the item at this position."""
+
+        def take(part: BatchResult) -> None:
+            with self._lock:
+                self._result.values[position] = part.values[0]
+                if part.errors:
+                    self._result.errors[position] = part.errors[0]
+                self._missing -= 1
+                complete = not self._missing
+            if complete:
+                self._done(self._result)
+
+        return take
+
+
+def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:
+    """Name the item in the error's traceback, once."""
+    note = f"raised by item {index} of a map of {_name(function)}"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
+def _on_event_loop() -> bool:
+    """Whether an event loop runs in this thread; it must not be blocked by user code."""
+    events = sys.modules.get("asyncio.events")
+    return events is not None and events._get_running_loop() is not None

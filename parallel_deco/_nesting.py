@@ -1,0 +1,36 @@
+"""How deep in parallel work the running code is, so that nested work neither deadlocks nor multiplies workers."""
+
+import threading
+
+__all__ = ["depth", "enter_worker_process", "in_worker_process", "set_depth"]
+
+
+class _Place(threading.local):
+    depth = 0
+
+
+_place = _Place()
+_worker_process = False
+
+
+def depth() -> int:
+    """Return the number of parallel calls that the running code is inside of; 0 in the user's own threads."""
+    return _place.depth
+
+
+def set_depth(value: int) -> int:
+    """Set the depth of the calling thread and return the one before, for its restoring."""
+    before = _place.depth
+    _place.depth = value
+    return before
+
+
+def enter_worker_process() -> None:
+    """Mark this process as a worker: its cores are already spoken for."""
+    global _worker_process
+    _worker_process = True
+
+
+def in_worker_process() -> bool:
+    """Return whether this process is a worker of another one."""
+    return _worker_process

@@ -1,0 +1,148 @@
+"""The options of a parallel function, and what overrides them: the environment and `config`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from parallel_deco._errors import InvalidOptionError, InvalidTypeError
+
+__all__ = ["BACKENDS", "Options", "config"]
+
+BACKENDS = ("auto", "serial", "threads", "processes")
+_ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DECO_MAX_WORKERS"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for; checked when made.
+
+    Parameters
+    ----------
+    backend : {"auto", "serial", "threads", "processes"}
+    max_workers : int or None
+        The most threads or processes; None leaves it to measurement.
+    chunksize : int or None
+        Items in a batch; None leaves it to measurement.
+    buffersize : int or None
+        The most items in flight or waiting to be taken; None leaves it to measurement.
+    """
+
+    backend: str = "auto"
+    max_workers: int | None = None
+    chunksize: int | None = None
+    buffersize: int | None = None
+
+    def __post_init__(self) -> None:
+        check_backend(self.backend, "backend")
+        for name in ("max_workers", "chunksize", "buffersize"):
+            check_count(getattr(self, name), name)
+
+    def changed(self, **changes: Any) -> "Options":
+        """Return a copy with some options changed; the others stay.
+
+        Raises
+        ------
+        InvalidTypeError
+            An option that does not exist.
+        """
+        unknown = sorted(changes.keys() - set(self.__slots__))
+        if unknown:
+            raise InvalidTypeError(f"there is no option {unknown[0]!r}; options are {', '.join(self.__slots__)}")
+        return replace(self, **changes)
+
+    def in_force(self) -> "Options":
+        """Return the options as they apply here and now, after the environment and then `config` overrode them."""
+        overrides = _environment()
+        block = _config.get()
+        if block:
+            overrides = {**overrides, **block}
+        return replace(self, **overrides) if overrides else self
+
+
+def check_backend(value: object, name: str) -> None:
+    """Raise unless the value names a backend."""
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{name} must be one of {_names()}, not {type(value).__name__} {value!r}")
+    if value not in BACKENDS:
+        raise InvalidOptionError(f"{name} {value!r} is unknown; choose one of {_names()}")
+
+
+def check_count(value: object, name: str) -> None:
+    """Raise unless the value is None or a whole number of at least 1."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidTypeError(f"{name} must be a whole number or None, not {type(value).__name__} {value!r}")
+    if value < 1:
+        raise InvalidOptionError(f"{name} must be at least 1, or None to let it be measured; got {value}")
+
+
+def _names() -> str:
+    return ", ".join(repr(name) for name in BACKENDS)
+
+
+def _environment() -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    backend = os.environ.get(_ENVIRONMENT["backend"])
+    if backend:
+        check_backend(backend, f"the environment variable {_ENVIRONMENT['backend']}:")
+        overrides["backend"] = backend
+    width = os.environ.get(_ENVIRONMENT["max_workers"])
+    if width:
+        name = f"the environment variable {_ENVIRONMENT['max_workers']}"
+        try:
+            overrides["max_workers"] = int(width)
+        except ValueError:
+            raise InvalidOptionError(f"{name} must be a whole number, got {width!r}") from None
+        check_count(overrides["max_workers"], name)
+    return overrides
+
+
+_config: ContextVar[dict[str, Any] | None] = ContextVar("parallel_deco.config", default=None)
+
+
+@contextmanager
+def config(*, backend: str | None = None, max_workers: int | None = None) -> Iterator[None]:
+    """Override options of every parallel function for the length of a block.
+
+    Parameters
+    ----------
+    backend : {"auto", "serial", "threads", "processes"}, optional
+        Takes the place of every function's own.
+    max_workers : int, optional
+        Takes the place of every function's own.
+
+    Raises
+    ------
+    InvalidOptionError, InvalidTypeError
+        A value that no decorator would take either.
+
+    Notes
+    -----
+    It holds for the context (`contextvars`) that enters the block, so for this thread or task and for the parallel
+    work started from it. An inner block overrides an outer one; every block overrides the environment variables
+    ``PARALLEL_DECO_BACKEND`` and ``PARALLEL_DECO_MAX_WORKERS``, and these override the decorator.
+
+    Examples
+    --------
+    >>> from parallel_deco import config, parallel
+    >>> double = parallel(lambda x: 2 * x)
+    >>> with config(backend="serial"):
+    ...     list(double.map([1, 2]))
+    [2, 4]
+    """
+    if backend is not None:
+        check_backend(backend, "backend")
+    check_count(max_workers, "max_workers")
+    given = {"backend": backend, "max_workers": max_workers}
+    token = _config.set({**(_config.get() or {}), **{k: v for k, v in given.items() if v is not None}})
+    try:
+        yield
+    finally:
+        _config.reset(token)
+
+
+config.__module__ = "parallel_deco"

@@ -1,0 +1,72 @@
+# cython: language_level=3, wraparound=False, cdivision=True, freethreading_compatible=True
+"""How much of a running call holds the GIL, read by a native thread that never takes the GIL."""
+
+import atexit
+
+cdef extern from "_sampler.h" nogil:
+    ctypedef struct pd_reading:
+        long samples
+        double wall
+        double held
+        double cpu
+        double cpu_held
+        double age
+        double spent
+    pd_reading pd_end(int index)
+    pd_reading pd_peek(int index)
+    void pd_close()
+
+cdef extern from "_sampler.h":
+    int pd_begin()
+    int pd_self_test()
+
+
+#: Whether this interpreter's thread states say who holds the GIL; decided once, by trying.
+works = bool(pd_self_test())
+
+cdef tuple _as_tuple(pd_reading r):
+    return (r.samples, r.wall, r.held, r.cpu, r.cpu_held, r.age, r.spent)
+
+
+def begin():
+    """Watch the calling thread from now on.
+
+    Returns
+    -------
+    int
+        The slot to give to `end` in the same thread, or to `peek` in any; -1 when nothing is watched.
+    """
+    return pd_begin() if works else -1
+
+
+def end(int slot):
+    """Stop watching; must be called by the thread that called `begin`.
+
+    Returns
+    -------
+    tuple
+        (samples, wall, held, cpu, cpu_held, age, spent): the number of looks, and in seconds: the time looked
+        at, how much of it with the GIL held, the CPU time in it, how much of that with the GIL held, and wall
+        and CPU time since `begin`.
+    """
+    return _as_tuple(pd_end(slot))
+
+
+def peek(int slot):
+    """Read what `end` would return, from another thread, while the watched call runs.
+
+    Returns
+    -------
+    tuple or None
+        None when the call has ended.
+    """
+    cdef pd_reading r = pd_peek(slot)
+    return None if r.samples < 0 else _as_tuple(r)
+
+
+def close():
+    """Watch nobody any more; for the interpreter's exit."""
+    pd_close()
+
+
+atexit.register(close)

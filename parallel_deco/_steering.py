@@ -1,0 +1,139 @@
+"""Which route the batches of one map take now: decides, obeys an explicit choice, tries threads, hears the judge."""
+
+import threading
+from time import perf_counter
+
+from parallel_deco._measure import Readings
+from parallel_deco._options import Options
+from parallel_deco._profile import Profile
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
+from parallel_deco.backends import pools
+from parallel_deco.backends.batch import Batch
+from parallel_deco.routing.evidence import Evidence, Facts
+from parallel_deco.routing.router import Decision
+
+__all__ = ["Steering"]
+
+#: Less work than this, in seconds, is not worth a decision.
+WORTH = 0.6e-3
+#: Seconds between two decisions.
+PAUSE = 1e-3
+#: Threads on computing work are put to the test for so long, in seconds.
+TRIAL = 16e-3
+#: One batch in so many is watched by the sampler once the function is known.
+WATCH_EVERY = 16
+
+
+class Steering:
+    """The route and width of a map.
+
+    Guarantees
+    ----------
+    `route` and `width` are replaced together under `_lock`; a reader that sees one of them old starts at most one
+    batch the old way, which is right on every route.
+    """
+
+    def __init__(self, profile: Profile, options: Options) -> None:
+        self._profile = profile
+        self._options = options
+        self._lock = threading.Lock()
+        self._decided = 0.0
+        self._trial: tuple[float, int] | None = None
+        self.auto = options.backend == "auto"
+        self.route: Route = SERIAL
+        self.width = 1
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of an item."""
+        return self._profile.evidence.facts()
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured."""
+        return self.facts.items > 0
+
+    def watches(self, batches: int) -> bool:
+        """Whether the next batch is to be watched by the sampler."""
+        return self.facts.gil is None or batches % WATCH_EVERY == 0
+
+    def begin(self, left: int | None) -> None:
+        """Take the route that is known, or that the user chose; an unknown function starts serial."""
+        if not self.auto:
+            self._obey(left)
+        elif self.known:
+            self._go(self._profile.decide(self._options, left))
+
+    def first(self, batch: Batch) -> None:
+        """Look at the first call's arguments: what they pin to this process, how much would move."""
+        if self.auto:
+            self._profile.look_at(batch)
+
+    def learn(self, seen: Readings, crowd: int, finished: int, left: int | None) -> None:
+        """Add what a batch cost, and decide again if it is worth it."""
+        self._profile.evidence.learn(seen, crowd)
+        if seen.moved:
+            self._profile.evidence.learn_moving(seen.moved, seen.sent, seen.received, seen.items)
+        self._try_threads(seen, finished)
+        facts = self.facts
+        now = perf_counter()
+        if now - self._decided < PAUSE or (left is not None and left * facts.wall < WORTH):
+            return
+        self._decided = now
+        if not self.auto:
+            self._obey(left)
+        else:
+            self._go(self._profile.decide(self._options, left), finished)
+
+    def stay(self, reason: str) -> None:
+        """Note that the work cannot be sent to another process."""
+        self._profile.stuck = reason
+        self._go(self._profile.decide(self._options, None))
+
+    def hear(self, seen: Readings, left: int | None) -> bool:
+        """Decide from a call that is still running; return whether that settled it."""
+        so_far = Evidence()
+        so_far.learn(seen)
+        facts = so_far.facts()
+        if facts.gil is None and not facts.waits:
+            return False
+        if not self.auto:
+            self._obey(left, facts)
+            return True
+        decision = self._profile.decide(self._options, left, facts)
+        if decision.route == SERIAL:
+            return False
+        self._go(decision)
+        return True
+
+    def _obey(self, left: int | None, facts: Facts | None = None) -> None:
+        """Take the user's route, as wide as asked for, or else as measured."""
+        options = self._options
+        decision = self._profile.decide(options, left, facts)
+        width = decision.width
+        if decision.route != SERIAL:
+            width = options.max_workers or (width if facts or self.known else self._profile.cpus())
+        self._go(decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}")))
+
+    def _go(self, decision: Decision, finished: int = 0) -> None:
+        self._profile.decision = decision
+        with self._lock:
+            if decision.route == THREADS and self.route != THREADS:
+                self._trial = (perf_counter(), finished)
+            self.route, self.width = decision.route, decision.width
+        if decision.route == PROCESSES:
+            pools.processes().warm(decision.width)
+
+    def _try_threads(self, seen: Readings, finished: int) -> None:
+        """Compare threads with one thread on computing work, after a while of running so."""
+        with self._lock:
+            trial = self._trial
+            if trial is None or self.route != THREADS or not self.auto:
+                return
+            elapsed = perf_counter() - trial[0]
+            if elapsed < TRIAL or finished - trial[1] < 2 * self.width:
+                return
+            self._trial = None
+        facts = self.facts
+        if facts.computes and self.width > 1 and seen.delay < 0.2 * seen.wall:
+            self._profile.evidence.learn_gain((finished - trial[1]) * facts.wall / elapsed)

@@ -1,0 +1,268 @@
+"""Submits: calls that are queued for one function, gathered into batches while its workers are busy.
+
+Guarantees
+    - A call that is submitted runs once, or its future was cancelled first.
+    - `_lock` guards the queue and the count of running batches of each depth. Nothing of the user's, no backend and no
+      future is entered under it.
+    - Calls of depth d only wait for calls of depth d + 1, and each depth has a width of its own; the deepest calls
+      therefore always run, and nested submits cannot deadlock.
+"""
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import Any
+
+from parallel_deco._errors import NotPicklableError
+from parallel_deco._future import Future
+from parallel_deco._judge import Judge
+from parallel_deco._measure import Readings
+from parallel_deco._nesting import depth
+from parallel_deco._options import Options
+from parallel_deco._profile import Profile
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
+from parallel_deco.backends import pools
+from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
+from parallel_deco.routing.cost import TARGET
+from parallel_deco.routing.evidence import Evidence, Facts
+from parallel_deco.routing.router import Decision, guess
+
+__all__ = ["Submissions", "outstanding"]
+
+#: Threads for calls on an explicit "threads" of which nothing is known yet, as in concurrent.futures.
+UNKNOWN_WIDTH = 32
+#: One batch in so many is watched by the sampler once the function is known.
+WATCH_EVERY = 16
+
+#: Futures that were submitted and are not done, of the whole process; the exit waits for them.
+outstanding: set[Future[Any]] = set()
+
+
+@dataclass(slots=True)
+class _Call:
+    """One submitted call."""
+
+    future: Future[Any]
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    context: Context
+
+    def goes_with(self, other: "_Call") -> bool:
+        """Whether both may be in one batch."""
+        return self.function == other.function and self.context == other.context
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The calls of one depth: those that wait, and how many batches are running."""
+
+    waiting: deque[_Call] = field(default_factory=deque)
+    running: int = 0
+    probing: bool = False
+
+
+class Submissions:
+    """The submitted calls of one function with one set of options."""
+
+    def __init__(self, profile: Profile, options: Options) -> None:
+        self._profile = profile
+        self._options = options
+        self._auto = options.backend == "auto"
+        self._lock = threading.Lock()
+        self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
+        self._started = 0
+        self._decision: Decision | None = None
+
+    def submit(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[Any]:
+        """Queue a call; it runs elsewhere as soon as there is a place for it."""
+        future: Future[Any] = Future()
+        outstanding.add(future)
+        future.add_done_callback(outstanding.discard)
+        call = _Call(future, function, args, kwargs, copy_context())
+        level = depth()
+        with self._lock:
+            self._lanes[level].waiting.append(call)
+        self._drain(level)
+        return future
+
+    def _drain(self, level: int) -> None:
+        """Start batches of waiting calls while there are places."""
+        while True:
+            decision = self._decide(level)
+            with self._lock:
+                lane = self._lanes[level]
+                if not lane.waiting or lane.probing or lane.running >= decision.width:
+                    return
+                calls = self._gather(lane, decision)
+                lane.running += 1
+                probe = lane.probing = self._is_probe(level)
+                self._started += 1
+            self._start(level, calls, decision, probe)
+
+    def _is_probe(self, level: int) -> bool:
+        """Whether this is the first call of an unknown function, which the next ones wait 2 ms for."""
+        return self._auto and not level and self._profile.evidence.facts().items == 0
+
+    def _gather(self, lane: _Lane, decision: Decision) -> list[_Call]:
+        """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share."""
+        wall = self._profile.evidence.facts().wall
+        share = -(-len(lane.waiting) // max(1, decision.width))
+        most = min(share, int(TARGET / wall)) if wall else 1
+        calls = [lane.waiting.popleft()]
+        while len(calls) < most and lane.waiting and lane.waiting[0].goes_with(calls[0]):
+            calls.append(lane.waiting.popleft())
+        return calls
+
+    def _decide(self, level: int) -> Decision:
+        """Choose where the next call goes: never the plain loop, for a submit does not run on the caller."""
+        facts = self._profile.evidence.facts()
+        if self._decision is not None and facts.items > 64 and self._started % WATCH_EVERY:
+            return self._decision
+        decision = self._choose(facts)
+        self._decision = self._profile.decision = decision
+        return decision
+
+    def _choose(self, facts: Facts) -> Decision:
+        options = self._options
+        if not self._auto:
+            return self._obey(facts)
+        waiting = sum(len(lane.waiting) for lane in self._lanes.values())
+        here = self._profile.situation(options, max(waiting, 2 * self._profile.cpus()))
+        if not facts.items:
+            return guess(self._profile.reading.prior, here)
+        decision = self._profile.decide(options, here.items, facts)
+        if decision.route == SERIAL:
+            # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
+            return decision._replace(route=THREADS, width=options.max_workers or here.cpus, given=decision._why())
+        return decision
+
+    def _obey(self, facts: Facts) -> Decision:
+        options = self._options
+        decision = self._profile.decide(options, 64, facts)
+        route: Route = THREADS if decision.route == SERIAL else decision.route
+        if decision.route == SERIAL:
+            width = 1
+        elif options.max_workers is not None:
+            width = options.max_workers
+        else:
+            width = decision.width if facts.items or route == PROCESSES else UNKNOWN_WIDTH
+        return decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}"))
+
+    def _start(self, level: int, calls: list[_Call], decision: Decision, probe: bool) -> None:
+        calls = [call for call in calls if call.future.set_running_or_notify_cancel()]
+        if not calls:
+            self._free(level, probe)
+            return
+        batch = Batch(
+            calls[0].function,
+            [(call.args, call.kwargs) for call in calls],
+            Shape.CALL,
+            context=calls[0].context,
+            depth=level + 1,
+            keep_going=True,
+            watch=probe or self._profile.evidence.facts().gil is None or self._started % WATCH_EVERY == 0,
+        )
+        if self._auto:
+            self._profile.look_at(batch)
+        judge = self._judge(level, batch) if probe else None
+        self._launch(level, calls, batch, decision, judge)
+
+    def _judge(self, level: int, batch: Batch) -> Judge:
+        """Have the first call of an unknown function looked at while it runs, so that the next go the right way."""
+
+        def hear(seen: Readings) -> bool:
+            so_far = Evidence()
+            so_far.learn(seen)
+            facts = so_far.facts()
+            if facts.gil is None and not facts.waits:
+                return False
+            self._profile.evidence.learn(seen)
+            self._free(level, probe=True, place=False)
+            return True
+
+        judge = Judge(hear, lambda: None)
+        judge.watch(batch)
+        judge.sit(pools.threads())
+        return judge
+
+    def _launch(
+        self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None
+    ) -> None:
+        crowd = self._lanes[level].running if decision.route == THREADS else 1
+
+        def done(result: BatchResult) -> None:
+            if judge is not None:
+                judge.dismiss()
+            self._learn(result.readings, crowd)
+            _settle(calls, result)
+            self._free(level, probe=judge is not None)
+
+        if decision.route != PROCESSES:
+            pools.threads().start(batch, done)
+            return
+        try:
+            ticket = self._launch_process(batch, done, decision.width)
+        except NotPicklableError as error:
+            if self._auto:
+                self._profile.stuck = str(error)
+                pools.threads().start(batch, done)
+            else:
+                errors: dict[int, BaseException] = dict.fromkeys(range(len(calls)), error)
+                done(BatchResult([None] * len(calls), errors, Readings(0, 0.0, 0.0)))
+            return
+        if len(calls) == 1:
+            calls[0].future._kill = _killer(ticket, lambda: self._free(level, probe=judge is not None))
+
+    def _launch_process(self, batch: Batch, done: Callable[[BatchResult], None], width: int) -> Ticket:
+        def done_there(result: BatchResult) -> None:
+            stuck = next((e for e in result.errors.values() if isinstance(e, NotPicklableError)), None)
+            if stuck is None or not self._auto:
+                done(result)
+                return
+            self._profile.stuck = str(stuck)
+            pools.threads().start(batch, done)
+
+        return pools.processes().start(batch, done_there, width=width)
+
+    def _learn(self, seen: Readings, crowd: int) -> None:
+        self._profile.evidence.learn(seen, crowd)
+        if seen.moved:
+            self._profile.evidence.learn_moving(seen.moved, seen.sent, seen.received, seen.items)
+
+    def _free(self, level: int, probe: bool, place: bool = True) -> None:
+        """Give a place back, and let those in that wait for it."""
+        with self._lock:
+            lane = self._lanes[level]
+            lane.running -= place
+            if probe:
+                lane.probing = False
+        self._drain(level)
+
+
+def _settle(calls: list[_Call], result: BatchResult) -> None:
+    """Give each future its value or error."""
+    for position, call in enumerate(calls):
+        error = result.errors.get(position)
+        try:
+            if error is not None:
+                call.future.set_exception(error)
+            else:
+                call.future.set_result(result.values[position])
+        except Exception:  # the future was cancelled while it ran, and its worker was slower to die
+            if not call.future.cancelled():
+                raise
+
+
+def _killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[], bool]:
+    def kill() -> bool:
+        ended = ticket.cancel(kill=True)
+        if ended:
+            freed()
+        return ended
+
+    return kill

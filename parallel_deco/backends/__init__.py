@@ -1,0 +1,1 @@
+"""RUN: ways of running a batch; private to the package. They run what they are given and never ask why."""

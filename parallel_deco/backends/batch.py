@@ -1,0 +1,185 @@
+"""The unit that every backend runs, the one function that runs it, and what comes back."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import TracebackType
+from typing import Any, Protocol
+
+from parallel_deco._measure import Readings, Stopwatch
+from parallel_deco._nesting import set_depth
+from parallel_deco._traits import Traits
+
+__all__ = ["Backend", "Batch", "BatchResult", "Done", "Shape", "Ticket", "run_batch"]
+
+
+class Shape(IntEnum):
+    """How an item becomes a call."""
+
+    ONE = 0  #: function(item)
+    STAR = 1  #: function(*item)
+    CALL = 2  #: function(*item[0], **item[1])
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some items for one function, to be run one after the other in one place.
+
+    Parameters
+    ----------
+    function : callable
+        The bare function.
+    items : sequence
+        What to call it with, as `shape` says.
+    shape : Shape
+    first : int
+        The index of the first item in the user's input.
+    context : contextvars.Context or None
+        The items run in a copy of it.
+    depth : int
+        How deep in parallel work the items run.
+    keep_going : bool
+        Run the items after one that raised.
+    watch : bool
+        Have the sampler look.
+    timeout : float or None
+        Seconds that each item may take.
+    """
+
+    function: Callable[..., Any]
+    items: Sequence[Any]
+    shape: Shape = Shape.ONE
+    first: int = 0
+    context: Context | None = None
+    depth: int = 0
+    keep_going: bool = False
+    watch: bool = False
+    timeout: float | None = None
+    stopwatch: Stopwatch | None = field(default=None, compare=False)
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What became of a batch.
+
+    Parameters
+    ----------
+    values : list
+        The results in the order of the items; None where `errors` has the position. Shorter than the items when
+        an item raised and the batch was not to keep going: then the last position is that item's.
+    errors : dict of int to BaseException
+        By position in the batch.
+    readings : Readings
+    """
+
+    values: list[Any]
+    errors: dict[int, BaseException]
+    readings: Readings
+
+
+Done = Callable[[BatchResult], None]
+
+
+class Ticket(Protocol):
+    """A started batch, to be called off."""
+
+    def cancel(self, kill: bool = False) -> bool:
+        """Call the batch off; return whether it will not run to its end, and then `done` is never called.
+
+        A batch that is already running is only ended with `kill`, on a backend that can.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """A way of running batches."""
+
+    traits: Traits
+
+    def start(self, batch: Batch, done: Done) -> Ticket:
+        """Run the batch elsewhere, soon; then call `done`, once, in a thread of the backend's."""
+        ...
+
+    def shutdown(self, wait: bool = True, kill: bool = False) -> None:
+        """End the workers: after the batches already started, or (`kill`) as they are."""
+        ...
+
+
+def run_batch(
+    batch: Batch, values: list[Any] | None = None, errors: dict[int, BaseException] | None = None
+) -> BatchResult:
+    """Run a batch here, whatever "here" is: the one place in which user code is called by a route.
+
+    Parameters
+    ----------
+    batch : Batch
+    values, errors : list and dict, optional
+        Empty; filled as the items run, for who wants to look at them meanwhile.
+
+    Returns
+    -------
+    BatchResult
+        Exceptions of items, KeyboardInterrupt and SystemExit included, are in its `errors`.
+
+    Notes
+    -----
+    About 3 µs a batch, 6 more when watched, and nothing per item over the loop itself.
+    """
+    before = set_depth(batch.depth)
+    batch.stopwatch = watch = Stopwatch(batch.watch, batch.watch or len(batch.items) > 1)
+    values = [] if values is None else values
+    errors = {} if errors is None else errors
+    try:
+        run = _LOOPS[batch.shape]
+        context = batch.context
+        if context is None:
+            _run_items(run, batch, values, errors)
+        else:
+            context.copy().run(_run_items, run, batch, values, errors)
+    finally:
+        readings = watch.stop(len(values))
+        set_depth(before)
+    return BatchResult(values, errors, readings)
+
+
+def _run_items(
+    run: Callable[..., None], batch: Batch, values: list[Any], errors: dict[int, BaseException]
+) -> None:
+    """Run all items into `values`; a loop that raised goes on behind the item that did."""
+    items = iter(batch.items)
+    while True:
+        try:
+            run(batch.function, items, values)
+            return
+        except BaseException as error:
+            errors[len(values)] = error.with_traceback(_below(error.__traceback__))
+            values.append(None)
+            if not batch.keep_going:
+                return
+
+
+def _below(traceback: TracebackType | None) -> TracebackType | None:
+    """Drop the two frames of this module: they tell the user nothing, and would tie the error to itself."""
+    for _ in range(2):
+        traceback = traceback.tb_next if traceback is not None else None
+    return traceback
+
+
+# A loop with a plain append is as fast as the list comprehension, and keeps what it has when an item raises.
+def _loop_one(function: Callable[..., Any], items: Iterator[Any], values: list[Any]) -> None:
+    for item in items:
+        values.append(function(item))
+
+
+def _loop_star(function: Callable[..., Any], items: Iterator[Any], values: list[Any]) -> None:
+    for item in items:
+        values.append(function(*item))
+
+
+def _loop_call(function: Callable[..., Any], items: Iterator[Any], values: list[Any]) -> None:
+    for args, kwargs in items:
+        values.append(function(*args, **kwargs))
+
+
+_LOOPS = {Shape.ONE: _loop_one, Shape.STAR: _loop_star, Shape.CALL: _loop_call}

@@ -1,0 +1,43 @@
+"""Context variables on their way to a worker: those whose values can travel; the others are left out."""
+
+from contextvars import Context, ContextVar
+from typing import Any
+
+from parallel_deco.backends.payload import context_variable, dump, find_context_variable, load
+
+__all__ = ["pack", "unpack"]
+
+#: A variable's name and place, and the pickle of its value.
+Packed = list[tuple[str, str | int, bytes]]
+
+
+def pack(context: Context | None) -> Packed | None:
+    """Return a context in a form that can be pickled; None stands for None."""
+    if context is None:
+        return None
+    packed: Packed = []
+    for variable, value in context.items():
+        try:
+            pickled = dump(value)
+        except Exception:  # a value that cannot travel stays at home; it may be of no interest to the function
+            continue
+        packed.append((*context_variable(variable), pickled))
+    return packed
+
+
+def unpack(packed: Packed | None) -> Context | None:
+    """Return a context with the variables that could be rebuilt."""
+    if packed is None:
+        return None
+    context = Context()
+    context.run(_set_all, packed)
+    return context
+
+
+def _set_all(packed: Packed) -> None:
+    for name, place, pickled in packed:
+        try:
+            variable: ContextVar[Any] = find_context_variable(name, place)
+            variable.set(load(pickled))
+        except Exception:  # its module or class is not there: then nothing here can look at it either
+            continue

@@ -1,0 +1,143 @@
+"""Finds what in a value cannot be pickled, and says where it sits; runs only after a failure."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from types import FunctionType, MethodType
+from typing import Any
+
+from parallel_deco._errors import NotPicklableError
+from parallel_deco.backends.batch import Batch, Shape
+from parallel_deco.backends.payload import dump
+
+__all__ = ["explain_batch", "explain_function", "explain_value", "find"]
+
+_DEPTH = 20
+_ADVICE = "Pass something that can be pickled, or use a backend that shares memory (backend='threads')."
+
+Child = tuple[str, Any]
+
+
+def explain_function(function: Callable[..., Any], cause: BaseException) -> NotPicklableError:
+    """Return the error for a function that cannot travel."""
+    path, value = find(function)
+    return _error(f"{_name(function)} cannot be sent to another process", path, value, cause)
+
+
+def explain_batch(batch: Batch, cause: BaseException) -> NotPicklableError:
+    """Return the error for a batch of which an argument cannot travel."""
+    name = _name(batch.function)
+    for position, item in enumerate(batch.items):
+        if _travels(item):
+            continue
+        for label, argument in _arguments(batch, item):
+            if not _travels(argument):
+                path, value = find(argument)
+                where = f"item {batch.first + position}, {label}" if len(batch.items) > 1 else label
+                return _error(f"{name} cannot be called in another process", [where, *path], value, cause)
+    return _error(f"{name} cannot be called in another process", ["its arguments together"], batch.items, cause)
+
+
+def explain_value(value: Any, index: int, function: Callable[..., Any]) -> NotPicklableError:
+    """Return the error for a result that cannot come back."""
+    path, culprit = find(value)
+    kind = _type(value)
+    inside = "" if culprit is value else f" ({', '.join(path)}: {_type(culprit)})"
+    return NotPicklableError(
+        f"item {index} of {_name(function)} returned a {kind}{inside}, which cannot come back from another process."
+        " Return something that can be pickled, or use a backend that shares memory (backend='threads')."
+    )
+
+
+def _error(what: str, path: list[str], value: Any, cause: BaseException) -> NotPicklableError:
+    where = ", ".join(path)
+    place = f"{where}: {_type(value)}" if where else _type(value)
+    return NotPicklableError(f"{what}: {place} ({type(cause).__name__}: {cause}). {_ADVICE}")
+
+
+def find(value: Any, depth: int = _DEPTH) -> tuple[list[str], Any]:
+    """Return the way to the innermost part that cannot be pickled, and that part."""
+    if depth:
+        for label, child in _children(value):
+            if not _travels(child):
+                path, culprit = find(child, depth - 1)
+                return [label, *path], culprit
+    return [], value
+
+
+def _travels(value: Any) -> bool:
+    try:
+        dump(value)
+    except Exception:  # whatever the user's own __reduce__ raises
+        return False
+    return True
+
+
+def _arguments(batch: Batch, item: Any) -> Iterator[Child]:
+    """Name the arguments of an item as the function does."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = {}
+    if batch.shape is Shape.CALL:
+        args, kwargs = item
+    else:
+        args = (item,) if batch.shape is Shape.ONE else tuple(item)
+    try:
+        names = list(inspect.signature(batch.function).bind(*args, **kwargs).signature.parameters.values())
+    except (TypeError, ValueError):
+        names = []
+    for position, argument in enumerate(args):
+        known = position < len(names) and names[position].kind is not inspect.Parameter.VAR_POSITIONAL
+        yield (f"argument {names[position].name!r}" if known else f"argument {position}"), argument
+    for name, argument in kwargs.items():
+        yield f"argument {name!r}", argument
+
+
+def _children(value: Any) -> Iterator[Child]:
+    """Name the parts of a value that its pickle would hold."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield f"key {key!r}", part
+            yield "a key", key
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"element {index}", part) for index, part in enumerate(value))
+    elif isinstance(value, (set, frozenset)):
+        yield from (("an element", part) for part in value)
+    elif isinstance(value, FunctionType):
+        yield from _parts_of_function(value)
+    elif isinstance(value, MethodType):
+        yield from _attributes(value.__self__, " of self")
+        yield "self", value.__self__
+        yield "the method's function", value.__func__
+    elif isinstance(value, functools.partial):
+        yield "the partial's function", value.func
+        yield from ((f"the partial's argument {index}", part) for index, part in enumerate(value.args))
+        yield from ((f"the partial's argument {name!r}", part) for name, part in value.keywords.items())
+    else:
+        yield from _attributes(value, "")
+
+
+def _parts_of_function(function: FunctionType) -> Iterator[Child]:
+    names = inspect.getclosurevars(function)
+    yield from ((f"closure variable {name!r}", part) for name, part in names.nonlocals.items())
+    yield from ((f"global {name!r}", part) for name, part in names.globals.items())
+    yield from ((f"default {index}", part) for index, part in enumerate(function.__defaults__ or ()))
+    yield from ((f"default of {name!r}", part) for name, part in (function.__kwdefaults__ or {}).items())
+
+
+def _attributes(value: Any, whose: str) -> Iterator[Child]:
+    attributes = dict(getattr(value, "__dict__", {})) if not isinstance(value, type) else {}
+    for base in type(value).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name):
+                attributes[name] = getattr(value, name)
+    yield from ((f"attribute {name!r}{whose}", part) for name, part in attributes.items())
+
+
+def _type(value: Any) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", None) or _type(function))

@@ -1,0 +1,206 @@
+"""Log records, warnings and printed text of a worker, on their way to the caller's loggers, filters and streams."""
+
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from parallel_deco.backends.payload import dump
+
+__all__ = ["Echoes", "replay"]
+
+Ship = Callable[[bytes], None]
+
+LOG, WARNING, TEXT = "log", "warning", "text"
+
+
+class Echoes:
+    """The worker's side: ships each record, warning and line at once, so that a crash cannot lose it.
+
+    Parameters
+    ----------
+    ship : callable
+        Sends bytes that `replay` understands.
+    """
+
+    def __init__(self, ship: Ship) -> None:
+        self._ship = ship
+        self._logging = False
+        self._own = sys.stdout, sys.stderr
+        warnings.showwarning = self._show_warning
+
+    def follow(self, level: int | None, streams: tuple[bool, bool]) -> None:
+        """Take on the caller's lowest log level, and whether its streams are the ones that were inherited."""
+        if level is not None:
+            self._follow_level(level)
+        sys.stdout, sys.stderr = (
+            own if inherited else _Lines(name, self._ship)
+            for own, name, inherited in zip(self._own, ("stdout", "stderr"), streams, strict=True)
+        )
+
+    def _follow_level(self, level: int) -> None:
+        import logging
+
+        if not self._logging:
+            self._logging = True
+            logging.root.addHandler(_handler(self._ship))
+        logging.root.setLevel(level)
+
+    def _show_warning(
+        self, message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+    ) -> None:
+        try:
+            echo = dump((WARNING, message, category, filename, lineno))
+        except Exception:  # the warning holds something that cannot travel: its text can
+            echo = dump((WARNING, str(message), UserWarning, filename, lineno))
+        self._ship(echo)
+
+
+def _handler(ship: Ship) -> Any:
+    import logging
+
+    class Shipping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            ship(dump((LOG, _portable(record))))
+
+    return Shipping()
+
+
+def _portable(record: Any) -> dict[str, Any]:
+    """Return a record's attributes, formatted where they might not travel (as logging's QueueHandler does)."""
+    import logging
+
+    state = dict(record.__dict__)
+    state["msg"], state["args"] = record.getMessage(), None
+    if record.exc_info:
+        state["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
+        state["exc_info"] = None
+    for name, value in state.items():
+        if not isinstance(value, (str, int, float, type(None))):
+            try:
+                dump(value)
+            except Exception:  # an `extra=` of the user's
+                state[name] = repr(value)
+    return state
+
+
+class _Lines:
+    """A text stream that ships whole lines."""
+
+    encoding = "utf-8"
+    errors = "strict"
+
+    def __init__(self, name: str, ship: Ship) -> None:
+        self.name = f"<{name}>"
+        self._stream = name
+        self._ship = ship
+        self._kept = ""
+
+    def write(self, text: str) -> int:
+        """Ship what ends with a newline, and keep the rest."""
+        end = text.rfind("\n") + 1
+        if end:
+            self._ship(dump((TEXT, self._stream, self._kept + text[:end])))
+            self._kept = ""
+        self._kept += text[end:]
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Ship what is there."""
+        kept, self._kept = self._kept, ""
+        if kept:
+            self._ship(dump((TEXT, self._stream, kept)))
+
+    def isatty(self) -> bool:
+        """Return False."""
+        return False
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readable(self) -> bool:
+        """Return False."""
+        return False
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
+
+    def fileno(self) -> int:
+        """Return the descriptor that the worker inherited."""
+        return 1 if self._stream == "stdout" else 2
+
+    @property
+    def closed(self) -> bool:
+        """Return False."""
+        return False
+
+
+def replay(echo: tuple[Any, ...]) -> None:
+    """Give a worker's echo to the caller's loggers, filters or streams; called in a thread of the pool."""
+    kind, *what = echo
+    try:
+        _REPLAY[kind](*what)
+    except Exception:  # a handler, filter or stream of the user's failed; the worker's reader must go on
+        sys.excepthook(*sys.exc_info())
+
+
+def _replay_log(state: dict[str, Any]) -> None:
+    import logging
+
+    record = logging.makeLogRecord(state)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+def _replay_warning(message: Any, category: type[Warning], filename: str, lineno: int) -> None:
+    module = _module_of(filename)
+    registry = {} if module is None else vars(module).setdefault("__warningregistry__", {})
+    warnings.warn_explicit(
+        message, category, filename, lineno, module=getattr(module, "__name__", None), registry=registry
+    )
+
+
+def _module_of(filename: str) -> Any:
+    """Return the caller's module with this file: its registry decides what was shown already."""
+    for module in list(sys.modules.values()):
+        if getattr(module, "__file__", None) == filename:
+            return module
+    return None
+
+
+def _replay_text(stream: str, text: str) -> None:
+    target = getattr(sys, stream)
+    if target is not None:
+        target.write(text)
+        target.flush()
+
+
+_REPLAY: dict[str, Callable[..., None]] = {LOG: _replay_log, WARNING: _replay_warning, TEXT: _replay_text}
+
+
+def open_streams() -> None:
+    """Have a worker write each line of its standard streams at once, whole."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)
+
+
+def flush_streams() -> None:
+    """Write what is left; the worker is about to end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+
+

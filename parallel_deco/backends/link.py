@@ -1,0 +1,129 @@
+"""The caller's side of one worker: its socket, what it knows already, and the pieces of work that it has."""
+
+import threading
+from collections import deque
+from time import monotonic
+
+from parallel_deco.backends.connection import SMALL, Connection, Frame
+from parallel_deco.backends.frames import DEFINE, RUN, SURROUNDINGS
+from parallel_deco.backends.functions import Functions
+from parallel_deco.backends.payload import dump
+from parallel_deco.backends.slot import Slot
+from parallel_deco.backends.surroundings import Surroundings
+from parallel_deco.backends.task import Piece
+
+try:
+    import _socket
+except ImportError:  # pragma: no cover - Windows: `nursery.unavailable` says so
+    pass
+
+__all__ = ["Link"]
+
+
+class Link:
+    """One worker.
+
+    Parameters
+    ----------
+    number : int
+        By which the template knows it.
+
+    Notes
+    -----
+    `work`, `killed` and `idle_since` are guarded by the pool's lock. `sending` guards what is written to the socket,
+    `known` and `version`; it is taken while the pool's lock is held but kept longer, so that the order of `work` is
+    the order on the wire and a large message blocks nobody else. The reader thread alone reads, and closes.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.work: deque[Piece] = deque()
+        self.batches = 0  # ended
+        self.pid = 0
+        self.idle_since = monotonic()
+        self.killed = False
+        self.sending = threading.Lock()
+        self.known: set[int] = set()
+        self.version = 0
+        self.status: int | None = None
+        self.exited = threading.Event()
+        self.slot = Slot.create()
+        ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._socket = ours
+        self._open = True
+        self._connection = Connection(ours.fileno())
+
+    def descriptors(self) -> tuple[int, int]:
+        """Return what the worker needs."""
+        return self._theirs.fileno(), self.slot.descriptor
+
+    def handed_over(self) -> None:
+        """Close the worker's end here: when the worker dies, the stream then ends."""
+        self._theirs.close()
+
+    def fits_ahead(self, piece: Piece, version: int) -> bool:
+        """Return whether a piece can be sent to the busy worker without any chance of blocking."""
+        known = piece.task.function.key in self.known and version == self.version
+        return known and piece.sent <= SMALL
+
+    def send(self, piece: Piece, functions: Functions, surroundings: Surroundings) -> None:
+        """Write a piece of work, and first what the worker does not know yet; with `sending` held.
+
+        A worker that is gone is no error here: its reader finds that out, and deals with the piece.
+        """
+        try:
+            if not self._open:
+                return
+            if surroundings.version != self.version:
+                self.version = surroundings.version
+                self._connection.send(SURROUNDINGS, surroundings.body)
+            function = piece.task.function
+            if function.key not in self.known:
+                self._define(function.key, function.body, function.buffers, functions)
+            self._connection.send(RUN, piece.body or b"", piece.buffers)
+        except OSError:
+            return
+        finally:
+            piece.drop_payload()
+
+    def _define(self, key: int, body: bytes, buffers: list[memoryview], functions: Functions) -> None:
+        dead = functions.dead(self.known)
+        self.known -= dead
+        self.known.add(key)
+        self._connection.send(DEFINE, dump((key, list(dead), body)), buffers)
+
+    def receive(self) -> Frame | None:
+        """Wait for the worker's next frame; None when it is gone."""
+        return self._connection.receive()
+
+    def hang_up(self) -> None:
+        """End the stream: the worker ends after what it has; a dead worker's reader wakes up."""
+        try:
+            self._socket.shutdown(_socket.SHUT_WR)
+        except OSError:  # it is gone already
+            return
+
+    def exit(self, status: int) -> None:
+        """Take note that the worker has ended; in the nursery's thread.
+
+        The stream ends with it, unless a process that it forked still holds a copy of its socket; hence the
+        shutdown. What the worker had sent can still be read.
+        """
+        self.status = status
+        self.exited.set()
+        try:
+            self._socket.shutdown(_socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Close everything; in the reader thread, as its last act."""
+        with self.sending:
+            self._open = False
+            self._socket.close()
+        self.slot.close()
+
+    def forget(self) -> None:
+        """Let go of the descriptors in the child of a fork, where they belong to the parent."""
+        self._socket.close()
+        self.slot.close()

@@ -1,0 +1,256 @@
+"""What travels between processes: values to bytes and back, by the quickest pickler that can.
+
+The plain C pickler takes about 1 µs for a small value, cloudpickle 10. The plain one refers to functions and classes
+by name, which is wrong for `__main__` (a worker has another one), and it cannot do lambdas, closures and context
+variables: whatever it refuses, or whatever mentions `__main__`, goes through `_by_value` instead.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from types import MethodType, ModuleType
+
+try:  # the C module alone: `pickle` imports `re` and more, which doubles the start of a worker
+    from _pickle import PickleBuffer, dumps, loads
+except ImportError:
+    from pickle import PickleBuffer, dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextvars import ContextVar
+    from typing import Any
+
+__all__ = ["LARGE", "Reference", "context_variable", "dump", "load", "locate", "reference"]
+
+#: From this many bytes on a buffer travels apart from the pickle; below, the pipe is as quick.
+LARGE = 64 * 1024
+
+_MAIN = b"__main__"
+#: How many wrappers around a function are looked through.
+_WRAPPERS = 20
+
+
+def dump(value: "Any", buffers: "list[Any] | None" = None) -> bytes:
+    """Pickle a value; large buffers in it are appended to `buffers` instead.
+
+    Parameters
+    ----------
+    value : object
+    buffers : list or None
+        Receives a memoryview of each contiguous buffer of 64 KB or more, in the order in which `load` wants them.
+        None keeps them in the pickle.
+
+    Raises
+    ------
+    Exception
+        Whatever the picklers raise for a value that cannot travel.
+    """
+    apart: list[memoryview] = []
+    keep = None if buffers is None else _collector(apart)
+    try:
+        pickled: bytes = dumps(value, 5, buffer_callback=keep)
+    except Exception:  # of any type: __reduce__ and __getstate__ are the user's code; what counts is the next try
+        pickled = _MAIN
+    if _MAIN in pickled:
+        apart.clear()
+        pickled = _by_value(value, keep)
+    if buffers is not None:
+        buffers.extend(apart)
+    return pickled
+
+
+def load(pickled: "bytes | bytearray | memoryview", buffers: "Sequence[Any]" = ()) -> "Any":
+    """Return the value that `dump` made bytes of."""
+    return loads(pickled, buffers=buffers)
+
+
+def _collector(apart: list[memoryview]) -> "Callable[[Any], bool]":
+    def keep_in_band(buffer: PickleBuffer) -> bool:
+        try:
+            view = buffer.raw()
+        except BufferError:  # not contiguous
+            return True
+        if view.nbytes < LARGE:
+            return True
+        apart.append(view)
+        return False
+
+    return keep_in_band
+
+
+def _by_value(value: "Any", keep: "Callable[[Any], bool] | None") -> bytes:
+    from io import BytesIO
+
+    from parallel_deco.backends.by_value import ByValuePickler
+
+    file = BytesIO()
+    ByValuePickler(file, buffer_callback=keep).dump(value)
+    return file.getvalue()
+
+
+class Reference:
+    """Where an importable function is found: what to import, the way down, and how many wrappers to look through.
+
+    Parameters
+    ----------
+    module, qualname : str
+    wrappers : int
+        How often to follow ``__func__`` or ``__wrapped__`` from what is found to the function itself.
+    file : str or None
+        Where the module was loaded from, for a worker that cannot find it by name.
+    """
+
+    __slots__ = ("file", "module", "qualname", "wrappers")
+
+    def __init__(self, module: str, qualname: str, wrappers: int, file: str | None) -> None:
+        self.module = module
+        self.qualname = qualname
+        self.wrappers = wrappers
+        self.file = file
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        """Travel as four plain values."""
+        return Reference, (self.module, self.qualname, self.wrappers, self.file)
+
+
+def reference(function: "Any") -> Reference | None:
+    """Return where a worker finds this very function, or None when it must travel by value.
+
+    Notes
+    -----
+    The name is followed here first and must lead back to the function, or to wrappers around it: two modules or
+    classes with functions of the same name, a name that was rebound, and a decorator that hides the function
+    would otherwise run something else.
+    """
+    module_name = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if not isinstance(module_name, str) or not isinstance(qualname, str):
+        return None
+    module = sys.modules.get(module_name)
+    if module is None or module_name == "__main__" or "<" in qualname:
+        return None
+    spec = getattr(module, "__spec__", None)
+    if spec is None:  # made by hand: a worker could not make it again
+        return None
+    found = _walk(module, qualname)
+    for wrappers in range(_WRAPPERS):
+        if found is function:
+            return Reference(module_name, qualname, wrappers, spec.origin if spec.has_location else None)
+        found = _unwrapped(found)
+        if found is None:
+            return None
+    return None
+
+
+def locate(where: Reference) -> "Any":
+    """Return the function that a reference leads to, importing its module when needed.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        It is not there.
+    """
+    found = _walk(_imported(where), where.qualname)
+    for _ in range(where.wrappers):
+        found = _unwrapped(found)
+    if found is None:
+        raise AttributeError(f"no function {where.qualname!r} in module {where.module!r}")
+    return found
+
+
+def _imported(where: Reference) -> ModuleType:
+    module = sys.modules.get(where.module)
+    if module is not None:
+        return module
+    try:
+        __import__(where.module)
+    except ModuleNotFoundError as error:
+        if where.file is None or error.name is None or not (where.module + ".").startswith(error.name + "."):
+            raise
+        return _imported_from_file(where.module, where.file)
+    return sys.modules[where.module]
+
+
+def _imported_from_file(name: str, file: str) -> ModuleType:
+    """Load a module that the caller's process has under a name which no path leads to (as pytest's are)."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _walk(module: ModuleType, qualname: str) -> "Any":
+    """Follow a qualified name without running descriptors: a function in a class must stay what was defined."""
+    found: Any = module
+    for name in qualname.split("."):
+        if isinstance(found, type):
+            found = next((vars(base)[name] for base in found.__mro__ if name in vars(base)), None)
+        else:
+            found = getattr(found, name, None)
+    return found
+
+
+def _unwrapped(wrapper: "Any") -> "Any":
+    if isinstance(wrapper, (staticmethod, classmethod, MethodType)):
+        return wrapper.__func__
+    if isinstance(wrapper, property):
+        return wrapper.fget
+    return getattr(wrapper, "__wrapped__", None)
+
+
+#: Context variables that no module attribute leads to, by the number under which they travel, and here known by it.
+#: They are kept for good: a number must never mean another variable.
+_numbers: "dict[ContextVar[Any], int]" = {}
+_variables: "dict[int, ContextVar[Any]]" = {}
+_places: "dict[ContextVar[Any], tuple[str, str]]" = {}
+
+
+def context_variable(variable: "ContextVar[Any]") -> "tuple[str, str | int]":
+    """Return how a context variable is named in another process: its module and attribute, or its name and a number.
+
+    Notes
+    -----
+    The first time a variable is seen, all imported modules are searched for it (about 5 ms in a large program).
+    """
+    place = _places.get(variable)
+    if place is not None:
+        return place
+    number = _numbers.get(variable)
+    if number is not None:
+        return variable.name, number
+    for name, module in list(sys.modules.items()):
+        if name == "__main__" or getattr(module, "__spec__", None) is None:
+            continue
+        for attribute, value in list(vars(module).items()):
+            if value is variable:
+                _places[variable] = name, attribute
+                return name, attribute
+    _numbers[variable] = number = len(_numbers)
+    _variables[number] = variable
+    return variable.name, number
+
+
+def find_context_variable(name: str, place: "str | int") -> "ContextVar[Any]":
+    """Return the variable that `context_variable` named, making it when it belongs to no module."""
+    if isinstance(place, str):
+        __import__(name)
+        found: ContextVar[Any] = getattr(sys.modules[name], place)
+        return found
+    if place not in _variables:
+        _variables[place] = _new_context_variable(name, place)
+    return _variables[place]
+
+
+def _new_context_variable(name: str, number: int) -> "ContextVar[Any]":
+    from contextvars import ContextVar
+
+    variable: ContextVar[Any] = ContextVar(name)
+    _numbers[variable] = number  # the same here as there: a result that holds it finds its way back
+    return variable

@@ -1,0 +1,61 @@
+"""The backends of this process: made when first used, ended together, forgotten after a fork."""
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from parallel_deco.backends.threads import ThreadBackend
+
+if TYPE_CHECKING:
+    from parallel_deco.backends.processes import ProcessBackend
+
+__all__ = ["processes", "shutdown", "threads"]
+
+_lock = threading.Lock()
+_threads: ThreadBackend | None = None
+_processes: "ProcessBackend | None" = None
+
+
+def threads() -> ThreadBackend:
+    """Return this process's threads."""
+    global _threads
+    pool = _threads
+    if pool is None:
+        with _lock:
+            pool = _threads = _threads or ThreadBackend()
+    return pool
+
+
+def processes() -> "ProcessBackend":
+    """Return this process's worker processes."""
+    global _processes
+    pool = _processes
+    if pool is None:
+        from parallel_deco.backends.processes import ProcessBackend
+
+        with _lock:
+            pool = _processes = _processes or ProcessBackend()
+    return pool
+
+
+def process_pool() -> "ProcessBackend | None":
+    """Return the worker processes if there ever were any."""
+    return _processes
+
+
+def shutdown(wait: bool = True, kill: bool = False) -> None:
+    """End all backends; they come back when they are used again."""
+    for pool in (_processes, _threads):
+        if pool is not None:
+            pool.shutdown(wait=wait, kill=kill)
+
+
+def _forget_after_fork() -> None:
+    """The child has none of the threads; its own pools are made when it uses them."""
+    global _threads, _lock
+    _threads = None
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

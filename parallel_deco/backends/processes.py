@@ -1,0 +1,579 @@
+"""Batches in worker processes: who gets what, and what happens when a worker dies.
+
+How it hangs together
+    `start` pickles the batch in the caller's thread and sends it to an idle worker from there. Each worker has a
+    reader thread here, blocked in one read; it takes the reply, sends the next batch from the queue, and then
+    delivers the result. There is no other thread in between, no queue that processes share, and no lock that they
+    share, so a dying worker can take nothing with it.
+
+Locks
+    `_lock` guards all bookkeeping: the queue, the idle workers, each worker's `work`, and tasks. It is never held
+    while something is pickled, read or delivered. A link's `sending` may be taken while `_lock` is held, never the
+    other way round; see `Link`.
+
+Exactly once
+    A piece is in the queue, or in one link's `work`, or was settled. It moves under `_lock`, and its task counts
+    the pieces that are open: `done` is called by whoever brings that to zero. A task that was cancelled keeps being
+    moved but is never delivered.
+"""
+
+import os
+import signal
+import sys
+import threading
+import weakref
+from collections import deque
+from functools import partial
+from itertools import count
+from time import monotonic, perf_counter
+from typing import Any
+
+from parallel_deco._cpus import available_cpus
+from parallel_deco._errors import ParallelError, WorkerDied
+from parallel_deco._traits import Traits
+from parallel_deco.backends.batch import Batch, Done
+from parallel_deco.backends.connection import Frame
+from parallel_deco.backends.echoes import replay
+from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
+from parallel_deco.backends.functions import Functions, Travelling
+from parallel_deco.backends.link import Link
+from parallel_deco.backends.nursery import Nursery, unavailable
+from parallel_deco.backends.outcomes import unpack_error, unpack_outcomes
+from parallel_deco.backends.payload import load
+from parallel_deco.backends.slot import FINISHED, LOADING
+from parallel_deco.backends.surroundings import Surroundings
+from parallel_deco.backends.task import Piece, Task, report
+
+__all__ = ["ProcessBackend", "ProcessTicket"]
+
+#: Workers that may fail to start one after the other before the pool gives up.
+_FAILED_STARTS = 3
+#: Seconds to wait for the exit status of a worker whose socket has ended.
+_STATUS_WAIT = 5.0
+#: Seconds that idle workers get to end by themselves before the template kills them.
+_PATIENCE = 2.0
+
+_backends: "weakref.WeakSet[ProcessBackend]" = weakref.WeakSet()
+
+
+class ProcessTicket:
+    """A batch in the hands of workers, to be called off."""
+
+    __slots__ = ("_backend", "_task")
+
+    def __init__(self, backend: "ProcessBackend", task: Task) -> None:
+        self._backend = backend
+        self._task = task
+
+    def cancel(self, kill: bool = False) -> bool:
+        """Call the batch off; return whether `done` will never be called.
+
+        A batch that waits is dropped. One that runs is only ended with `kill`: its worker is killed and replaced.
+        """
+        return self._backend._cancel(self._task, kill)
+
+
+class ProcessBackend:
+    """Worker processes, started when first needed.
+
+    Notes
+    -----
+    Safe to use from many threads at once, and after a fork in parent and child. Nothing starts before the first
+    `warm` or `start`. `shutdown` ends all workers; a later `start` makes new ones.
+    """
+
+    traits = Traits(shares_memory=False, own_gil=True, can_kill=True)
+
+    def __init__(self) -> None:
+        self._reset()
+        _backends.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._links: dict[int, Link] = {}
+        self._leaving: set[Link] = set()
+        self._idle: list[Link] = []
+        self._queue: deque[Piece] = deque()
+        self._running = 0
+        self._width = 0
+        self._failed_starts = 0
+        self._nursery: Nursery | None = None
+        self._numbers = count(1)
+        self._functions = Functions()
+        self._surroundings = Surroundings()
+
+    # What a router may ask.
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why there can be no worker processes here; None where there can."""
+        return unavailable()
+
+    @property
+    def workers(self) -> int:
+        """How many workers are ready; 0 means that a first batch waits for a start."""
+        return sum(1 for link in list(self._links.values()) if link.pid)
+
+    @property
+    def idle(self) -> int:
+        """How many workers wait for work."""
+        return len(self._idle)
+
+    @property
+    def width(self) -> int:
+        """The most workers that were asked for so far."""
+        return self._width
+
+    def prepare(self, batch: Batch) -> Travelling:
+        """Prove that a batch can travel, and return its function made ready, for `start`.
+
+        Raises
+        ------
+        NotPicklableError
+            Something in it cannot be pickled; says what, and where it sits.
+        """
+        function = self._functions.prepare(batch.function)
+        self._pack(Task(batch, _nowhere, function, ahead=False, width=1).whole())
+        return function
+
+    def warm(self, width: int | None = None) -> None:
+        """Start workers up to a width, in the background; returns at once."""
+        with self._lock:
+            self._width = max(self._width, width or available_cpus())
+            while len(self._links) < self._width:
+                self._add_worker()
+
+    def start(
+        self,
+        batch: Batch,
+        done: Done,
+        *,
+        width: int | None = None,
+        ahead: bool = False,
+        prepared: Travelling | None = None,
+    ) -> ProcessTicket:
+        """Have a worker run the batch; then `done` is called, once, in a thread of the pool.
+
+        Parameters
+        ----------
+        batch : Batch
+        done : callable
+        width : int, optional
+            The most workers that may exist for this batch; the number of usable CPUs by default.
+        ahead : bool
+            The batch is short: it may be sent to a worker that is still busy, so that it finds it when it is ready.
+        prepared : Travelling, optional
+            What `prepare` returned for the same function; then its globals and closure are not looked at again.
+
+        Raises
+        ------
+        NotPicklableError
+            Something in it cannot be pickled; says what, and where it sits.
+        ParallelError
+            There can be no worker processes here.
+        """
+        function = prepared or self._functions.prepare(batch.function)
+        task = Task(batch, done, function, ahead, width or available_cpus())
+        piece = task.whole()
+        self._pack(piece)
+        with self._lock:
+            self._surroundings.look()
+            link = self._place(piece)
+            if link is None:
+                self._enqueue(piece)
+            self._running += 1
+        if link is not None:
+            self._send(link, piece)
+        return ProcessTicket(self, task)
+
+    def shutdown(self, wait: bool = True, kill: bool = False) -> None:
+        """End the workers: after the batches that were started, or (`kill`) as they are.
+
+        Parameters
+        ----------
+        wait : bool
+            Return when all has ended.
+        kill : bool
+            Batches that run or wait end with WorkerDied.
+        """
+        if kill:
+            self._kill_all()
+        if not wait:
+            threading.Thread(target=self._wind_down, name="parallel_deco-shutdown", daemon=True).start()
+            return
+        self._wind_down()
+
+    # Placing work.
+
+    def _pack(self, piece: Piece) -> None:
+        try:
+            piece.pack()
+        except Exception as error:  # whatever a __reduce__ of the user's raises
+            from parallel_deco.backends.culprit import explain_batch
+
+            raise explain_batch(piece.task.batch, error) from error
+
+    def _enqueue(self, piece: Piece) -> None:
+        self._queue.append(piece)
+        try:
+            self._grow()
+        except (OSError, ParallelError):
+            if not self._links:  # nobody would ever take it
+                self._queue.pop()
+                raise
+
+    def _place(self, piece: Piece) -> Link | None:
+        """Give a piece to a worker that can take it now, with its `sending` taken; under the lock."""
+        if self._idle:
+            link = self._idle.pop()
+            link.sending.acquire()  # free, or about to be: its last message was answered
+        else:
+            busy = self._takes_ahead(piece)
+            if busy is None:
+                return None
+            link = busy
+        link.work.append(piece)
+        return link
+
+    def _takes_ahead(self, piece: Piece) -> Link | None:
+        """Return a worker with one piece that can have a second one sent ahead, with its `sending` taken."""
+        if not piece.task.ahead or self._queue:
+            return None
+        for link in self._links.values():
+            if len(link.work) == 1 and not link.killed and link.sending.acquire(blocking=False):
+                if link.work[0].task.ahead and link.fits_ahead(piece, self._surroundings.version):
+                    return link
+                link.sending.release()
+        return None
+
+    def _send(self, link: Link, piece: Piece) -> None:
+        try:
+            link.send(piece, self._functions, self._surroundings)
+        finally:
+            link.sending.release()
+
+    def _next(self, link: Link) -> Piece | None:
+        """Return what a worker that has just finished gets, with its `sending` taken, or let it rest; under the lock."""
+        while self._queue:
+            piece = self._queue[0]
+            if piece.task.over:
+                self._queue.popleft()
+                continue
+            if link.work and not (piece.task.ahead and link.fits_ahead(piece, self._surroundings.version)):
+                return None
+            if not link.sending.acquire(blocking=not link.work):
+                return None
+            link.work.append(self._queue.popleft())
+            return piece
+        if not link.work:
+            link.idle_since = monotonic()
+            self._idle.append(link)
+            self._changed.notify_all()
+        return None
+
+    def _feed(self, link: Link) -> None:
+        """Send a worker its next piece; pieces that must run again are pickled here."""
+        while True:
+            with self._lock:
+                piece = self._next(link) if link.number in self._links and not link.killed else None
+            if piece is None:
+                return
+            try:
+                piece.pack()
+            except Exception as error:  # it was pickled once; the user's objects have changed since
+                link.sending.release()
+                self._unpackable(link, piece, error)
+                continue
+            self._send(link, piece)
+            return
+
+    def _unpackable(self, link: Link, piece: Piece, error: Exception) -> None:
+        with self._lock:
+            link.work.remove(piece)
+            complete, _ = piece.task.failed(piece, error, whole=True)
+        self._deliver(piece.task, complete)
+
+    # Workers come.
+
+    def _grow(self) -> None:
+        """Start workers for what is in the queue; under the lock."""
+        if not self._queue:
+            return
+        width = max(self._queue[0].task.width, self._queue[-1].task.width)
+        self._width = max(self._width, width)
+        starting = sum(1 for link in self._links.values() if not link.pid)
+        while len(self._links) < width and starting < len(self._queue):
+            self._add_worker()
+            starting += 1
+
+    def _add_worker(self) -> None:
+        if self._nursery is None or self._nursery.closed:
+            self._nursery = Nursery()
+        link = Link(next(self._numbers))
+        self._links[link.number] = link
+        try:
+            self._nursery.fork(link.number, *link.descriptors(), link.exit)
+        except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
+            link.exit(-1)
+        link.handed_over()
+        name = f"parallel_deco-reader-{link.number}"
+        threading.Thread(target=self._read, args=(link,), name=name, daemon=True).start()
+
+    def _read(self, link: Link) -> None:
+        """The reader thread of a worker."""
+        kinds = {
+            HELLO: self._on_hello,
+            PART: self._on_part,
+            DONE: self._on_done,
+            FAILED: self._on_failed,
+            ECHO: _on_echo,
+        }
+        try:
+            while (frame := link.receive()) is not None:
+                kinds[frame.kind](link, frame)
+        except BaseException:  # a mistake of ours (or no memory) must not leave callers waiting for ever
+            with self._lock:
+                self._kill(link)
+            raise
+        finally:
+            self._on_end(link)
+
+    def _on_hello(self, link: Link, frame: Frame) -> None:
+        with self._lock:
+            link.pid = load(frame.body)
+            self._failed_starts = 0
+        self._feed(link)
+
+    # Outcomes come.
+
+    def _on_part(self, link: Link, frame: Frame) -> None:
+        outcomes = unpack_outcomes(frame.body, frame.buffers)
+        with self._lock:
+            report(link.work[0], outcomes)
+
+    def _on_done(self, link: Link, frame: Frame) -> None:
+        with self._lock:
+            piece = link.work.popleft()
+            link.batches += 1
+        self._feed(link)
+        began = perf_counter()
+        outcomes = unpack_outcomes(frame.body, frame.buffers)
+        seen = outcomes.readings
+        if seen is not None:
+            moved = seen.moved + frame.seconds + perf_counter() - began
+            outcomes.readings = seen._replace(moved=moved, received=frame.size)
+        with self._lock:
+            complete = piece.task.ended(piece, outcomes)
+        self._deliver(piece.task, complete)
+
+    def _on_failed(self, link: Link, frame: Frame) -> None:
+        whole, packed = load(frame.body)
+        error = unpack_error(packed)
+        with self._lock:
+            piece = link.work.popleft()
+            link.batches += 1
+            complete, pieces = piece.task.failed(piece, error, whole)
+            self._queue.extendleft(reversed(pieces))
+        self._feed(link)
+        self._deliver(piece.task, complete)
+        self._feed_idle()
+
+    def _deliver(self, task: Task, complete: bool) -> None:
+        if not complete:
+            return
+        with self._lock:
+            if task.over:
+                return
+            self._close(task)
+        self._call_done(task)
+
+    def _call_done(self, task: Task) -> None:
+        try:
+            task.done(task.result())
+        except Exception:  # a callback of the user's; the reader must go on
+            sys.excepthook(*sys.exc_info())
+
+    def _close(self, task: Task) -> None:
+        """Mark a task as over: delivered, or never to be; under the lock."""
+        task.over = True
+        self._running -= 1
+        if not self._running:
+            self._changed.notify_all()
+
+    # Workers go.
+
+    def _cancel(self, task: Task, kill: bool) -> bool:
+        with self._lock:
+            if task.over:
+                return False
+            links = [link for link in self._links.values() if any(piece.task is task for piece in link.work)]
+            if links and not kill:
+                return False
+            self._close(task)
+            for link in links:
+                if link.work[0].task is task:  # a piece that was only sent ahead runs, and is not delivered
+                    self._kill(link)
+            return True
+
+    def _kill(self, link: Link) -> None:
+        link.killed = True
+        if self._nursery is not None:
+            self._nursery.kill(link.number)
+
+    def _on_end(self, link: Link) -> None:
+        """Clear up behind a worker that is gone; in its reader thread."""
+        link.exited.wait(_STATUS_WAIT)
+        with self._lock:
+            deliver = self._bury(link)
+            if link in self._leaving:
+                self._leaving.remove(link)
+                self._changed.notify_all()
+        link.close()
+        for task in deliver:
+            self._deliver(task, True)
+        self._feed_idle()
+
+    def _bury(self, link: Link) -> list[Task]:
+        """Settle what a dead worker had; return the tasks that are complete with it; under the lock."""
+        self._links.pop(link.number, None)
+        if link in self._idle:
+            self._idle.remove(link)
+        position = _position(link)
+        complete = []
+        if link.work:
+            piece = link.work.popleft()
+            if not piece.task.over:
+                done, again = piece.task.lost(piece, position, partial(_died, link, piece.task))
+                self._queue.extendleft(reversed([*again, *link.work]))
+                complete += [piece.task] if done else []
+            else:
+                self._queue.extendleft(reversed(link.work))
+        if not link.pid and link not in self._leaving and not link.killed:
+            complete += self._failed_start(link)
+        self._grow_again()
+        return complete
+
+    def _failed_start(self, link: Link) -> list[Task]:
+        """Give up on what waits when worker after worker ends before it is ready; under the lock."""
+        self._failed_starts += 1
+        if self._failed_starts < _FAILED_STARTS:
+            return []
+        self._failed_starts = 0
+        tasks = {id(piece.task): piece.task for piece in self._queue if not piece.task.over}
+        self._queue.clear()
+        for task in tasks.values():
+            task.abandon(partial(_died, link, task))
+        return list(tasks.values())
+
+    def _grow_again(self) -> None:
+        try:
+            self._grow()
+        except (OSError, ParallelError):  # no more processes or descriptors: the workers that are left go on
+            if not self._links:
+                raise
+
+    def _feed_idle(self) -> None:
+        """Wake workers that rest although there is work again."""
+        while True:
+            with self._lock:
+                if not (self._idle and self._queue):
+                    return
+                link = self._idle.pop()
+            self._feed(link)
+
+    # The end.
+
+    def _wind_down(self) -> None:
+        with self._lock:
+            self._changed.wait_for(lambda: not self._running)
+            leaving = set(self._links.values())
+            self._leaving |= leaving
+            self._links.clear()
+            self._idle.clear()
+            nursery, self._nursery = self._nursery, None
+        for link in leaving:
+            link.hang_up()
+        with self._lock:
+            self._changed.wait_for(lambda: not leaving & self._leaving, timeout=_PATIENCE)
+        if nursery is not None:
+            nursery.close()
+        with self._lock:
+            self._changed.wait_for(lambda: not leaving & self._leaving, timeout=_PATIENCE)
+
+    def _kill_all(self) -> None:
+        with self._lock:
+            pieces = [*self._queue, *(piece for link in self._links.values() for piece in link.work)]
+            self._queue.clear()
+            tasks = {id(piece.task): piece.task for piece in pieces if not piece.task.over}
+            for task in tasks.values():
+                task.abandon(lambda _: WorkerDied("the workers were shut down while this item waited or ran"))
+                self._close(task)
+            for link in self._links.values():
+                self._kill(link)
+        for task in tasks.values():
+            self._call_done(task)
+
+    def _forget(self) -> None:
+        """Let go of everything in the child of a fork: it belongs to the parent, whose threads are not here."""
+        for link in [*self._links.values(), *self._leaving]:
+            link.forget()
+        if self._nursery is not None:
+            self._nursery.forget()
+        self._reset()
+
+
+def _on_echo(link: Link, frame: Frame) -> None:
+    replay(load(frame.body))
+
+
+def _nowhere(result: Any) -> None:
+    """Deliver nothing."""
+
+
+def _position(link: Link) -> int | None:
+    """Return the item that a dead worker was at, counted in its first piece; None when it was at none."""
+    batch, position = link.slot.words
+    at_work = batch == link.batches + 1 and position not in (LOADING, FINISHED)
+    return int(position) if at_work else None
+
+
+def _died(link: Link, task: Task, position: int) -> WorkerDied:
+    """Return the error for the item under which a worker died."""
+    status = link.status
+    known = status is not None and status >= 0
+    code = os.waitstatus_to_exitcode(status) if known and status is not None else None
+    name = getattr(task.batch.function, "__qualname__", repr(task.batch.function))
+    process = f"worker process {link.pid}" if link.pid else "a worker process that was starting"
+    message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
+    if code == -signal.SIGKILL:
+        message += " Something killed it from outside: perhaps the system was out of memory."
+    report = _crash_report(link.slot.report())
+    return WorkerDied(f"{message}\n{report}" if report else message, code)
+
+
+def _crash_report(report: str) -> str:
+    """Return what the fault handler wrote, down to where the user's code begins."""
+    lines = report.strip().splitlines()
+    ours = [number for number, line in enumerate(lines) if "backends/batch.py" in line]
+    return "\n".join(lines[: ours[0]] if ours else lines)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "died"
+    if code >= 0:
+        return f"ended itself with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+def _after_fork_in_child() -> None:
+    for backend in list(_backends):
+        backend._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

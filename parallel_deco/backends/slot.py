@@ -1,0 +1,59 @@
+"""A page that a worker and the caller both see: where the worker is, and what it said when it crashed."""
+
+import os
+from mmap import mmap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+__all__ = ["FINISHED", "LOADING", "Slot"]
+
+_PAGE = 4096
+_REPORT = 16 * 1024
+#: Positions that are none: the batch is being unpickled; its last item has ended.
+LOADING: "Final" = 0xFFFFFFFF
+FINISHED: "Final" = 0xFFFFFFFE
+
+
+class Slot:
+    """Batch number, position in the batch and start time of the item; behind them the fault handler's report.
+
+    Notes
+    -----
+    One writer, the worker; readers on the caller's side look when something went wrong. Each field is an aligned
+    word, so it is never seen half written. `started` is written before `position`, and read after it.
+    """
+
+    __slots__ = ("_map", "descriptor", "times", "words")
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map = mmap(descriptor, _PAGE)
+        self.words = memoryview(self._map)[:8].cast("I")
+        self.times = memoryview(self._map)[8:16].cast("d")
+
+    @classmethod
+    def create(cls) -> "Slot":
+        """Make a slot; its descriptor is to be passed to the worker."""
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("parallel_deco-slot", os.MFD_CLOEXEC)
+        else:
+            from tempfile import TemporaryFile
+
+            with TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+        os.ftruncate(descriptor, _PAGE)
+        os.lseek(descriptor, _PAGE, os.SEEK_SET)  # where the fault handler will write
+        return cls(descriptor)
+
+    def report(self) -> str:
+        """Return what the fault handler wrote."""
+        return os.pread(self.descriptor, _REPORT, _PAGE).decode(errors="replace")
+
+    def close(self) -> None:
+        """Unmap and close; nobody may use it any more."""
+        self.words.release()
+        self.times.release()
+        self._map.close()
+        os.close(self.descriptor)

@@ -1,0 +1,133 @@
+"""What a worker shares with the caller as it is when work is sent: paths, directory, environment, levels, filters."""
+
+import os
+import sys
+import warnings
+from typing import Any
+
+from parallel_deco.backends.payload import dump
+
+__all__ = ["THREAD_LIMITS", "Surroundings", "apply", "worker_environment"]
+
+#: P workers shall use P cores. Libraries read these when they are loaded, so they must stay in the environment.
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the caller's environment with one BLAS and OpenMP thread each, where the user set none."""
+    return {**dict.fromkeys(THREAD_LIMITS, "1"), **os.environ}
+
+
+class Surroundings:
+    """The caller's state, looked at each time work is sent; a new version when it differs.
+
+    Notes
+    -----
+    A look costs about 3 µs. Not safe to use from two threads at once.
+    """
+
+    __slots__ = ("_seen", "body", "version")
+
+    def __init__(self) -> None:
+        self._seen: tuple[Any, ...] = ()
+        self.version = 0
+        self.body = b""
+
+    def look(self) -> int:
+        """Return the version of the surroundings as they are now; `body` is then their pickle."""
+        now = _now()
+        if now != self._seen:
+            self._seen = now
+            self.version += 1
+            self.body = _pickled(now)
+        return self.version
+
+
+def _now() -> tuple[Any, ...]:
+    try:
+        directory = os.getcwd()
+    except OSError:  # it was removed
+        directory = ""
+    # The environment's own dictionary of bytes: a copy of it costs 0.5 µs, one of os.environ 20.
+    environment = getattr(os.environ, "_data", None)
+    environment = dict(os.environ) if environment is None else environment.copy()
+    return (
+        sys.path.copy(),
+        directory,
+        environment,
+        sys.argv.copy() if hasattr(sys, "argv") else [],
+        _lowest_level(),
+        list(warnings.filters),
+        (_is_own(sys.stdout, 1), _is_own(sys.stderr, 2)),
+    )
+
+
+def _pickled(state: tuple[Any, ...]) -> bytes:
+    path, directory, _, argv, level, filters, streams = state
+    common = (path, directory, dict(os.environ), argv, level)
+    try:
+        return dump((*common, filters, streams))
+    except Exception:  # a category or pattern of the user's that cannot travel: every warning comes back then
+        return dump((*common, None, streams))
+
+
+def _is_own(stream: Any, descriptor: int) -> bool:
+    """Whether a standard stream is the one that workers inherited, so that they may write to it themselves."""
+    return stream is None or stream is getattr(sys, ("", "__stdout__", "__stderr__")[descriptor])
+
+
+def _lowest_level() -> int | None:
+    """Return the lowest level of any of the caller's loggers; None when it uses no logging.
+
+    Records below it are not even made in a worker; the others come back and meet the caller's loggers as they are.
+    """
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return None
+    root = logging.root
+    levels = [getattr(logger, "level", 0) for logger in list(root.manager.loggerDict.values())]
+    lowest = min([level for level in levels if level], default=root.level)
+    return int(max(min(lowest, root.level), root.manager.disable + 1))
+
+
+def apply(state: tuple[Any, ...]) -> None:
+    """Take on the caller's state; in a worker."""
+    path, directory, environment, argv, _, filters, _ = state
+    if directory and directory != _directory():
+        try:
+            os.chdir(directory)
+        except OSError:  # the caller's is gone: stay
+            pass
+    if sys.path != path:
+        sys.path[:] = path
+        invalidate = getattr(sys.modules.get("importlib"), "invalidate_caches", None)
+        if invalidate is not None:
+            invalidate()
+    sys.argv = argv
+    _apply_environment({**dict.fromkeys(THREAD_LIMITS, "1"), **environment})
+    if filters is not None and warnings.filters != filters:
+        warnings.filters[:] = filters  # type: ignore[index]
+        getattr(warnings, "_filters_mutated", lambda: None)()
+
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _apply_environment(environment: dict[str, str]) -> None:
+    if environment == dict(os.environ):
+        return
+    for name in set(os.environ) - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)

@@ -1,0 +1,249 @@
+"""A batch on its way through workers: what was reported of it, and what must run again when a worker died."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from parallel_deco._errors import RemoteError
+from parallel_deco._measure import Readings
+from parallel_deco.backends.batch import Batch, BatchResult, Done
+from parallel_deco.backends.contexts import pack
+from parallel_deco.backends.functions import Travelling
+from parallel_deco.backends.outcomes import Outcomes
+from parallel_deco.backends.payload import dump
+
+__all__ = ["Piece", "Task"]
+
+#: How often work may be lost in a worker that died before it began with an item; then items go alone, and are blamed.
+_STRAYS = 2
+
+
+class Piece:
+    """Consecutive items of a task that go to one worker together; the whole batch, unless a worker died.
+
+    Parameters
+    ----------
+    task : Task
+    start, stop : int
+        Positions in the batch.
+    strays : int
+        How often it was lost in a worker that had not begun with it.
+    """
+
+    __slots__ = ("body", "buffers", "errors", "moved", "sent", "start", "stop", "strays", "task", "values")
+
+    def __init__(self, task: "Task", start: int, stop: int, strays: int = 0) -> None:
+        self.task = task
+        self.start = start
+        self.stop = stop
+        self.strays = strays
+        self.body: bytes | None = None
+        self.buffers: list[memoryview] = []
+        self.values: list[Any] = []
+        self.errors: dict[int, BaseException] = {}
+        self.moved = 0.0
+        self.sent = 0
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def pack(self) -> None:
+        """Pickle it, unless it is.
+
+        Raises
+        ------
+        Exception
+            Whatever the picklers raise.
+        """
+        if self.body is not None:
+            return
+        began = perf_counter()
+        batch = self.task.batch
+        items = batch.items
+        if len(self) != len(items):
+            items = items[self.start : self.stop]
+        elif type(items) not in (list, tuple):
+            items = list(items)
+        message = (
+            self.task.function.key,
+            int(batch.shape),
+            batch.first + self.start,
+            batch.depth,
+            batch.keep_going,
+            batch.watch,
+            pack(batch.context),
+            items,
+        )
+        self.body = dump(message, self.buffers)
+        self.sent = len(self.body) + sum(map(len, self.buffers))
+        self.moved = perf_counter() - began
+
+    def drop_payload(self) -> None:
+        """Forget the pickle: it was sent, or will not be."""
+        self.body = None
+        self.buffers = []
+
+
+class Task:
+    """A started batch.
+
+    Parameters
+    ----------
+    batch : Batch
+    done : callable
+        Gets the result, once.
+    function : Travelling
+    ahead : bool
+        It may be sent to a worker that is still busy with another.
+    width : int
+        The most workers that may exist for it.
+
+    Notes
+    -----
+    The pool's lock guards everything in here. Each item gets exactly one outcome: a position is written by the one
+    piece that holds it, and pieces of a task never overlap.
+    """
+
+    __slots__ = ("ahead", "batch", "done", "errors", "function", "open", "over", "readings", "values", "width")
+
+    def __init__(self, batch: Batch, done: Done, function: Travelling, ahead: bool, width: int) -> None:
+        self.batch = batch
+        self.done = done
+        self.function = function
+        self.ahead = ahead
+        self.width = width
+        self.over = False  # delivered or called off
+        self.values: list[Any] | None = None
+        self.errors: dict[int, BaseException] = {}
+        self.readings: Readings | None = None
+        self.open = 1
+
+    def whole(self) -> Piece:
+        """Return the piece that is the whole batch."""
+        return Piece(self, 0, len(self.batch.items))
+
+    def ended(self, piece: Piece, last: Outcomes) -> bool:
+        """Take in what a worker reported at a piece's end; return whether the task is complete."""
+        self._note(piece, last.readings)
+        report(piece, last)
+        missing = len(piece) - len(piece.values)
+        stopped = not self.batch.keep_going and piece.errors
+        if missing and not stopped:  # a signal handler of the user's that raised between two items
+            piece.errors[len(piece.values)] = RemoteError("the worker stopped in the middle of a batch")
+            piece.values += [None] * missing
+        self._keep(piece)
+        return self._closed()
+
+    def failed(self, piece: Piece, error: BaseException, whole: bool) -> tuple[bool, list[Piece]]:
+        """Take in that a worker could not begin with a piece; return whether the task is complete, and what to try.
+
+        Parameters
+        ----------
+        piece : Piece
+        error : BaseException
+        whole : bool
+            It is the function's fault; otherwise some argument's, and the items are tried one by one.
+        """
+        if len(piece) > 1 and not whole:
+            return False, self._split(piece, [(at, at + 1) for at in range(piece.start, piece.stop)], 0)
+        for position in range(len(piece)):
+            piece.errors[position] = error
+        piece.values = [None] * len(piece)
+        self._keep(piece)
+        return self._closed(), []
+
+    def lost(
+        self, piece: Piece, position: int | None, error: Callable[[int], BaseException]
+    ) -> tuple[bool, list[Piece]]:
+        """Take in that a worker died with a piece; return whether the task is complete, and what must run again.
+
+        Parameters
+        ----------
+        piece : Piece
+        position : int or None
+            The item that the worker was at, counted in the piece; None when it was at none.
+        error : callable
+            Makes the error for an item's position in the batch.
+        """
+        reported = len(piece.values)
+        if position is not None and position < reported:  # it had just reported this one
+            position = None
+        self._keep(piece)
+        rest = piece.start + reported, piece.stop
+        if position is None:
+            return self._astray(piece, rest, error)
+        culprit = piece.start + position
+        self.errors[culprit] = error(culprit)
+        parts = [(rest[0], culprit)]
+        if self.batch.keep_going:
+            parts.append((culprit + 1, rest[1]))
+        pieces = self._split(piece, parts, piece.strays)
+        return self.open == 0, pieces
+
+    def abandon(self, error: Callable[[int], BaseException]) -> None:
+        """Give every item that has no outcome yet this error: nobody will run it."""
+        values = self.values or []
+        self.values = values + [None] * (len(self.batch.items) - len(values))
+        for position in range(len(self.batch.items)):
+            if self.values[position] is None:
+                self.errors.setdefault(position, error(position))
+
+    def _astray(
+        self, piece: Piece, rest: tuple[int, int], error: Callable[[int], BaseException]
+    ) -> tuple[bool, list[Piece]]:
+        start, stop = rest
+        if piece.strays < _STRAYS:
+            parts = [rest]
+        elif stop - start > 1:
+            parts = [(at, at + 1) for at in range(start, stop)]
+        else:
+            parts = []
+            if stop > start:
+                self.errors[start] = error(start)
+        pieces = self._split(piece, parts, piece.strays + 1)
+        return self.open == 0, pieces
+
+    def _split(self, piece: Piece, parts: list[tuple[int, int]], strays: int) -> list[Piece]:
+        pieces = [Piece(self, start, stop, strays) for start, stop in parts if stop > start]
+        self.open += len(pieces) - 1
+        return pieces
+
+    def _closed(self) -> bool:
+        self.open -= 1
+        return self.open == 0
+
+    def _keep(self, piece: Piece) -> None:
+        """Put a piece's outcomes where they belong."""
+        if self.values is None and len(piece) == len(self.batch.items) and len(piece.values) == len(piece):
+            self.values, self.errors = piece.values, piece.errors
+            return
+        if self.values is None:
+            self.values = [None] * len(self.batch.items)
+        self.values[piece.start : piece.start + len(piece.values)] = piece.values
+        self.errors.update((piece.start + position, error) for position, error in piece.errors.items())
+
+    def _note(self, piece: Piece, readings: Readings | None) -> None:
+        if readings is None:
+            return
+        seen = readings._replace(moved=readings.moved + piece.moved, sent=piece.sent)
+        before = self.readings
+        self.readings = seen if before is None else Readings._make(map(sum, zip(before, seen, strict=True)))
+
+    def result(self) -> BatchResult:
+        """Return what became of the batch; when it is complete."""
+        values, errors = self.values or [], self.errors
+        if errors and not self.batch.keep_going:
+            end = min(errors) + 1
+            values = values[:end]
+            errors = {position: error for position, error in errors.items() if position < end}
+        return BatchResult(values, errors, self.readings or Readings(0, 0.0, 0.0))
+
+
+def report(piece: Piece, outcomes: Outcomes) -> None:
+    """Take in outcomes that a worker reported."""
+    before = len(piece.values)
+    if before:
+        piece.values += outcomes.values
+        piece.errors.update((before + position, error) for position, error in outcomes.errors.items())
+    else:
+        piece.values, piece.errors = outcomes.values, outcomes.errors

@@ -1,0 +1,147 @@
+"""The template: a process with one thread, started by exec, that forks workers on request.
+
+A worker must not be forked from the caller: its other threads may hold locks that nobody would ever release in the
+child. The template has no other threads, and has imported what workers need, so a fork of it takes about 1 ms.
+
+It ends, and kills its workers, when the control socket ends: however the caller died, the system closes that.
+Requests and answers are three words each:
+
+    in    FORK, worker's number, 0     with two descriptors: the worker's socket and its slot
+          KILL, worker's number, 0
+    out   EXIT, worker's number, wait status
+"""
+
+import _socket  # `socket` takes as long to import as the interpreter to start; this is what it wraps
+import gc
+import os
+import select
+import signal
+import struct
+import sys
+from types import FrameType
+
+from parallel_deco.backends.worker import serve
+
+__all__ = ["EXIT", "FORK", "KILL", "MESSAGE", "run"]
+
+MESSAGE = struct.Struct("<iii")
+FORK, KILL, EXIT = 1, 2, 3
+_RIGHTS = _socket.CMSG_SPACE(2 * struct.calcsize("i"))
+
+
+class Template:
+    """The state of the template process.
+
+    Parameters
+    ----------
+    control : int
+        The descriptor of the control socket.
+    parent : int
+        The caller's process id.
+    """
+
+    def __init__(self, control: int, parent: int) -> None:
+        self._socket = _socket.socket(fileno=control)
+        self._pids: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        self._parent = parent
+        self._private = [*os.pipe()]
+        self._wake, wake = self._private
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, _ignore)
+        # The terminal sends Ctrl-C to everybody, but only the caller decides what it means. A handler of Python's,
+        # not SIG_IGN: programs that a task starts get the system's default back.
+        signal.signal(signal.SIGINT, _ignore)
+
+    def run(self) -> None:
+        """Serve until the caller is gone."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        self._watch_parent(poll)
+        gc.freeze()
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._wake:
+                    os.read(self._wake, 512)
+                    self._reap()
+                elif descriptor != self._socket.fileno() or not self._obey():
+                    self._end()
+
+    def _watch_parent(self, poll: select.poll) -> None:
+        """Also end when the caller is gone but something holds a copy of its end of the socket."""
+        if hasattr(os, "pidfd_open") and os.getppid() == self._parent:
+            try:
+                descriptor = os.pidfd_open(self._parent)
+            except OSError:  # an old kernel
+                return
+            self._private.append(descriptor)
+            poll.register(descriptor, select.POLLIN)
+
+    def _obey(self) -> bool:
+        """Do what the caller asks; False when it is gone."""
+        try:
+            message, ancillary, _, _ = self._socket.recvmsg(MESSAGE.size, _RIGHTS)
+        except ConnectionResetError:
+            return False
+        if not message:
+            return False
+        verb, number, _ = MESSAGE.unpack(message)
+        if verb == FORK:
+            self._fork(number, *struct.unpack("ii", ancillary[0][2]))
+        elif number in self._pids:  # not reaped yet: the number still means that process
+            os.kill(self._pids[number], signal.SIGKILL)
+        return True
+
+    def _fork(self, number: int, connection: int, slot: int) -> None:
+        template = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(template, connection, slot)
+        os.close(connection)
+        os.close(slot)
+        self._pids[number] = pid
+        self._numbers[pid] = number
+
+    def _become_worker(self, template: int, connection: int, slot: int) -> None:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._socket.close()
+            for descriptor in self._private:
+                os.close(descriptor)
+            status = serve(template, connection, slot)
+        except BaseException:  # nothing may run on into the template's loop
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._numbers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            number = self._numbers.pop(pid)
+            del self._pids[number]
+            try:
+                self._socket.send(MESSAGE.pack(EXIT, number, status))
+            except OSError:
+                self._end()
+
+    def _end(self) -> None:
+        for pid in self._numbers:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._numbers:
+            os.waitpid(pid, 0)
+        os._exit(0)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing: the signal only wakes."""
+
+
+def run(control: int, parent: int) -> None:
+    """Be the template; never returns."""
+    Template(control, parent).run()

@@ -1,0 +1,146 @@
+"""What each route would take: arithmetic only, numbers in and numbers out."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
+from parallel_deco.routing.evidence import Facts
+
+__all__ = ["Machine", "Prediction", "predict", "waiting_width"]
+
+#: Threads for work that waits, unless the user says otherwise; the starting width.
+WAITING_WIDTH = 32
+#: A thread that takes the GIL back has waited for it too: seen as 1.4 times the time it holds it.
+GIL_HANDOVER = 1.4
+#: Threads are put to test on computing work; a gain under this is none.
+NO_GAIN = 1.1
+#: What a batch is cut to, in seconds.
+TARGET = 8e-3
+
+
+class Machine(NamedTuple):
+    """What handing work out costs on this machine; seconds.
+
+    Parameters
+    ----------
+    dispatch_thread : float
+        A batch to a thread and its result back.
+    dispatch_process : float
+        A batch to a warm worker process and its result back, without arguments to speak of.
+    wake : float
+        A thread's waking up or, the first time, starting.
+    start : float
+        Worker processes from nothing to the first result.
+    bandwidth : float
+        Bytes a second through the way between processes.
+
+    Notes
+    -----
+    The defaults were measured on one 2-core machine (docs/architecture.md) and are only guesses elsewhere.
+    """
+
+    dispatch_thread: float = 20e-6
+    dispatch_process: float = 80e-6
+    wake: float = 100e-6
+    start: float = 40e-3
+    bandwidth: float = 1e9
+
+
+class Prediction(NamedTuple):
+    """What a route would take for the work that is left: seconds, and how many workers."""
+
+    seconds: float
+    width: int
+
+
+def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
+    """Return how many threads wait at the same time before the GIL or the CPUs are the bottleneck."""
+    if facts.computes:
+        return min(cpus, most or cpus)
+    bound = most or WAITING_WIDTH
+    bottleneck = max(GIL_HANDOVER * facts.held, facts.cpu / cpus, facts.wall / bound, 1e-12)
+    return max(1, min(bound, max(cpus, round(1.3 * facts.wall / bottleneck))))
+
+
+def predict(
+    facts: Facts,
+    items: int,
+    cpus: int,
+    machine: Machine,
+    *,
+    most: int | None = None,
+    cold: bool = False,
+    routes: Collection[Route] = (SERIAL, THREADS, PROCESSES),
+) -> dict[Route, Prediction]:
+    """Return what each route would take for so many more items.
+
+    Parameters
+    ----------
+    facts : Facts
+        What an item costs.
+    items : int
+        How many are left.
+    cpus : int
+        CPUs that may be used.
+    machine : Machine
+        What handing out costs here.
+    most : int, optional
+        The user's `max_workers`.
+    cold : bool
+        Worker processes would have to be started first.
+    routes : collection of str
+        The routes that are open.
+
+    Notes
+    -----
+    The formulas and where they come from are in docs/architecture.md, "The cost model".
+    """
+    cpus = max(1, int(cpus / facts.inner)) if facts.inner > 1.3 else cpus
+    forecast: dict[Route, Prediction] = {}
+    if SERIAL in routes:
+        forecast[SERIAL] = Prediction(items * facts.wall, 1)
+    if THREADS in routes:
+        forecast[THREADS] = _threads(facts, items, cpus, machine, most)
+    if PROCESSES in routes:
+        forecast[PROCESSES] = _processes(facts, items, cpus, machine, most, cold)
+    return forecast
+
+
+def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None) -> Prediction:
+    width = min(waiting_width(facts, cpus, most), max(1, items))
+    held = facts.held
+    if facts.computes and facts.gain is not None and facts.gain < NO_GAIN:
+        return Prediction(items * facts.wall / min(1.0, facts.gain) * 1.05, width)
+    free = max(0.0, facts.cpu - held)
+    rounds = -(-items // width)
+    crowded = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
+    work = max(rounds * facts.wall, crowded)
+    return Prediction(work + batches(facts, items) * machine.dispatch_thread + machine.wake, width)
+
+
+def _processes(
+    facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool
+) -> Prediction:
+    width = min(most or cpus, max(1, items))
+    wall, moving = facts.wall, _moving(facts, machine)
+    helped = width - 1
+    if wall < 50e-3:  # the caller computes too
+        work = items / (1 / max(wall, 1e-12) + helped / max(wall + moving, 1e-12))
+    else:
+        work = -(-items // width) * (wall + moving)
+    work = max(work, items * facts.cpu / min(cpus, width))
+    setup = machine.start if cold else machine.wake
+    return Prediction(work + items * moving / 2 + batches(facts, items) * machine.dispatch_process / width + setup, width)
+
+
+def _moving(facts: Facts, machine: Machine) -> float:
+    """Return seconds per item for moving, measured or from what its size says."""
+    if facts.moved is not None:
+        return facts.moved
+    return 2e-6 + (facts.sent + facts.received) / machine.bandwidth
+
+
+def batches(facts: Facts, items: int) -> int:
+    """Return in how many batches of the target size so many items are handed out."""
+    size = max(1, int(TARGET / max(facts.wall, 1e-9)))
+    return -(-items // size)

@@ -1,0 +1,216 @@
+"""Finds what a call of a function would change outside of itself, without running anything."""
+
+from __future__ import annotations
+
+import types
+import weakref
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from parallel_deco.routing.calls import Calls, own_function
+from parallel_deco.routing.ledger import Effect, EffectKind, Exhausted, Ledger
+from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, unwrap_partial
+from parallel_deco.routing.values import EMPTY, Examples, Origin, Value, follow, identity, signature
+
+__all__ = ["Findings", "Guard", "Subject", "find_effects", "subject_of", "unwrapped"]
+
+
+class Guard(NamedTuple):
+    """The types of one argument, or of a part of one, for which an answer holds."""
+
+    name: str
+    path: tuple[str, ...]
+    expected: frozenset[int] | None
+    kept: tuple[object, ...]  # keeps alive what the identities in `expected` stand for
+
+    def holds(self, arguments: Mapping[str, object]) -> bool:
+        """Say whether `arguments` are of those types."""
+        examples: Examples = (arguments[self.name],) if self.name in arguments else None
+        for step in self.path:
+            examples = follow(examples, step)
+        found = signature(examples)
+        if found is None or self.expected is None:
+            return found is self.expected
+        return found <= self.expected
+
+
+class Findings(NamedTuple):
+    """What was found, and what the finding relied on."""
+
+    effects: tuple[Effect, ...]
+    depends: bool  # on the types of the arguments
+    guards: tuple[Guard, ...]
+    relied: tuple[tuple[object, str, object], ...]  # (namespace or cell, name, reference to what it held)
+
+    def stands(self) -> bool:
+        """Say whether the globals and closures that were read still hold what they held."""
+        return all(_reference_holds(_held(where, name), kept) for where, name, kept in self.relied)
+
+
+class Subject(NamedTuple):
+    """A callable, taken apart: the function in Python inside, if there is one, and what is bound to it."""
+
+    function: object
+    arguments: tuple[object, ...]
+    keywords: dict[str, object]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the positional parameters that are left to the caller."""
+        code = self.code()
+        return code.co_varnames[len(self.arguments) : code.co_argcount] if code is not None else ()
+
+    def code(self) -> types.CodeType | None:
+        """Return the code, if it is a function in Python."""
+        return self.function.__code__ if is_a(self.function, types.FunctionType) else None
+
+    def bind(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
+        """Return the objects that a call would give to the parameters, by name."""
+        code, function = self.code(), self.function
+        if code is None or not is_a(function, types.FunctionType):
+            return {"arguments": [*args, *kwargs.values()]}
+        names = self.names()
+        bound = dict(zip(names, args, strict=False))
+        defaults = function.__defaults__ or ()
+        all_names = code.co_varnames[: code.co_argcount]
+        for name, value in zip(all_names[len(all_names) - len(defaults) :], defaults, strict=True):
+            bound.setdefault(name, value)
+        bound.update({**(function.__kwdefaults__ or {}), **kwargs})
+        index = code.co_argcount + code.co_kwonlyargcount
+        known = code.co_varnames[:index]
+        if code.co_flags & 4:
+            bound[code.co_varnames[index]] = tuple(args[len(names) :])
+            index += 1
+        if code.co_flags & 8:
+            bound[code.co_varnames[index]] = {name: kwargs[name] for name in kwargs if name not in known}
+        return bound
+
+
+def unwrapped(function: object) -> object:
+    """Return the function inside the wrappers of this package."""
+    for _ in range(16):
+        if not home(type(function)).startswith("parallel_deco."):
+            break
+        inner = attribute(function, "__wrapped__")
+        if inner is MISSING:
+            break
+        function = inner
+    return function
+
+
+def subject_of(function: object) -> Subject:
+    """Take a callable apart: wrappers of this package, partial objects, bound methods, callable objects."""
+    function, arguments, keywords = unwrap_partial(unwrapped(function))
+    function = unwrapped(function)
+    if is_any(function, (staticmethod, classmethod)):
+        function = function.__func__  # type: ignore[attr-defined]
+    if is_a(function, types.MethodType):
+        arguments = (function.__self__, *arguments)
+        function = function.__func__
+    elif not is_any(function, (types.FunctionType, types.BuiltinFunctionType, type)):
+        method = class_attribute(type(function), "__call__")
+        if is_a(method, types.FunctionType) and own_function(method):
+            arguments = (function, *arguments)
+            function = method
+    return Subject(function, arguments, keywords)
+
+
+def find_effects(subject: Subject, given: Mapping[str, object] | None = None) -> Findings:
+    """Read the code of `subject`; with `given` arguments, for arguments of such types."""
+    ledger = Ledger()
+    calls = Calls(ledger)
+    try:
+        _start(subject, given, ledger, calls)
+    except Exhausted:
+        ledger.record(EffectKind.UNKNOWN, "is too long or too tangled to be read to the end")
+    return Findings(ledger.effects, ledger.depends, _guards(ledger, given), _relied(ledger))
+
+
+def _start(subject: Subject, given: Mapping[str, object] | None, ledger: Ledger, calls: Calls) -> None:
+    function = subject.function
+    bound = [ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(subject.arguments)]
+    if subject.arguments and subject.names and (code := subject.code()) is not None:
+        bound = [
+            ledger.keeper(Origin.CAPTURED, name, x)
+            for name, x in zip(code.co_varnames, subject.arguments, strict=False)
+        ]
+    named = {name: ledger.keeper(Origin.CAPTURED, name, x) for name, x in subject.keywords.items()}
+    for value in (*bound, *named.values()):
+        ledger.notice(value)
+    if not is_a(function, types.FunctionType):
+        everything = ledger.inside(_argument(ledger, "arguments", given))
+        calls.call_object(function, ledger.keeper(Origin.GLOBAL, "function", function), bound, named, everything)
+        return
+    code = function.__code__
+    names = code.co_varnames
+    for name in names[len(bound) : code.co_argcount]:
+        bound.append(named.pop(name) if name in named else _argument(ledger, name, given))
+    if not own_function(function):
+        calls.call_object(function, EMPTY, bound, named)
+        return
+    del bound[code.co_argcount :]
+    index = code.co_argcount + code.co_kwonlyargcount
+    for name in names[code.co_argcount : index]:
+        bound.append(named.pop(name) if name in named else _argument(ledger, name, given))
+    for flag in (4, 8):
+        if code.co_flags & flag:
+            site = ledger.site((code, flag))
+            ledger.put(site, ledger.inside(_argument(ledger, names[index], given)))
+            ledger.put(site, EMPTY.union(*named.values()) if flag == 8 else EMPTY)
+            bound.append(frozenset((site,)))
+            index += 1
+    free = tuple(
+        ledger.captured(cell, name) for cell, name in zip(function.__closure__ or (), code.co_freevars, strict=False)
+    )
+    calls._walk(code, function.__globals__, function.__builtins__, free, bound)
+
+
+def _argument(ledger: Ledger, name: str, given: Mapping[str, object] | None) -> Value:
+    thing = given.get(name, MISSING) if given is not None else MISSING
+    return ledger.outside(Origin.ARGUMENT, name, thing)
+
+
+# --- what a finding relied on ----------------------------------------------------------------------------------
+
+
+def _guards(ledger: Ledger, given: Mapping[str, object] | None) -> tuple[Guard, ...]:
+    if given is None:
+        return ()
+    return tuple(
+        Guard(place.name, place.path, expected, tuple(identity(thing) for thing in place.examples or ()))
+        for place, expected in ledger.guards.items()
+    )
+
+
+def _relied(ledger: Ledger) -> tuple[tuple[object, str, object], ...]:
+    found: list[tuple[object, str, object]] = []
+    for (_, name), (namespace, thing) in ledger.globals_read.items():
+        found.append((namespace, name, _reference(thing)))
+    for cell, thing in ledger.cells_read.values():
+        found.append((cell, "", _reference(thing)))
+    return tuple(found)
+
+
+def _reference(thing: object) -> object:
+    """Return a weak reference to a function, class or module, or else to the type: a cache must not keep them."""
+    if thing is MISSING:
+        return MISSING
+    try:
+        return weakref.ref(identity(thing))
+    except TypeError:
+        return identity(thing)
+
+
+def _held(where: object, name: str) -> object:
+    if is_a(where, types.CellType):
+        try:
+            return where.cell_contents
+        except ValueError:
+            return MISSING
+    return dict.get(where, name, MISSING)  # type: ignore[arg-type]
+
+
+def _reference_holds(thing: object, kept: object) -> bool:
+    if thing is MISSING or kept is MISSING:
+        return thing is kept
+    now = identity(thing)
+    return (kept() if is_a(kept, weakref.ReferenceType) else kept) is now

@@ -1,0 +1,317 @@
+"""What is known of other people's code: the tables that the reading of effects looks things up in.
+
+Written by hand from the documentation of each library. A name that is missing here is treated with suspicion,
+so a gap costs speed (the function stays on shared memory), not data.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from typing import Final
+
+from parallel_deco.routing.lookup import is_iterator_type, mro, namespace, type_name
+
+__all__ = [
+    "ALIASING",
+    "CONSUMING",
+    "FRESH_METHODS",
+    "FRESH_MODULES",
+    "MUTATES_FIRST",
+    "MUTATING_METHODS",
+    "PROCESS_STATE",
+    "SCALAR_ATTRIBUTES",
+    "SHALLOW_METHODS",
+    "VERBS",
+    "Species",
+    "is_library",
+    "mutating",
+    "species",
+]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# --- whose code it is ------------------------------------------------------------------------------------------
+
+# Libraries whose functions are believed to change nothing but what the tables below say. Not followed: their
+# internals are caches and C. The rest of what is installed is followed like the user's own code.
+_LIBRARIES: Final = _words("""
+    PIL aiohttp astropy attr attrs blosc2 bs4 certifi cffi charset_normalizer cloudpickle cryptography cupy cv2
+    cytoolz dateutil h5py httpx idna imageio jax joblib jsonschema lxml lz4 markupsafe msgpack networkx nltk numba
+    numexpr numpy orjson pandas parallel_deco polars psutil pyarrow pydantic pydantic_core pytz rapidfuzz regex
+    requests scipy shapely simplejson skimage sklearn snappy spacy sympy threadpoolctl tokenizers toolz torch
+    torchvision tqdm transformers typing_extensions tzdata tzlocal ujson urllib3 xarray xgboost xxhash yaml zarr
+    zstandard zstd
+""")
+
+_STANDARD: Final = sys.stdlib_module_names | {"builtins"}
+
+
+def is_library(module: str) -> bool:
+    """Say whether `module` belongs to the standard library or to a library of the table."""
+    top = module.partition(".")[0]
+    return top in _STANDARD and top != "__main__" or top in _LIBRARIES
+
+
+# --- methods ---------------------------------------------------------------------------------------------------
+
+# Names of methods that change their receiver, whatever its type.
+MUTATING_METHODS: Final = _words("""
+    append appendleft extend extendleft insert remove pop popleft popitem clear update setdefault add discard sort
+    reverse rotate move_to_end subtract difference_update intersection_update symmetric_difference_update
+    write writelines writestr put put_nowait get_nowait send sendall fill resize itemset partition setfield setflags
+    seek truncate flush close frombytes fromlist fromfile fromunicode byteswap
+    acquire release notify notify_all set_result set_exception set_state setstate seed shuffle
+    fit partial_fit fit_transform fit_predict set_params load_state_dict register backward step zero_grad train
+    add_node add_edge add_nodes_from add_edges_from remove_node remove_edge commit rollback
+    __setitem__ __delitem__ __setattr__ __delattr__ __iadd__ __isub__ __imul__ __iand__ __ior__ __ixor__
+    __itruediv__ __ifloordiv__ __imod__ __ipow__ __imatmul__ __ilshift__ __irshift__ __set__ __next__ __setstate__
+""")
+
+# Read-looking methods that use up their receiver or write into their arguments.
+CONSUMING: Final = _words("readinto readinto1 recv_into recvfrom_into copyto pack_into")
+
+VERBS: Final = {
+    "append": "appends to",
+    "appendleft": "appends to",
+    "extend": "extends",
+    "add": "adds to",
+    "insert": "inserts into",
+    "pop": "takes from",
+    "popitem": "takes from",
+    "popleft": "takes from",
+    "remove": "removes from",
+    "discard": "removes from",
+    "update": "updates",
+    "sort": "sorts",
+    "reverse": "reverses",
+    "clear": "empties",
+    "fill": "fills",
+    "write": "writes to",
+    "put": "puts into",
+    "send": "sends to",
+    "setdefault": "stores into",
+    "__setitem__": "stores into",
+    "__delitem__": "deletes from",
+    "__next__": "takes from",
+    "acquire": "acquires",
+}
+
+# Methods whose result shares nothing with the receiver, except the elements of a shallow copy.
+FRESH_METHODS: Final = _words("""
+    all any argmax argmin argsort astype choose clip compress conj conjugate copy cumprod cumsum count decode dot
+    encode endswith find format hex index isalnum isalpha isdigit islower isnumeric isoformat isspace isupper
+    issubset issuperset isdisjoint join ljust lower lstrip max mean min nonzero prod ptp read readline readlines
+    removeprefix removesuffix repeat replace rfind rindex rjust round rpartition rsplit rstrip searchsorted split
+    splitlines startswith std strftime strip sum swapcase take timestamp title tobytes tolist total translate upper
+    var zfill difference intersection symmetric_difference union most_common elements as_posix exists is_file is_dir
+    read_text read_bytes hexdigest digest bit_length bit_count item trace median quantile match fullmatch search
+    findall finditer sub subn predict predict_proba score transform
+""")
+
+
+# Methods whose result is a new container of the old elements.
+SHALLOW_METHODS: Final = _words("copy union difference intersection symmetric_difference most_common elements")
+
+# Attributes that are numbers, names or tuples of them, on every type of the known libraries that has them.
+SCALAR_ATTRIBUTES: Final = _words("shape size ndim dtype itemsize nbytes strides name stem suffix year month day")
+
+
+def mutating(name: str) -> bool:
+    """Say whether a method called `name` is known to change its receiver; ``add_`` is torch's way to say so."""
+    return name in MUTATING_METHODS or (name[-1:] == "_" and name[:1] != "_")
+
+
+# --- functions -------------------------------------------------------------------------------------------------
+
+# Functions that change their first argument.
+MUTATES_FIRST: Final = _words("""
+    _heapq.heappush _heapq.heappop _heapq.heapify _heapq.heapreplace _heapq.heappushpop _heapq._heappop_max
+    _heapq._heapify_max heapq.heappush heapq.heappop heapq.heapify heapq.heapreplace heapq.heappushpop
+    _bisect.insort _bisect.insort_left _bisect.insort_right bisect.insort bisect.insort_left bisect.insort_right
+    _operator.setitem _operator.delitem _operator.iadd _operator.isub _operator.imul _operator.iand _operator.ior
+    _operator.ixor _operator.itruediv _operator.ifloordiv _operator.imod _operator.ipow _operator.imatmul
+    _operator.ilshift _operator.irshift _operator.iconcat
+    operator.setitem operator.delitem operator.iadd operator.isub operator.imul operator.iconcat operator.ior
+    builtins.setattr builtins.delattr builtins.next builtins.anext
+    numpy.copyto numpy.put numpy.place numpy.putmask numpy.fill_diagonal numpy.put_along_axis numpy.ndarray.sort
+    numpy.random.shuffle random.shuffle random.Random.shuffle functools.update_wrapper
+   
+    cv2.rectangle cv2.circle cv2.line cv2.ellipse cv2.polylines cv2.fillPoly cv2.fillConvexPoly cv2.putText
+    cv2.drawContours cv2.arrowedLine cv2.drawMarker cv2.floodFill cv2.accumulate cv2.randu cv2.randn
+    itertools.tee
+""")
+
+# Functions that change the process they run in.
+PROCESS_STATE: Final = _words("""
+    os.chdir os.fchdir os.chroot os.putenv os.unsetenv os.umask os.setuid os.setgid os.seteuid os.setegid os.setsid
+    os.setpgid os.setpriority os.nice os.sched_setaffinity os.dup2 os.close os.write os.lseek os.ftruncate
+    posix.chdir posix.fchdir posix.chroot posix.putenv posix.unsetenv posix.umask posix.setuid posix.setgid
+    posix.setsid posix.nice posix.sched_setaffinity posix.dup2 posix.close posix.write posix.lseek posix.ftruncate
+    signal.signal signal.setitimer signal.alarm _signal.signal _signal.setitimer _signal.alarm
+    sys.setrecursionlimit sys.settrace sys.setprofile sys.setswitchinterval sys.set_int_max_str_digits
+    sys.addaudithook sys.setdlopenflags locale.setlocale _locale.setlocale gc.disable gc.enable gc.freeze
+    gc.set_threshold atexit.register atexit.unregister warnings.filterwarnings warnings.simplefilter
+    warnings.resetwarnings logging.basicConfig logging.disable logging.addLevelName logging.setLoggerClass
+    logging.captureWarnings faulthandler.enable socket.setdefaulttimeout _socket.setdefaulttimeout time.tzset
+    importlib.reload decimal.setcontext _decimal.setcontext numpy.seterr numpy.seterrcall numpy.set_printoptions
+    builtins.exec builtins.eval builtins.input builtins.breakpoint builtins.__import__ mimetypes.add_type
+    codecs.register _codecs.register copyreg.pickle csv.register_dialect _csv.register_dialect csv.field_size_limit
+    _csv.field_size_limit sqlite3.register_adapter sqlite3.register_converter resource.setrlimit
+    threading.settrace threading.setprofile threading.stack_size contextvars.copy_context.run
+    pandas.set_option torch.manual_seed torch.set_num_threads torch.set_grad_enabled torch.set_default_dtype
+    cv2.setNumThreads cv2.setRNGSeed matplotlib.use
+""")
+
+# Functions of libraries otherwise fresh whose result may be, or share memory with, an argument.
+ALIASING: Final = _words("""
+    asarray asanyarray ascontiguousarray asfortranarray asarray_chkfinite ravel reshape squeeze transpose swapaxes
+    moveaxis rollaxis expand_dims atleast_1d atleast_2d atleast_3d broadcast_to broadcast_arrays array_split split
+    hsplit vsplit dsplit diagonal diag real imag real_if_close flip fliplr flipud rot90 trim_zeros require frombuffer
+    as_strided sliding_window_view nditer ndenumerate asmatrix matrix_transpose permute_dims unstack from_dlpack
+    from_numpy as_tensor view_as narrow chunk unbind exif_transpose nan_to_num meshgrid matrix shares_memory
+    Series DataFrame fromarray
+""")
+
+# Modules whose functions return nothing that is part of an argument (`ALIASING` excepted).
+FRESH_MODULES: Final = _words("""
+    builtins base64 binascii bz2 calendar cmath colorsys csv datetime decimal difflib fractions glob gzip hashlib hmac
+    html json logging lzma marshal math ntpath numbers os pathlib pickle platform posix posixpath random re secrets
+    shlex shutil socket ssl statistics string struct subprocess sys tempfile textwrap time timeit unicodedata urllib
+    uuid warnings xml zipfile zlib zoneinfo _struct _json _csv _hashlib _blake2 _sha2 _sha3 _md5 _sha1 _pickle
+    _random _statistics _datetime _socket _ssl _bz2 _lzma _decimal itertools
+    numpy scipy pandas sklearn skimage cv2 PIL orjson requests httpx lxml yaml parallel_deco regex numexpr xxhash
+    zstandard torch polars pyarrow msgpack ujson cloudpickle rapidfuzz
+""")
+
+
+# --- types -----------------------------------------------------------------------------------------------------
+
+
+class Species(enum.Enum):
+    """The kinds of objects that matter for what may happen to them."""
+
+    SCALAR = "immutable, and so is all inside"
+    FROZEN = "immutable, but may hold what is not"
+    RESOURCE = "cannot travel to another process"
+    RANDOM = "a random generator"
+    LOGGER = "its records are brought back"
+    CONTEXT = "a context variable"
+    NATIVE = "defined in C, or in a known library"
+    WATCHFUL = "changes when it is read"
+    FOREIGN = "defined in C by code that is not known"
+    PLAIN = "defined in Python by the user"
+
+
+_SCALARS: Final = _words("""
+    builtins.int builtins.float builtins.complex builtins.str builtins.bytes builtins.bool builtins.NoneType
+    builtins.range builtins.ellipsis builtins.NotImplementedType builtins.slice builtins.code
+    datetime.date datetime.time datetime.datetime datetime.timedelta datetime.timezone datetime.tzinfo
+    decimal.Decimal fractions.Fraction re.Pattern uuid.UUID pathlib.PurePath pathlib._local.PurePath
+    zoneinfo.ZoneInfo enum.Enum numpy.generic numpy.dtype _struct.Struct ipaddress.IPv4Address
+    ipaddress.IPv6Address
+""")
+_FROZEN: Final = _words("builtins.tuple builtins.frozenset builtins.mappingproxy types.MappingProxyType")
+_RESOURCES: Final = {
+    "_thread.lock": "lock",
+    "_thread.RLock": "lock",
+    "_thread._local": "thread-local",
+    "_threading_local.local": "thread-local",
+    "threading.Thread": "thread",
+    "threading.Event": "event",
+    "threading.Condition": "condition",
+    "threading.Semaphore": "semaphore",
+    "threading.Barrier": "barrier",
+    "queue.Queue": "queue",
+    "_queue.SimpleQueue": "queue",
+    "_io._IOBase": "open file",
+    "io.IOBase": "open file",
+    "tempfile._TemporaryFileWrapper": "open file",
+    "_socket.socket": "socket",
+    "_ssl._SSLSocket": "socket",
+    "ssl.SSLContext": "TLS context",
+    "http.client.HTTPConnection": "connection",
+    "sqlite3.Connection": "database connection",
+    "sqlite3.Cursor": "database cursor",
+    "subprocess.Popen": "child process",
+    "mmap.mmap": "memory map",
+    "builtins.memoryview": "memory view",
+    "builtins.generator": "generator",
+    "builtins.coroutine": "coroutine",
+    "builtins.async_generator": "generator",
+    "builtins.frame": "frame",
+    "builtins.traceback": "traceback",
+    "concurrent.futures._base.Future": "future",
+    "concurrent.futures._base.Executor": "executor",
+    "_asyncio.Future": "future",
+    "asyncio.locks.Lock": "lock",
+    "asyncio.queues.Queue": "queue",
+    "asyncio.events.AbstractEventLoop": "event loop",
+    "multiprocessing.synchronize.SemLock": "lock",
+    "multiprocessing.queues.Queue": "queue",
+    "multiprocessing.connection._ConnectionBase": "pipe",
+    "multiprocessing.pool.Pool": "pool",
+    "selectors.BaseSelector": "selector",
+    "weakref.ReferenceType": "weak reference",
+    "weakref.WeakKeyDictionary": "weak dictionary",
+    "weakref.WeakValueDictionary": "weak dictionary",
+    "weakref.WeakSet": "weak set",
+}
+_RANDOMS: Final = _words("random.Random _random.Random numpy.random.mtrand.RandomState")
+_COMPILED: Final = _words("method_descriptor cython_function_or_method builtin_function_or_method nanobind_method")
+_CONTEXTS: Final = _words("_contextvars.ContextVar builtins.ContextVar _contextvars.Context")
+
+_species: dict[type, tuple[Species, str]] = {}
+_SPECIES_MAX: Final = 1024
+
+
+def species(cls: type) -> tuple[Species, str]:
+    """Return the species of the instances of `cls` and a word for it."""
+    found = _species.get(cls) if type(cls) is type else None  # a metaclass may define `__hash__`
+    if found is None:
+        found = _classify(cls)
+        if type(cls) is type:
+            if len(_species) >= _SPECIES_MAX:
+                _species.clear()
+            _species[cls] = found
+    return found
+
+
+def _classify(cls: type) -> tuple[Species, str]:
+    names = [type_name(base) for base in mro(cls)]
+    for name in names:
+        if name in _RESOURCES:
+            return Species.RESOURCE, _RESOURCES[name]
+        if name in _RANDOMS or name.startswith(("numpy.random._generator.", "numpy.random.bit_generator.")):
+            return Species.RANDOM, "random generator"
+        if name in ("logging.Logger", "logging.LoggerAdapter"):
+            return Species.LOGGER, "logger"
+        if name in _CONTEXTS:
+            return Species.CONTEXT, "context variable"
+    if is_iterator_type(cls):
+        return Species.RESOURCE, "iterator"
+    own = names[0]
+    if not _SCALARS.isdisjoint(names):
+        # A subclass in Python may carry attributes; an enumeration's members are looked upon as constants.
+        if own in _SCALARS or "enum.Enum" in names or is_library(own):
+            return Species.SCALAR, "value"
+        return Species.PLAIN, "object"
+    if own in _FROZEN:
+        return Species.FROZEN, "value"
+    if "collections.defaultdict" in names or "collections.ChainMap" in names[1:]:
+        return Species.WATCHFUL, "defaultdict"
+    if is_library(own):
+        return Species.NATIVE, "object"
+    return (Species.FOREIGN if _compiled(cls) else Species.PLAIN), "object"
+
+
+def _compiled(cls: type) -> bool:
+    """Say whether methods of `cls` are written in C or Cython by somebody whom no table knows."""
+    return any(
+        not is_library(type_name(base))
+        and any(type(value).__name__ in _COMPILED for value in namespace(base).values())
+        for base in mro(cls)
+    )

@@ -1,0 +1,334 @@
+"""Keeps what the reading of effects has found: the effects, the places, and what the finding relied on."""
+
+from __future__ import annotations
+
+import enum
+import sys
+import types
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from parallel_deco.routing.bytecode import line_at
+from parallel_deco.routing.known import Species, species
+from parallel_deco.routing.lookup import MISSING, is_a, is_iterator_type
+from parallel_deco.routing.values import (
+    EMPTY,
+    Bound,
+    Examples,
+    Made,
+    Method,
+    Origin,
+    Outside,
+    Place,
+    Site,
+    Super,
+    Value,
+    describe,
+    example,
+    follow,
+    is_scalar,
+    signature,
+)
+
+__all__ = ["Effect", "EffectKind", "Exhausted", "Ledger", "Position"]
+
+STEPS_MAX: Final = 6000  # guessed: about 6 ms of reading; beyond it a function counts as unreadable
+PATH_MAX: Final = 4
+
+
+class EffectKind(enum.Enum):
+    """What sort of change an effect is."""
+
+    WRITES_GLOBAL = "writes a global"
+    WRITES_NONLOCAL = "writes a variable of the enclosing function"
+    WRITES_ATTRIBUTE = "writes an attribute"
+    MUTATES_ARGUMENT = "changes an argument"
+    MUTATES_CAPTURED = "changes a captured object"
+    CAPTURES_RESOURCE = "captures what cannot travel"
+    RANDOM_STATE = "draws from a shared random stream"
+    CALLS_UNKNOWN = "calls what cannot be read"
+    UNKNOWN = "cannot be told"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Something that a call would change outside of itself, or needs from there.
+
+    Attributes
+    ----------
+    what : str
+        In words, to follow the function's name: ``"appends to the global 'log'"``.
+    file, line : str, int
+        Where the code stands that does it; in a callee, the line of the callee.
+    kind : EffectKind
+    unless_immutable : str or None
+        Name of the argument that decides: there is no effect where a number, string or the like is given.
+    """
+
+    what: str
+    file: str
+    line: int
+    kind: EffectKind
+    unless_immutable: str | None = None
+
+
+class Exhausted(Exception):
+    """The code is too long, too deep or too tangled to be read to the end."""
+
+
+class Position(Protocol):
+    """Where the reading is: the frame that is being walked."""
+
+    code: types.CodeType
+
+    @property
+    def offset(self) -> int:
+        """Offset in bytes of the current instruction."""
+        ...
+
+
+class Ledger:
+    """The book of one reading.
+
+    Attributes
+    ----------
+    effects : list of Effect
+    depends : bool
+        Whether the types of the arguments could change the answer.
+    guards : dict from Outside to frozenset of int
+        The examples of arguments that the answer relied on, by place.
+    globals_read, cells_read : dict
+        The names and cells that were looked up, with what they held.
+    """
+
+    def __init__(self, steps: int = STEPS_MAX) -> None:
+        self.depends = False
+        self.guards: dict[Outside, frozenset[int] | None] = {}
+        self.globals_read: dict[tuple[int, str], tuple[dict[str, object], object]] = {}
+        self.cells_read: dict[int, tuple[types.CellType, object]] = {}
+        self.version = 0  # grows when a site that was already read gets new contents
+        self.stack: list[Position] = []
+        self.constants: dict[int, Value] = {}  # by identity: the code objects keep them alive
+        self._made: dict[object, Made] = {}
+        self._steps = steps
+        self._effects: dict[tuple[str, str, int], Effect] = {}
+        self._children: dict[tuple[Outside, str], Value] = {}
+        self._kept: dict[tuple[Origin, str, int], Value] = {}
+        self._supers: dict[tuple[int, Value], Super] = {}
+        self._bounds: dict[tuple[int, Value], Bound] = {}
+        self._methods: dict[tuple[Place, str], Value] = {}
+        self._sites: dict[object, Site] = {}
+        self._globals: dict[tuple[int, str], Value] = {}
+        self._captured: dict[int, Value] = {}
+        self._noticed: set[Outside] = set()
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """The effects found so far, in the order of finding."""
+        return tuple(self._effects.values())
+
+    def spend(self, steps: int) -> None:
+        """Count steps of reading; raises `Exhausted` when there were too many."""
+        self._steps -= steps
+        if self._steps < 0:
+            raise Exhausted
+
+    # --- writing down ------------------------------------------------------------------------------------------
+
+    def record(self, kind: EffectKind, what: str, argument: str | None = None) -> None:
+        """Write down an effect at the current line."""
+        if self.stack:
+            frame = self.stack[-1]
+            file, line = frame.code.co_filename, line_at(frame.code, frame.offset)
+        else:
+            file, line = "", 0
+        self._effects.setdefault((what, file, line), Effect(what, file, line, kind, argument))
+
+    def change(self, value: Value, verb: str, kind: EffectKind | None = None) -> None:
+        """Write down that `value` is changed, wherever it may be something of the outside."""
+        for place in value:
+            if type(place) is Outside and not self._unchangeable(place):
+                argument = place.name if place.origin is Origin.ARGUMENT else None
+                self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument)
+
+    def _unchangeable(self, place: Outside) -> bool:
+        examples = self.ask(place)
+        if examples is None:
+            return False
+        return all(
+            species(type(thing))[0] in (Species.SCALAR, Species.FROZEN, Species.LOGGER)
+            or thing is sys.stdout
+            or thing is sys.stderr
+            for thing in examples
+        )
+
+    def ask(self, place: Outside) -> Examples:
+        """Return the examples of a place to decide by; of an argument, note that the answer relies on them."""
+        if place.origin is Origin.ARGUMENT:
+            self.depends = True
+            self.guards.setdefault(place, signature(place.examples))
+        return place.examples
+
+    # --- places ------------------------------------------------------------------------------------------------
+
+    def site(self, key: object) -> Site:
+        """Return the site of `key`, the same one each time."""
+        found = self._sites.get(key)
+        if found is None:
+            found = self._sites[key] = Site()
+        return found
+
+    def made(self, key: object, code: types.CodeType, module: dict[str, object]) -> Made:
+        """Return the function made at `key`, the same one each time."""
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = Made(code, module)
+        return found
+
+    def put(self, site: Site, value: Value) -> None:
+        """Put `value` into the objects of `site`."""
+        if value and not value <= site.contents:
+            site.contents |= value
+            if site.read:
+                self.version += 1
+
+    def outside(self, origin: Origin, name: str, thing: object) -> Value:
+        """Return the value of a root that holds `thing`, which is nothing to worry about if it is a constant."""
+        examples = example(thing)
+        if origin is not Origin.ARGUMENT and is_scalar(examples):
+            return EMPTY
+        return frozenset((Outside(origin, name, examples),))
+
+    def keeper(self, origin: Origin, name: str, thing: object) -> Value:
+        """Return the value of `thing`, the same one each time."""
+        key = (origin, name, id(thing))
+        value = self._kept.get(key)
+        if value is None:
+            value = self._kept[key] = self.outside(origin, name, thing)
+        return value
+
+    def imported(self, name: str, module: object) -> Value:
+        """Return the value of a module."""
+        return self.keeper(Origin.GLOBAL, name, module)
+
+    def super_of(self, after: type, receiver: Value) -> Super:
+        """Return the same `Super` each time."""
+        key = (id(after), receiver)
+        found = self._supers.get(key)
+        if found is None:
+            found = self._supers[key] = Super(after, receiver)
+        return found
+
+    def bound(self, function: object, receiver: Value) -> Bound:
+        """Return the same `Bound` each time."""
+        key = (id(function), receiver)
+        found = self._bounds.get(key)
+        if found is None:
+            found = self._bounds[key] = Bound(function, receiver)
+        return found
+
+    def depends_on_reading(self, place: Outside) -> None:
+        """Note that reading an item of an argument may change it: a defaultdict adds what it does not have."""
+        self.ask(place)
+
+    def look_up(self, module: dict[str, object], builtins: dict[str, object], name: str) -> Value:
+        """Return the value of a global or built-in name."""
+        key = (id(module), name)
+        value = self._globals.get(key)
+        if value is None:
+            thing = dict.get(module, name, MISSING)
+            self.globals_read[key] = (module, thing)
+            if thing is MISSING:
+                thing = dict.get(builtins, name, MISSING)
+            value = self._globals[key] = self.outside(Origin.GLOBAL, name, thing)
+            self.notice(value)
+        return value
+
+    def captured(self, cell: types.CellType, name: str) -> Value:
+        """Return the value of a closure's cell."""
+        value = self._captured.get(id(cell))
+        if value is None:
+            try:
+                thing = cell.cell_contents
+            except ValueError:
+                thing = MISSING
+            self.cells_read[id(cell)] = (cell, thing)
+            value = self._captured[id(cell)] = self.outside(Origin.CAPTURED, name, thing)
+            self.notice(value)
+        return value
+
+    def notice(self, value: Value) -> None:
+        """Write down captured objects that cannot travel, or that are streams of random numbers."""
+        for place in value:
+            if type(place) is not Outside or place.examples is None or place in self._noticed:
+                continue
+            self._noticed.add(place)
+            for thing in place.examples:
+                if thing is sys.stdout or thing is sys.stderr or thing is sys.stdin:
+                    continue
+                kind, word = species(type(thing))
+                if kind is Species.RESOURCE:
+                    name = describe(place).replace(place.origin.value, f"the {word}", 1)
+                    self.record(EffectKind.CAPTURES_RESOURCE, f"captures {name}, which cannot travel")
+                elif kind is Species.RANDOM:
+                    self.record(EffectKind.RANDOM_STATE, f"draws from {describe(place)}, a random generator")
+
+    def child(self, place: Outside, step: str) -> Value:
+        """Return the value one step inside an outside place."""
+        key = (place, step)
+        value = self._children.get(key)
+        if value is None:
+            if place.step == "…":
+                value = frozenset((place,))
+            elif len(place.path) >= PATH_MAX:
+                value = frozenset((Outside(place.origin, place.name, None, place, "…"),))
+            else:
+                examples = follow(place.examples, step)
+                if place.origin is not Origin.ARGUMENT and is_scalar(examples):
+                    value = EMPTY
+                else:
+                    value = frozenset((Outside(place.origin, place.name, examples, place, step),))
+            self._children[key] = value
+        if place.origin is not Origin.ARGUMENT:
+            self.notice(value)
+        return value
+
+    def inside(self, value: Value, step: str = "[]") -> Value:
+        """Return what is found inside `value`: its elements, items or parts."""
+        found: set[Place] = set()
+        for place in value:
+            if type(place) is Outside:
+                found |= self.child(place, step)
+            elif type(place) is Site:
+                place.read = True
+                found |= place.contents
+        return frozenset(found) if found else EMPTY
+
+    def reach(self, value: Value) -> Value:
+        """Return `value` and what is one step inside it."""
+        return value | self.inside(value) if value else EMPTY
+
+    def method(self, owner: Place, name: str) -> Value:
+        """Return the value of an attribute of something made during the call."""
+        key = (owner, name)
+        found = self._methods.get(key)
+        if found is None:
+            found = self._methods[key] = frozenset((Method(owner, name),))
+        return found
+
+    def uses_up(self, value: Value) -> None:
+        """Write down that iterating over `value` uses up what is an iterator."""
+        for place in value:
+            if type(place) is Outside:
+                for thing in self.ask(place) or ():
+                    if is_iterator_type(type(thing)) and not is_a(thing, type):
+                        self.change(frozenset((place,)), "takes from")
+
+
+_KINDS: Final = {
+    Origin.ARGUMENT: EffectKind.MUTATES_ARGUMENT,
+    Origin.GLOBAL: EffectKind.WRITES_GLOBAL,
+    Origin.CAPTURED: EffectKind.MUTATES_CAPTURED,
+    Origin.DEFAULT: EffectKind.MUTATES_CAPTURED,
+    Origin.NOWHERE: EffectKind.UNKNOWN,
+}

@@ -1,0 +1,181 @@
+"""Evidence in, decision out: which route, how wide, by which rule, and what the others would have cost."""
+
+from typing import NamedTuple
+
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
+from parallel_deco.routing.cost import Machine, Prediction, predict, waiting_width
+from parallel_deco.routing.evidence import Facts
+from parallel_deco.routing.explanation import seconds_text
+from parallel_deco.routing.static import Nature, Prior
+
+__all__ = ["Decision", "Situation", "decide", "guess"]
+
+#: How much better than the loop a route must be: a share of its time, and seconds. Processes need a little more.
+SHARE = {THREADS: 0.10, PROCESSES: 0.15}
+SECONDS = {THREADS: 0.3e-3, PROCESSES: 0.6e-3}
+#: Seconds of execution before the loop is left: a first call is slow for reasons of its own.
+ENOUGH = 1e-3
+#: How much better than threads processes must be.
+OVER_THREADS = 0.95
+
+
+class Situation(NamedTuple):
+    """Where a decision is made.
+
+    Parameters
+    ----------
+    items : int
+        How many items are left, as far as is known.
+    cpus : int
+        CPUs that may be used here.
+    open : frozenset of str
+        The routes that are open: what the user asked for, what effects and unpicklable work leave.
+    most : int or None
+        The user's `max_workers`.
+    cold : bool
+        Worker processes would have to be started.
+    machine : Machine
+        What handing out costs here.
+    """
+
+    items: int
+    cpus: int
+    open: frozenset[Route] = frozenset((SERIAL, THREADS, PROCESSES))
+    most: int | None = None
+    cold: bool = False
+    machine: Machine = Machine()
+
+
+class Decision(NamedTuple):
+    """A route, and what it was decided from; the words for it are made when somebody asks.
+
+    Parameters
+    ----------
+    route : {"serial", "threads", "processes"}
+    width : int
+        Workers.
+    predicted : dict of str to float
+        Seconds that each open route was predicted to take.
+    facts : Facts
+    here : Situation
+    given : tuple of str or None
+        Rule and reason, where they are not the cost model's.
+    """
+
+    route: Route
+    width: int
+    predicted: dict[Route, float]
+    facts: Facts
+    here: Situation
+    given: tuple[str, str] | None = None
+
+    @property
+    def rule(self) -> str:
+        """The rule that fired, in a word or two."""
+        return self._why()[0]
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence."""
+        return self._why()[1]
+
+    def _why(self) -> tuple[str, str]:
+        return self.given or _why(self.route, self.width, self.facts, self.here)
+
+
+def decide(facts: Facts, here: Situation) -> Decision:
+    """Choose the route of least predicted time, with a margin for leaving the loop.
+
+    Notes
+    -----
+    Pure arithmetic, under 10 µs.
+    """
+    forecast = predict(
+        facts, here.items, here.cpus, here.machine, most=here.most, cold=here.cold, routes=here.open
+    )
+    early = facts.seconds < ENOUGH and SERIAL in forecast
+    route = SERIAL if early else _best(forecast)
+    seconds = {name: prediction.seconds for name, prediction in forecast.items()}
+    return Decision(route, forecast[route].width, seconds, facts, here)
+
+
+def _best(forecast: dict[Route, Prediction]) -> Route:
+    if SERIAL not in forecast:
+        return min(forecast, key=lambda route: forecast[route].seconds)
+    loop = forecast[SERIAL].seconds
+    best, least = SERIAL, loop
+    for route in (THREADS, PROCESSES):
+        if route not in forecast:
+            continue
+        seconds = forecast[route].seconds
+        worth = seconds < loop * (1 - SHARE[route]) and seconds < loop - SECONDS[route]
+        if worth and seconds < (least if best == SERIAL else least * OVER_THREADS):
+            best, least = route, seconds
+    return best
+
+
+def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, str]:
+    if route == THREADS:
+        return _why_threads(width, facts)
+    if route == PROCESSES:
+        share = facts.held / facts.cpu if facts.cpu else 1.0
+        seen = "" if facts.gil is not None else ", as far as is known"
+        return "computes, holds the GIL", (
+            f"it computes and holds the GIL {_percent(share)} of that time{seen}, so threads would take turns; "
+            f"{width} processes have a GIL each"
+        )
+    if here.cpus == 1 and not facts.waits:
+        return "one CPU", "it computes and there is one CPU to compute on, so the loop is as fast as anything"
+    if facts.inner > 1.3:
+        return "parallel inside", f"it keeps {facts.inner:.1f} CPUs busy by itself, so more workers would be in its way"
+    if here.open == frozenset((SERIAL,)):
+        return "only the loop", "no other route is open"
+    if facts.computes and PROCESSES not in here.open and facts.held > 0.5 * facts.cpu and facts.wall * here.items > 2e-3:
+        return "must share memory", "it computes and holds the GIL, and may not leave this process"
+    if facts.gain is not None and facts.gain < 1.1 and facts.computes:
+        return "threads do not scale", f"threads were tried and gained {facts.gain:.2f} times, and processes cost more"
+    return "too small", (
+        f"the {here.items} items that were left take {seconds_text(facts.wall)} each, "
+        "and handing them out would cost more than it gains"
+    )
+
+
+def _why_threads(width: int, facts: Facts) -> tuple[str, str]:
+    if facts.computes:
+        return "computes, GIL released", (
+            f"it computes with the GIL released {_percent(1 - facts.held / facts.cpu if facts.cpu else 1.0)} of that time, "
+            f"so {width} threads compute at the same time"
+        )
+    share = 1 - facts.cpu / facts.wall if facts.wall else 1.0
+    return "waits", f"it waits {_percent(share)} of its time, so {width} threads wait at the same time"
+
+
+def guess(prior: Prior, here: Situation) -> Decision:
+    """Choose a route for work of which nothing was measured, from what its code looks like.
+
+    Only for calls that cannot be tried on the caller; the first measurement takes its place.
+    """
+    leaves = prior.nature is Nature.GIL_HELD and prior.confidence >= 0.6 and here.cpus > 1
+    route = PROCESSES if leaves and PROCESSES in here.open else THREADS
+    if route not in here.open:
+        route = next(iter(here.open))
+    waits = prior.nature is Nature.WAITS and route == THREADS
+    width = waiting_width(Facts(wall=1.0), here.cpus, here.most) if waits else min(here.most or here.cpus, here.cpus)
+    return Decision(route, width, {}, Facts(), here, ("the code", _by_code(prior)))
+
+
+def _by_code(prior: Prior) -> str:
+    return f"nothing was measured yet; from its code, it {_NATURES[prior.nature]} ({prior.because})"
+
+
+_NATURES = {
+    Nature.WAITS: "waits",
+    Nature.GIL_FREE: "computes with the GIL released",
+    Nature.GIL_HELD: "computes and holds the GIL",
+    Nature.TINY: "is tiny",
+    Nature.UNKNOWN: "cannot be told",
+}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(1.0, max(0.0, share)):.0f} %"

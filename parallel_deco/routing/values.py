@@ -1,0 +1,290 @@
+"""Where a value may have come from: the abstract values of the reading of effects.
+
+A `Value` is a set of places that an object may be: the empty set is an immutable or a fresh object that holds
+nothing of the outside. An `Outside` existed before the call and will be seen after it; all the others were made
+during the call, so changing them is nobody's business.
+"""
+
+from __future__ import annotations
+
+import collections
+import enum
+import functools
+import types
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from parallel_deco.routing.known import SCALAR_ATTRIBUTES, Species, species
+from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_any, type_name
+
+__all__ = [
+    "EMPTY",
+    "Bound",
+    "Cell",
+    "Const",
+    "Examples",
+    "Made",
+    "Method",
+    "Origin",
+    "Outside",
+    "Site",
+    "Super",
+    "Value",
+    "describe",
+    "example",
+    "follow",
+    "identity",
+    "is_scalar",
+    "signature",
+]
+
+
+class Origin(enum.Enum):
+    """How a function got hold of something that it did not make."""
+
+    ARGUMENT = "the argument"
+    GLOBAL = "the global"
+    CAPTURED = "the captured"
+    DEFAULT = "the default of"
+    NOWHERE = "something unknown in"
+
+
+# Examples stand for all objects that a place may hold, one for each type that occurs; `None`: nobody knows.
+Examples: TypeAlias = "tuple[object, ...] | None"
+_EXAMPLES_MAX: Final = 8
+_ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
+
+
+class Outside:
+    """A place outside of the call: a root (an argument, a global) or something reached from one."""
+
+    __slots__ = ("examples", "name", "origin", "parent", "path", "step")
+
+    def __init__(
+        self,
+        origin: Origin,
+        name: str,
+        examples: Examples,
+        parent: Outside | None = None,
+        step: str = "",
+    ) -> None:
+        self.origin = origin
+        self.name = name
+        self.examples = examples
+        self.parent = parent
+        self.step = step  # ".name", "[]" an element, "[:]" a slice, "[*]" an element of a shallow copy, "…" deeper
+        self.path: tuple[str, ...] = () if parent is None else (*parent.path, step)
+
+    def __repr__(self) -> str:
+        return f"<{describe(self)}>"
+
+
+class Site:
+    """All objects made at one place of the code during the call; `contents` is what was put into them."""
+
+    __slots__ = ("cls", "contents", "fields", "members", "read")
+
+    def __init__(self) -> None:
+        self.contents: set[Place] = set()
+        self.fields: list[Value] | None = None  # the items of a tuple display
+        self.cls: type | None = None  # the class, where it is known
+        self.members: dict[str, Value] | None = None  # of a class made during the call
+        self.read = False  # somebody has used the contents: growing means reading again
+
+
+class Cell:
+    """A variable shared by a function under way and the functions made in it."""
+
+    __slots__ = ("value", "written")
+
+    def __init__(self) -> None:
+        self.value: Value = EMPTY
+        self.written: Value = EMPTY  # by inner functions
+
+
+class Made:
+    """A function made during the call."""
+
+    __slots__ = ("closure", "code", "defaults", "keyword_defaults", "module")
+
+    def __init__(self, code: types.CodeType, module: dict[str, object]) -> None:
+        self.code = code
+        self.module = module
+        self.defaults: Value = EMPTY
+        self.keyword_defaults: Value = EMPTY
+        self.closure: tuple[Value, ...] = ()
+
+
+class Const:
+    """A constant whose value matters: a string, a truth value, a code object, a tuple of names."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Method:
+    """An attribute of something made during the call, most likely about to be called."""
+
+    __slots__ = ("name", "owner")
+
+    def __init__(self, owner: Place, name: str) -> None:
+        self.owner = owner
+        self.name = name
+
+
+class Bound:
+    """A function that exists outside, bound to a receiver."""
+
+    __slots__ = ("function", "receiver")
+
+    def __init__(self, function: object, receiver: Value) -> None:
+        self.function = function
+        self.receiver = receiver
+
+
+class Super:
+    """What ``super()`` gave: the receiver, and the class after which the search begins."""
+
+    __slots__ = ("after", "receiver")
+
+    def __init__(self, after: type, receiver: Value) -> None:
+        self.after = after
+        self.receiver = receiver
+
+
+Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super
+Value: TypeAlias = frozenset[Place]
+EMPTY: Final[Value] = frozenset()
+
+
+def describe(place: Outside) -> str:
+    """Return words for a place: ``the global 'log'``, ``'self.items' of the argument 'self'``."""
+    root = f"{place.origin.value} {place.name!r}"
+    attributes = [step for step in place.path if step[0] == "."]
+    if not place.path:
+        return root
+    if len(attributes) == len(place.path):
+        return f"'{place.name}{''.join(attributes)}' of {root}" if place.origin is Origin.ARGUMENT else (
+            f"{place.origin.value} '{place.name}{''.join(attributes)}'"
+        )
+    return f"a part of {root}"
+
+
+# --- examples --------------------------------------------------------------------------------------------------
+
+_BY_IDENTITY: Final = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.ModuleType,
+    type,
+    functools.partial,
+    staticmethod,
+    classmethod,
+)
+_SEQUENCES: Final = (list, tuple, set, frozenset, collections.deque)
+_CONTAINERS: Final = (*_SEQUENCES, dict)
+_DICTS: Final = (dict, collections.OrderedDict, collections.defaultdict, collections.Counter)
+
+
+def example(thing: object) -> Examples:
+    """Return the examples of a place that holds exactly `thing`."""
+    return None if thing is MISSING else (thing,)
+
+
+def signature(examples: Examples) -> frozenset[int] | None:
+    """Return what the reading relied on: the types, and of functions and modules the objects themselves.
+
+    Identities stand for both; whoever keeps a signature keeps the examples alive with it.
+    """
+    if examples is None:
+        return None
+    return frozenset([id(identity(thing)) for thing in examples])
+
+
+def identity(thing: object) -> object:
+    """Return what of `thing` a reading relies on: a function or module itself, of others the type."""
+    return thing if is_any(thing, _BY_IDENTITY) else type(thing)
+
+
+def is_scalar(examples: Examples) -> bool:
+    """Say whether all examples are immutable through and through."""
+    return examples is not None and all(species(type(thing))[0] is Species.SCALAR for thing in examples)
+
+
+def follow(examples: Examples, step: str) -> Examples:
+    """Return examples of what is found one step inside the examples."""
+    if examples is None:
+        return None
+    found: dict[int, object] = {}
+    for thing in examples:
+        inner = _inside(thing, step)
+        if inner is None:
+            return None
+        for part in inner:
+            found[id(identity(part))] = part
+    return tuple(found.values()) if len(found) <= _EXAMPLES_MAX else None
+
+
+def _inside(thing: object, step: str) -> Examples:
+    kind = species(type(thing))[0]
+    if kind is Species.SCALAR:
+        return (0,)
+    if step[0] == ".":
+        return _member(thing, step[1:], kind)
+    if step == "[*]" and not is_any(thing, _CONTAINERS):
+        return (0,) if kind is Species.NATIVE else None  # arrays and frames: their copies are deep
+    if step in ("[]", "[*]"):
+        return _elements(thing)
+    if step == "[:]":
+        return (thing,)
+    return None
+
+
+def _member(thing: object, name: str, kind: Species) -> Examples:
+    if kind is Species.NATIVE and name in SCALAR_ATTRIBUTES:
+        return (0,)
+    found = attribute(thing, name)
+    if found is MISSING:
+        return None
+    if is_any(thing, (types.ModuleType, type)):
+        return (found,)
+    if class_attribute(type(found), "__get__") is not MISSING:
+        # A function in the namespace of the instance itself is data; on the class it is a method.
+        return (found,) if class_attribute(type(thing), name) is MISSING else None
+    return (found,)
+
+
+def _elements(thing: object) -> Examples:
+    cls = type(thing)
+    if cls in _SEQUENCES or (is_any(thing, (list, tuple)) and _iterates_plainly(cls)):
+        return _sample(thing) if len(thing) <= _ELEMENTS_MAX else None  # type: ignore[arg-type]
+    if cls in _DICTS:
+        if dict.__len__(thing) > _ELEMENTS_MAX:  # type: ignore[arg-type]
+            return None
+        keys, values = _sample(dict.keys(thing)), _sample(dict.values(thing))  # type: ignore[arg-type]
+        if keys is None or values is None:
+            return None
+        return values if is_scalar(keys) else (*keys, *values)
+    if type_name(cls) == "numpy.ndarray":  # elements of one dimension are scalars; of more they are views
+        return (0,) if thing.ndim <= 1 and thing.dtype.kind != "O" else (thing,)  # type: ignore[attr-defined]
+    if cls is bytearray or type_name(cls) == "array.array":
+        return (0,)
+    return None
+
+
+def _iterates_plainly(cls: type) -> bool:
+    base = list if issubclass(cls, list) else tuple
+    return all(class_attribute(cls, name) is base.__dict__[name] for name in ("__iter__", "__getitem__", "__len__"))
+
+
+def _sample(things: Iterable[object]) -> Examples:
+    try:
+        by_type = {id(type(thing)): thing for thing in things}
+        if any(is_any(thing, _BY_IDENTITY) for thing in by_type.values()):
+            by_type = {id(thing): thing for thing in things}
+    except RuntimeError:  # changed by another thread meanwhile
+        return None
+    return tuple(by_type.values()) if len(by_type) <= _EXAMPLES_MAX else None
