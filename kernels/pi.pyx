@@ -9,6 +9,7 @@ from .arguments import LAST_SAMPLES, LAST_SEED, integer
 
 __all__ = ["monte_carlo_pi"]
 
+
 cdef inline uint64_t mix(uint64_t bits) noexcept nogil:
     """The output function of SplitMix64: a bijection in which each input bit sways all output bits."""
     bits = (bits ^ bits >> 30) * <uint64_t> 0xBF58476D1CE4E5B9

@@ -338,8 +338,9 @@ cdef bint count(uint64_t start, uint64_t stop, uint64_t* total) noexcept nogil:
     while done and begin < end:
         size = min(end - begin, <uint64_t> SEGMENT)
         done = sieve_segment(&sieve, bits, begin, size)
-        clip(bits, begin, size, start, stop)
-        total[0] += count_bits(bits, (size + 7) & ~<size_t> 7)
+        if done:
+            clip(bits, begin, size, start, stop)
+            total[0] += count_bits(bits, (size + 7) & ~<size_t> 7)
         begin += size
     if bits != NULL:
         release(&sieve)

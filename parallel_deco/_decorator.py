@@ -12,6 +12,7 @@ from parallel_deco._future import Future
 from parallel_deco._mapping import MapIterator, Mapping
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile
+from parallel_deco._shutdown import shutdown_at_exit
 from parallel_deco._source import Source
 from parallel_deco._submission import Submissions
 from parallel_deco.backends.batch import Shape
@@ -89,6 +90,7 @@ class ParallelFunction(_Callable[P, R]):
         ``backend="processes"`` was asked for fail with `NotPicklableError`. About 20 µs to a thread and back, 50 to
         a warm process; many small calls are gathered while the workers are busy.
         """
+        shutdown_at_exit()
         options = self._options.in_force()
         submissions = self._submissions.get(options)
         if submissions is None:
@@ -152,6 +154,7 @@ class ParallelFunction(_Callable[P, R]):
         return self._map(Source.of((arguments,)), Shape.STAR, ordered, return_exceptions)
 
     def _map(self, source: Source, shape: Shape, ordered: bool, return_exceptions: bool) -> MapIterator[R]:
+        shutdown_at_exit()
         options = self._options.in_force()
         mapping = Mapping(
             self.__wrapped__,

@@ -32,7 +32,6 @@ from parallel_deco._steering import Steering
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_batch
-from parallel_deco.routing.static import Nature
 
 __all__ = ["MapIterator", "Mapping"]
 
@@ -288,13 +287,9 @@ class Mapping:
         steering.begin(self._source.left)
         if steering.route != SERIAL or not self._caller_runs:
             self._feed()
-        if not known and self._options.backend in ("auto", "threads") and not self._looks_tiny():
+        if not known and self._options.backend in ("auto", "threads"):
             self._judge = Judge(self._hear, self._start_without_consumer)
             self._judge.sit(pools.threads())
-
-    def _looks_tiny(self) -> bool:
-        prior = self._profile.reading.prior
-        return prior.nature is Nature.TINY and prior.confidence >= 0.8
 
     def _start_without_consumer(self) -> None:
         """Begin in the background when nobody has asked for a result yet."""
@@ -379,14 +374,14 @@ class Mapping:
             watch=self._steering.watches(piece.order),
         )
         if piece.order == 0:
-            self._steering.first(batch)
+            self._profile.look_at(batch)
             if self._judge is not None:
                 self._judge.watch(batch)
         return batch
 
     def _launch(self, piece: Piece, batch: Batch) -> None:
         """Hand a batch to the backend of the route."""
-        if self._steering.route == PROCESSES:
+        if self._steering.route == PROCESSES and self._steering.may_leave(batch):
             ticket = self._launch_process(piece, batch)
         else:
             ticket = pools.threads().start(batch, self._done(piece, batch))
@@ -465,8 +460,10 @@ class Mapping:
             if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
                 self._arrived.notify_all()
             over = self._closed or self._failed
-        if not over:
+        if not over and not self._source.exhausted:
             self._steering.learn(result.readings, crowd, finished, self._remaining())
+        else:
+            self._profile.evidence.learn(result.readings, crowd)
 
 
 class _Parts:

@@ -2,13 +2,14 @@
 
 import atexit
 import concurrent.futures
+import functools
 import sys
 import threading
 
 from parallel_deco._submission import outstanding
 from parallel_deco.backends import pools
 
-__all__ = ["shutdown"]
+__all__ = ["shutdown", "shutdown_at_exit"]
 
 
 def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -49,8 +50,12 @@ def _failed() -> bool:
     return getattr(sys, "last_exc", None) is not None or getattr(sys, "last_value", None) is not None
 
 
-# Before the interpreter refuses new threads, which calls that are still queued may need; concurrent.futures does the
-# same. The name is private: without it, the ordinary hook runs a little later.
-getattr(threading, "_register_atexit", atexit.register)(_at_exit)
+@functools.cache
+def shutdown_at_exit() -> None:
+    """Have the workers ended at the interpreter's exit; only the first call does anything."""
+    # Before the interpreter refuses new threads, which calls that are still queued may need; concurrent.futures does
+    # the same. The name is private: without it, the ordinary hook runs a little later.
+    getattr(threading, "_register_atexit", atexit.register)(_at_exit)
+
 
 shutdown.__module__ = "parallel_deco"

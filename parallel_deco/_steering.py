@@ -39,6 +39,7 @@ class Steering:
         self._lock = threading.Lock()
         self._decided = 0.0
         self._trial: tuple[float, int] | None = None
+        self._told: Decision | None = None
         self.auto = options.backend == "auto"
         self.route: Route = SERIAL
         self.width = 1
@@ -64,10 +65,12 @@ class Steering:
         elif self.known:
             self._go(self._profile.decide(self._options, left))
 
-    def first(self, batch: Batch) -> None:
-        """Look at the first call's arguments: what they pin to this process, how much would move."""
-        if self.auto:
-            self._profile.look_at(batch)
+    def may_leave(self, batch: Batch) -> bool:
+        """Whether a batch can go to another process; if it would lose something, none goes from here on."""
+        if not self.auto or self._profile.may_leave(batch):
+            return True
+        self._go(self._profile.decide(self._options, None))
+        return False
 
     def learn(self, seen: Readings, crowd: int, finished: int, left: int | None) -> None:
         """Add what a batch cost, and decide again if it is worth it."""
@@ -77,7 +80,7 @@ class Steering:
         self._try_threads(seen, finished)
         facts = self.facts
         now = perf_counter()
-        if now - self._decided < PAUSE or (left is not None and left * facts.wall < WORTH):
+        if now - self._decided < PAUSE or left is not None and left * facts.wall < WORTH:
             return
         self._decided = now
         if not self.auto:
@@ -116,13 +119,19 @@ class Steering:
         self._go(decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}")))
 
     def _go(self, decision: Decision, finished: int = 0) -> None:
-        self._profile.decision = decision
+        if self._tells(decision):
+            self._told = self._profile.decision = decision
         with self._lock:
             if decision.route == THREADS and self.route != THREADS:
                 self._trial = (perf_counter(), finished)
             self.route, self.width = decision.route, decision.width
         if decision.route == PROCESSES:
             pools.processes().warm(decision.width)
+
+    def _tells(self, decision: Decision) -> bool:
+        """Whether a decision is what `explain` should show of this map: not one about its last few items."""
+        told = self._told
+        return told is None or told.route != decision.route or 4 * decision.here.items >= told.here.items
 
     def _try_threads(self, seen: Readings, finished: int) -> None:
         """Compare threads with one thread on computing work, after a while of running so."""

@@ -27,7 +27,7 @@ from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Evidence, Facts
-from parallel_deco.routing.router import Decision, guess
+from parallel_deco.routing.router import Decision
 
 __all__ = ["Submissions", "outstanding"]
 
@@ -132,13 +132,10 @@ class Submissions:
         if not self._auto:
             return self._obey(facts)
         waiting = sum(len(lane.waiting) for lane in self._lanes.values())
-        here = self._profile.situation(options, max(waiting, 2 * self._profile.cpus()))
-        if not facts.items:
-            return guess(self._profile.reading.prior, here)
-        decision = self._profile.decide(options, here.items, facts)
+        decision = self._profile.decide(options, max(waiting, 2 * self._profile.cpus()), facts)
         if decision.route == SERIAL:
             # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
-            return decision._replace(route=THREADS, width=options.max_workers or here.cpus, given=decision._why())
+            return decision._replace(route=THREADS, width=options.max_workers or decision.here.cpus, given=decision.words())
         return decision
 
     def _obey(self, facts: Facts) -> Decision:
@@ -202,7 +199,7 @@ class Submissions:
             _settle(calls, result)
             self._free(level, probe=judge is not None)
 
-        if decision.route != PROCESSES:
+        if decision.route != PROCESSES or (self._auto and not self._profile.may_leave(batch)):
             pools.threads().start(batch, done)
             return
         try:

@@ -6,7 +6,8 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
-from parallel_deco.backends.payload import context_variable, find_context_variable, locate, reference
+from parallel_deco.backends import variables
+from parallel_deco.backends.payload import locate, reference
 
 __all__ = ["ByValuePickler"]
 
@@ -24,5 +25,5 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         elif kind is MethodType:
             return MethodType, (value.__func__, value.__self__)
         elif kind is ContextVar:
-            return find_context_variable, context_variable(value)
+            return variables.find, variables.place(value)
         return super().reducer_override(value)

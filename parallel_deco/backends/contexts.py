@@ -3,12 +3,13 @@
 from contextvars import Context, ContextVar
 from typing import Any
 
-from parallel_deco.backends.payload import context_variable, dump, find_context_variable, load
+from parallel_deco.backends import variables
+from parallel_deco.backends.payload import dump, load
 
 __all__ = ["pack", "unpack"]
 
-#: A variable's name and place, and the pickle of its value.
-Packed = list[tuple[str, str | int, bytes]]
+#: Where each variable is found, and the pickle of its value.
+Packed = list[tuple[variables.Place, bytes]]
 
 
 def pack(context: Context | None) -> Packed | None:
@@ -21,7 +22,7 @@ def pack(context: Context | None) -> Packed | None:
             pickled = dump(value)
         except Exception:  # a value that cannot travel stays at home; it may be of no interest to the function
             continue
-        packed.append((*context_variable(variable), pickled))
+        packed.append((variables.place(variable), pickled))
     return packed
 
 
@@ -35,9 +36,9 @@ def unpack(packed: Packed | None) -> Context | None:
 
 
 def _set_all(packed: Packed) -> None:
-    for name, place, pickled in packed:
+    for place, pickled in packed:
         try:
-            variable: ContextVar[Any] = find_context_variable(name, place)
+            variable: ContextVar[Any] = variables.find(*place)
             variable.set(load(pickled))
         except Exception:  # its module or class is not there: then nothing here can look at it either
             continue

@@ -22,25 +22,26 @@ __all__ = ["Nursery", "unavailable"]
 Exited = Callable[[int], None]
 
 # Runs before anything else in the template: `parallel_deco` becomes a package without its __init__, which would load
-# the face and the router into every worker. The first name that somebody (a module of the user's with a decorated
-# function in it, say) looks up in it runs the __init__ after all.
+# the face and the router into every worker. The first public name that somebody looks up in it (a module of the
+# user's with a decorated function, say) runs the __init__ after all; errors are found without.
 _BOOT = """
-import sys
+import os, sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 def boot(root, parent):
     spec = PathFinder.find_spec('parallel_deco', [root])
     package = sys.modules['parallel_deco'] = module_from_spec(spec)
-    def fill(name):
-        if name[:2] == '__' or package.__dict__.pop('__getattr__', None) is None:
-            raise AttributeError(f"module 'parallel_deco' has no attribute {name!r}")
-        spec.loader.exec_module(package)
-        return getattr(package, name)
     def find(name):
-        from parallel_deco import _errors
-        return getattr(_errors, name) if name in _errors.__all__ else fill(name)
+        if name[0] == '_':
+            raise AttributeError(f"module 'parallel_deco' has no attribute {name!r}")
+        __import__('parallel_deco._errors')
+        errors = package._errors
+        if name in errors.__all__:
+            return getattr(errors, name)
+        if package.__dict__.pop('__getattr__', None) is not None:
+            spec.loader.exec_module(package)
+        return getattr(package, name)
     package.__getattr__ = find
-    import os
     control = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

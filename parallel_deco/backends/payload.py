@@ -16,10 +16,9 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextvars import ContextVar
     from typing import Any
 
-__all__ = ["LARGE", "Reference", "context_variable", "dump", "load", "locate", "reference"]
+__all__ = ["LARGE", "Reference", "dump", "load", "locate", "reference"]
 
 #: From this many bytes on a buffer travels apart from the pickle; below, the pipe is as quick.
 LARGE = 64 * 1024
@@ -203,54 +202,3 @@ def _unwrapped(wrapper: "Any") -> "Any":
     if isinstance(wrapper, property):
         return wrapper.fget
     return getattr(wrapper, "__wrapped__", None)
-
-
-#: Context variables that no module attribute leads to, by the number under which they travel, and here known by it.
-#: They are kept for good: a number must never mean another variable.
-_numbers: "dict[ContextVar[Any], int]" = {}
-_variables: "dict[int, ContextVar[Any]]" = {}
-_places: "dict[ContextVar[Any], tuple[str, str]]" = {}
-
-
-def context_variable(variable: "ContextVar[Any]") -> "tuple[str, str | int]":
-    """Return how a context variable is named in another process: its module and attribute, or its name and a number.
-
-    Notes
-    -----
-    The first time a variable is seen, all imported modules are searched for it (about 5 ms in a large program).
-    """
-    place = _places.get(variable)
-    if place is not None:
-        return place
-    number = _numbers.get(variable)
-    if number is not None:
-        return variable.name, number
-    for name, module in list(sys.modules.items()):
-        if name == "__main__" or getattr(module, "__spec__", None) is None:
-            continue
-        for attribute, value in list(vars(module).items()):
-            if value is variable:
-                _places[variable] = name, attribute
-                return name, attribute
-    _numbers[variable] = number = len(_numbers)
-    _variables[number] = variable
-    return variable.name, number
-
-
-def find_context_variable(name: str, place: "str | int") -> "ContextVar[Any]":
-    """Return the variable that `context_variable` named, making it when it belongs to no module."""
-    if isinstance(place, str):
-        __import__(name)
-        found: ContextVar[Any] = getattr(sys.modules[name], place)
-        return found
-    if place not in _variables:
-        _variables[place] = _new_context_variable(name, place)
-    return _variables[place]
-
-
-def _new_context_variable(name: str, number: int) -> "ContextVar[Any]":
-    from contextvars import ContextVar
-
-    variable: ContextVar[Any] = ContextVar(name)
-    _numbers[variable] = number  # the same here as there: a result that holds it finds its way back
-    return variable

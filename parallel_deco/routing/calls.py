@@ -104,15 +104,15 @@ class Calls:
             result |= self._call_place(place, arguments, keywords, spread)
         return frozenset(result)
 
-    def attribute(self, value: Value, name: str) -> Value:
-        """Return what the attribute `name` of `value` may be."""
+    def attribute(self, value: Value, name: str, to_call: bool = False) -> Value:
+        """Return what the attribute `name` of `value` may be; it is about to be called if `to_call`."""
         found: set[Place] = set()
         for place in value:
             kind = type(place)
             if kind is Outside:
                 found |= self._outside_attribute(place, name)  # type: ignore[arg-type]
             elif kind is Site:
-                found |= self._site_attribute(place, name)  # type: ignore[arg-type]
+                found |= self._site_attribute(place, name, to_call)  # type: ignore[arg-type]
             elif kind is Super:
                 found |= self._super_attribute(place, name)  # type: ignore[arg-type]
             elif kind is Const or kind is Made:
@@ -149,11 +149,10 @@ class Calls:
     # --- attributes and items ----------------------------------------------------------------------------------
 
     def _outside_attribute(self, place: Outside, name: str) -> Value:
-        for thing in place.examples or ():
+        for thing in self.ledger.ask(place) or ():
             if species(type(thing))[0] is Species.PLAIN:
                 found = class_attribute(type(thing), name)
                 if is_any(found, _PROPERTIES):
-                    self.ledger.ask(place)
                     return self._property(found, _single(place))
         return self.ledger.child(place, "." + name)
 
@@ -163,9 +162,11 @@ class Calls:
             return self.call_function(getter, [receiver], {})
         return receiver
 
-    def _site_attribute(self, site: Site, name: str) -> Value:
+    def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
         site.read = True
-        found: Value = frozenset(site.contents) | self.ledger.method(site, name)
+        found = site.attributes.get(name, EMPTY) | self.ledger.method(site, name)
+        if site.opaque:
+            found |= frozenset(place for place in site.contents if not to_call or _looks_callable(place))
         if site.cls is None or is_library(home(site.cls)):
             return found
         member = class_attribute(site.cls, name)
@@ -521,7 +522,7 @@ class Calls:
                 return self._given(frame)
         if len(self._frames) >= DEPTH_MAX:
             raise Exhausted
-        frame = Frame(self, code, module, builtins, free)
+        frame = self._frame(code, module, builtins, free)
         self._frames.append(frame)
         self.ledger.stack.append(frame)
         try:
@@ -533,6 +534,13 @@ class Calls:
         result = self._given(frame)
         self._remembered[key] = (self.ledger.version, result)
         return result
+
+    def _frame(
+        self, code: types.CodeType, module: dict[str, object], builtins: dict[str, object], free: tuple[Value, ...]
+    ) -> Frame:
+        caller = self._frames[-1] if self._frames else None
+        key = self.ledger.frame_key(caller.key, caller.index, code) if caller is not None else 0
+        return Frame(self, code, module, builtins, free, key)
 
     def _given(self, frame: Frame) -> Value:
         if not frame.code.co_flags & 0x2A0:  # neither generator nor coroutine
@@ -568,6 +576,7 @@ class Calls:
                 first = self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) if special == "__new__" else made
                 made |= self.call_function(method, [first, *arguments], keywords, spread)
         if not followed:
+            site.opaque = True
             self.ledger.put(site, self._all(arguments, keywords, spread))
             self._callbacks(arguments, keywords, spread)
             if species(cls)[0] is Species.FOREIGN:
@@ -576,7 +585,7 @@ class Calls:
 
     def _new_site(self, kind: object) -> Site:
         frame = self._frames[-1] if self._frames else None
-        return self.ledger.site((id(frame), frame.index if frame is not None else 0, kind))
+        return self.ledger.site((frame.key, frame.index, kind) if frame is not None else kind)
 
     def _build_class(self, arguments: list[Value]) -> Value:
         """Run a class statement: its functions become the members of a class made during the call."""
@@ -584,7 +593,7 @@ class Calls:
         site.members = {} if site.members is None else site.members
         for place in arguments[0] if arguments else EMPTY:
             if type(place) is Made and len(self._frames) < DEPTH_MAX:
-                frame = Frame(self, place.code, place.module, self._frames[-1].builtins, place.closure)
+                frame = self._frame(place.code, place.module, self._frames[-1].builtins, place.closure)
                 self._frames.append(frame)
                 self.ledger.stack.append(frame)
                 try:
@@ -603,7 +612,7 @@ class Calls:
         """Call something made during the call: a class, or an instance with ``__call__``."""
         if site.members is not None:
             instance = self._new_site(("instance", site))
-            instance.members = None
+            instance.opaque = True
             made = _single(instance)
             self.ledger.put(instance, frozenset(site.contents) | self._all(arguments, keywords, spread))
             for name in ("__init__", "__post_init__"):
@@ -668,6 +677,7 @@ class Calls:
             return EMPTY
         result = self._new_site(("result", name))
         self.ledger.put(result, frozenset(owner.contents))
+        result.opaque = owner.opaque
         if name in known.FRESH_METHODS:
             return _single(result)
         return _single(result) | frozenset(owner.contents)
@@ -706,6 +716,7 @@ class Calls:
         if not given:
             return _single(site)
         reached = frozenset(place for place in self.ledger.reach(given) if type(place) is not Const)
+        site.opaque = True
         self.ledger.put(site, reached)
         return reached | _single(site)
 
@@ -728,7 +739,9 @@ class Calls:
             self.ledger.put(site, self.ledger.child(owner, "[*]"))
         if name in known.FRESH_METHODS:
             return _single(site)
-        if name in ("get", "pop", "popitem", "setdefault", "items", "values", "keys", "__getitem__", "__iter__"):
+        if name in ("items", "popitem"):
+            return self._items(owner, site, one=name == "popitem")
+        if name in ("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__"):
             inner = self.ledger.child(owner, "[]") | _union(arguments[1:])
             self.ledger.put(site, inner)
             return inner | _single(site)
@@ -737,6 +750,15 @@ class Calls:
         inner = self.ledger.child(owner, "." + name + "()")
         self.ledger.put(site, inner)
         return inner | _single(site)
+
+    def _items(self, owner: Outside, site: Site, one: bool) -> Value:
+        """Return the pairs of a dict: what is unpacked from one is an element."""
+        inner = self.ledger.child(owner, "[]")
+        pair = self._new_site(("pair", owner))
+        pair.fields = [inner, inner]
+        self.ledger.put(pair, inner)
+        self.ledger.put(site, _single(pair))
+        return _single(pair if one else site)
 
     def _library_function(
         self,
@@ -810,6 +832,7 @@ class Calls:
         if module not in known.FRESH_MODULES or last in known.ALIASING or "copy" in keywords:
             return self._doubtful(arguments, keywords, spread)
         site = self._new_site(("made by", name))
+        site.opaque = True
         if is_a(thing, type):
             site.cls = thing
             self.ledger.put(site, self.ledger.reach(self._all(arguments, keywords, spread)))
@@ -861,6 +884,14 @@ class Calls:
         for place in value:
             if type(place) is Site:
                 self.ledger.put(place, contents)
+
+
+def _looks_callable(place: Place) -> bool:
+    if type(place) is Outside:
+        return place.examples is not None and any(
+            is_any(thing, (*_CALLABLES, type)) or _is_own_callable(thing) for thing in place.examples
+        )
+    return type(place) is not Const
 
 
 def _is_own_callable(thing: object) -> bool:
@@ -1012,6 +1043,9 @@ def _setattr(calls: Calls, arguments: list[Value], keywords: Keywords, spread: V
     first = arguments[0] if arguments else spread or EMPTY
     calls.ledger.change(first, "sets an attribute of", EffectKind.WRITES_ATTRIBUTE)
     calls._put_into(first, _union(arguments[2:]))
+    for place in first:
+        if type(place) is Site:
+            place.opaque = True
     return EMPTY
 
 

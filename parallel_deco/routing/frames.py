@@ -36,7 +36,7 @@ class Reader(Protocol):
         """Return what a call of `callee` may give, and write down what it may change."""
         ...
 
-    def attribute(self, value: Value, name: str) -> Value:
+    def attribute(self, value: Value, name: str, to_call: bool = False) -> Value:
         """Return what an attribute of `value` may be."""
         ...
 
@@ -67,7 +67,9 @@ class Frame:
         module: dict[str, object],
         builtins: dict[str, object],
         free: tuple[Value, ...],
+        key: int,
     ) -> None:
+        self.key = key  # the same for each walk of this code from the same call
         self.reader = reader
         self.ledger = reader.ledger
         self.code = code
@@ -193,7 +195,7 @@ class Frame:
 
     def site(self) -> Site:
         """Return the site of the objects made by the current instruction."""
-        return self.ledger.site((id(self), self.index))
+        return self.ledger.site((self.key, self.index))
 
     def fresh(self, contents: Value) -> Value:
         """Return a new object that holds `contents`."""
@@ -472,12 +474,12 @@ def _delete_global(frame: Frame, argument: int) -> None:
 def _load_attr(frame: Frame, argument: int) -> None:
     for_call = VERSION >= (3, 12) and bool(argument & 1)
     name = frame.code.co_names[argument >> 1 if VERSION >= (3, 12) else argument]
-    _push_callable(frame, frame.reader.attribute(frame.pop(), name), for_call)
+    _push_callable(frame, frame.reader.attribute(frame.pop(), name, for_call), for_call)
 
 
 @on("LOAD_METHOD")
 def _load_method(frame: Frame, argument: int) -> None:
-    _push_callable(frame, frame.reader.attribute(frame.pop(), frame.code.co_names[argument]), True)
+    _push_callable(frame, frame.reader.attribute(frame.pop(), frame.code.co_names[argument], True), True)
 
 
 @on("LOAD_SUPER_ATTR")
@@ -491,7 +493,7 @@ def _load_super_attr(frame: Frame, argument: int) -> None:
 @on("LOAD_SPECIAL")
 def _load_special(frame: Frame, argument: int) -> None:
     names = ("__enter__", "__exit__", "__aenter__", "__aexit__")
-    _push_callable(frame, frame.reader.attribute(frame.pop(), names[argument]), True)
+    _push_callable(frame, frame.reader.attribute(frame.pop(), names[argument], True), True)
 
 
 @on("STORE_ATTR")
@@ -499,7 +501,9 @@ def _store_attr(frame: Frame, argument: int) -> None:
     value, owner = frame.pops(2)
     name = frame.code.co_names[argument]
     frame.ledger.change(owner, f"sets the attribute {name!r} of", EffectKind.WRITES_ATTRIBUTE)
-    frame.put_into(owner, value)
+    for place in owner:
+        if type(place) is Site:
+            frame.ledger.put_attribute(place, name, value)
 
 
 @on("DELETE_ATTR")
@@ -778,8 +782,8 @@ def _jump_or_pop(frame: Frame, argument: int) -> None:
 def _before_with(frame: Frame, argument: int) -> None:
     context = frame.pop()
     marks = ("__aenter__", "__aexit__") if "ASYNC" in frame.program.names[frame.index] else ("__enter__", "__exit__")
-    entered = frame.reader.call(frame.reader.attribute(context, marks[0]), [], {})
-    frame.reader.call(frame.reader.attribute(context, marks[1]), [EMPTY, EMPTY, EMPTY], {})
+    entered = frame.reader.call(frame.reader.attribute(context, marks[0], True), [], {})
+    frame.reader.call(frame.reader.attribute(context, marks[1], True), [EMPTY, EMPTY, EMPTY], {})
     frame.push(EMPTY)
     frame.push(entered)
 
@@ -824,7 +828,7 @@ def _make_function(frame: Frame, argument: int) -> None:
     code = next((place.value for place in frame.pop() if type(place) is Const), None)
     if not is_a(code, types.CodeType):
         raise Exhausted
-    made = frame.ledger.made((id(frame), frame.index), code, frame.module)
+    made = frame.ledger.made((frame.key, frame.index), code, frame.module)
     if VERSION < (3, 13):
         for flag in (8, 4, 2, 1):
             if argument & flag:

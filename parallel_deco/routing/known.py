@@ -211,7 +211,7 @@ _SCALARS: Final = _words("""
     builtins.range builtins.ellipsis builtins.NotImplementedType builtins.slice builtins.code
     datetime.date datetime.time datetime.datetime datetime.timedelta datetime.timezone datetime.tzinfo
     decimal.Decimal fractions.Fraction re.Pattern uuid.UUID pathlib.PurePath pathlib._local.PurePath
-    zoneinfo.ZoneInfo enum.Enum numpy.generic numpy.dtype _struct.Struct ipaddress.IPv4Address
+    dataclasses._HAS_DEFAULT_FACTORY_CLASS dataclasses._MISSING_TYPE zoneinfo.ZoneInfo enum.Enum numpy.generic numpy.dtype _struct.Struct ipaddress.IPv4Address
     ipaddress.IPv6Address
 """)
 _FROZEN: Final = _words("builtins.tuple builtins.frozenset builtins.mappingproxy types.MappingProxyType")
@@ -294,6 +294,8 @@ def _classify(cls: type) -> tuple[Species, str]:
     if is_iterator_type(cls):
         return Species.RESOURCE, "iterator"
     own = names[0]
+    if own == "builtins.object":  # a sentinel
+        return Species.SCALAR, "value"
     if not _SCALARS.isdisjoint(names):
         # A subclass in Python may carry attributes; an enumeration's members are looked upon as constants.
         if own in _SCALARS or "enum.Enum" in names or is_library(own):

@@ -113,6 +113,7 @@ class Ledger:
         self._steps = steps
         self._effects: dict[tuple[str, str, int], Effect] = {}
         self._children: dict[tuple[Outside, str], Value] = {}
+        self._frame_keys: dict[tuple[int, int, int], int] = {}
         self._kept: dict[tuple[Origin, str, int], Value] = {}
         self._supers: dict[tuple[int, Value], Super] = {}
         self._bounds: dict[tuple[int, Value], Bound] = {}
@@ -192,12 +193,24 @@ class Ledger:
             if site.read:
                 self.version += 1
 
+    def put_attribute(self, site: Site, name: str, value: Value) -> None:
+        """Set an attribute of the objects of `site`."""
+        known = site.attributes.get(name, EMPTY)
+        if not value <= known:
+            site.attributes[name] = known | value
+            if site.read:
+                self.version += 1
+
     def outside(self, origin: Origin, name: str, thing: object) -> Value:
         """Return the value of a root that holds `thing`, which is nothing to worry about if it is a constant."""
         examples = example(thing)
         if origin is not Origin.ARGUMENT and is_scalar(examples):
             return EMPTY
         return frozenset((Outside(origin, name, examples),))
+
+    def frame_key(self, caller: int, index: int, code: types.CodeType) -> int:
+        """Return a number for walking `code` from one place of a caller, the same one each time."""
+        return self._frame_keys.setdefault((caller, index, id(code)), len(self._frame_keys) + 1)
 
     def keeper(self, origin: Origin, name: str, thing: object) -> Value:
         """Return the value of `thing`, the same one each time."""
@@ -302,6 +315,8 @@ class Ledger:
             elif type(place) is Site:
                 place.read = True
                 found |= place.contents
+                for value in place.attributes.values():
+                    found |= value
         return frozenset(found) if found else EMPTY
 
     def reach(self, value: Value) -> Value:

@@ -6,7 +6,7 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.cost import Machine, Prediction, predict, waiting_width
 from parallel_deco.routing.evidence import Facts
 from parallel_deco.routing.explanation import seconds_text
-from parallel_deco.routing.static import Nature, Prior
+from parallel_deco.routing.prior import Nature, Prior
 
 __all__ = ["Decision", "Situation", "decide", "guess"]
 
@@ -72,14 +72,15 @@ class Decision(NamedTuple):
     @property
     def rule(self) -> str:
         """The rule that fired, in a word or two."""
-        return self._why()[0]
+        return self.words()[0]
 
     @property
     def reason(self) -> str:
         """Why, in one sentence."""
-        return self._why()[1]
+        return self.words()[1]
 
-    def _why(self) -> tuple[str, str]:
+    def words(self) -> tuple[str, str]:
+        """Return rule and reason."""
         return self.given or _why(self.route, self.width, self.facts, self.here)
 
 

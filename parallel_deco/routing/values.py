@@ -82,10 +82,12 @@ class Outside:
 class Site:
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
-    __slots__ = ("cls", "contents", "fields", "members", "read")
+    __slots__ = ("attributes", "cls", "contents", "fields", "members", "opaque", "read")
 
     def __init__(self) -> None:
         self.contents: set[Place] = set()
+        self.attributes: dict[str, Value] = {}
+        self.opaque = False  # what it keeps under which attribute nobody knows: any may give any of the contents
         self.fields: list[Value] | None = None  # the items of a tuple display
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
@@ -259,6 +261,8 @@ def _member(thing: object, name: str, kind: Species) -> Examples:
 
 def _elements(thing: object) -> Examples:
     cls = type(thing)
+    if is_any(thing, _BY_IDENTITY):
+        return ()
     if cls in _SEQUENCES or (is_any(thing, (list, tuple)) and _iterates_plainly(cls)):
         return _sample(thing) if len(thing) <= _ELEMENTS_MAX else None  # type: ignore[arg-type]
     if cls in _DICTS:

@@ -1,0 +1,1381 @@
+"""What a function would change outside of itself is found, by line; what only looks like it is left alone.
+
+Each function under `changes` has one line marked ``# <-``: the effect must be found there. Each one under `pure`
+resembles one of them. They are read, and never run.
+"""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import contextlib
+import contextvars
+import copy
+import dataclasses
+import functools
+import hashlib
+import heapq
+import inspect
+import io
+import itertools
+import json
+import logging
+import math
+import operator
+import os
+import queue
+import random
+import re
+import sys
+import threading
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from parallel_deco.routing.static import EffectKind, read
+
+# Nothing below is typed: the functions are what users write.
+# ruff: noqa: B006, C416, C419, E731, PERF, PLW, RUF005, RUF012, S, SIM, TRY, B023
+
+LOG: list[Any] = []
+ROWS: list[list[int]] = [[1], [2]]
+CACHE: dict[Any, Any] = {}
+TABLE = {"a": 1, "b": 2}
+SEEN: set[Any] = set()
+COUNTER = 0
+LIMIT = 10
+GUARD = threading.Lock()
+STREAM = io.StringIO()
+INBOX: queue.Queue[int] = queue.Queue()
+NUMBERS = (n for n in range(10))
+IDS = itertools.count()
+LOCAL = threading.local()
+VARIABLE = contextvars.ContextVar("VARIABLE", default=0)
+RANDOM = random.Random(1)
+GENERATOR = np.random.default_rng(1)
+ARRAY = np.zeros(8)
+MATRIX = np.zeros((4, 4))
+GROUPS: collections.defaultdict[str, list[int]] = collections.defaultdict(list)
+PATTERN = re.compile("a+")
+LOGGER = logging.getLogger("test_effects")
+PUSH = LOG.append
+SETTINGS = {"names": ["a"], "depth": 3}
+
+
+class Counter:
+    """A user's class with and without effects."""
+
+    total = 0
+    shared: list[Any] = []
+
+    def __init__(self, start: int = 0) -> None:
+        self.count = start
+        self.items: list[Any] = []
+
+    def increment(self):
+        self.count += 1
+        return self.count
+
+    def add(self, item):
+        self.items.append(item)
+
+    def add_twice(self, item):
+        self.add(item)
+        self.add(item)
+
+    def doubled(self):
+        return self.count * 2
+
+    def plus(self, other):
+        return Counter(self.count + other)
+
+    def total_of(self, items):
+        return sum(items) + self.doubled()
+
+    @property
+    def next_number(self):
+        self.count += 1
+        return self.count
+
+    @property
+    def half(self):
+        return self.count / 2
+
+    @staticmethod
+    def double(x):
+        return 2 * x
+
+    @classmethod
+    def make(cls, x):
+        return cls(x)
+
+    @classmethod
+    def note(cls, x):
+        cls.shared.append(x)
+
+    def __call__(self, x):
+        self.count += 1
+        return x
+
+
+class Vector:
+    """Its `add` has the name of a change and is none."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def add(self, other):
+        return Vector(self.x + other.x, self.y + other.y)
+
+    def __iadd__(self, other):
+        self.x += other.x
+        return self
+
+
+class Filling(dict):
+    """A dict that grows when it is read."""
+
+    def __missing__(self, key):
+        self[key] = []
+        return self[key]
+
+
+class Guarded:
+    """A context manager that counts its uses."""
+
+    def __init__(self):
+        self.uses = 0
+
+    def __enter__(self):
+        self.uses += 1
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+class Registered(type):
+    """A metaclass that remembers the instances of its classes."""
+
+    made: list[Any] = []
+
+    def __call__(cls, *args, **kwargs):
+        instance = super().__call__(*args, **kwargs)
+        Registered.made.append(instance)
+        return instance
+
+
+class Remembered(metaclass=Registered):
+    """Making one is an effect."""
+
+
+@dataclasses.dataclass
+class Point:
+    """Making one is none."""
+
+    x: float
+    y: float = 0.0
+    tags: list[str] = dataclasses.field(default_factory=list)
+
+
+class Pair(NamedTuple):
+    """An immutable pair."""
+
+    left: Any
+    right: Any
+
+
+class Base:
+    """What `Derived` calls by way of super."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def store(self, x):
+        LOG.append(x)
+
+    def value(self):
+        return self.x
+
+
+class Derived(Base):
+    """Calls its base by way of super."""
+
+    def __init__(self, x):
+        super().__init__(x)
+        self.y = x
+
+    def store(self, x):
+        return super().store(x)
+
+    def value(self):
+        return super().value() + self.y
+
+
+COUNTING = Counter()
+WATCHED = Guarded()
+
+
+def append_to(items, item):
+    """Change an argument."""
+    items.append(item)
+
+
+def append_deep(items, item):
+    """Change an argument, by way of another function."""
+    append_to(item=item, items=items)
+
+
+def largest(items):
+    """Change nothing."""
+    return max(items, key=lambda item: item)
+
+
+def logged(function):
+    """Decorate, and note each call in a global list."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        LOG.append(args)  # <- _calls_a_decorated_function
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def checked(function):
+    """Decorate, and change nothing."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        result = function(*args, **kwargs)
+        if result is None:
+            raise ValueError("nothing")
+        return result
+
+    return wrapper
+
+
+@logged
+def noted(x):
+    """Square."""
+    return x * x
+
+
+@checked
+def verified(x):
+    """Square."""
+    return x * x
+
+
+@functools.lru_cache
+def cached_square(x):
+    """Square."""
+    return x * x
+
+
+@functools.lru_cache
+def cached_note(x):
+    """Square, and note it."""
+    LOG.append(x)  # <- _calls_a_cached_function_with_effects
+    return x * x
+
+
+@contextlib.contextmanager
+def noting(x):
+    """Note."""
+    LOG.append(x)  # <- _uses_a_context_manager_with_effects
+    yield x
+
+
+@contextlib.contextmanager
+def doubling(x):
+    """Give the double."""
+    yield 2 * x
+
+
+class Case(NamedTuple):
+    """A function, and the arguments that it is to be judged with."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+CHANGES: list[Case] = []
+PURE: list[Case] = []
+
+
+def changes(*args, **kwargs):
+    """Collect a function with an effect."""
+
+    def collect(function):
+        CHANGES.append(Case(function, args, kwargs))
+        return function
+
+    return collect
+
+
+def pure(*args, **kwargs):
+    """Collect a function with none."""
+
+    def collect(function):
+        PURE.append(Case(function, args, kwargs))
+        return function
+
+    return collect
+
+
+# --- functions with effects ------------------------------------------------------------------------------------
+
+
+@changes(1)
+def _appends_to_a_global_list(x):
+    LOG.append(x)  # <-
+
+
+@changes(1)
+def _stores_into_a_global_dict(x):
+    CACHE[x] = x * x  # <-
+
+
+@changes(1)
+def _memoizes_by_hand(x):
+    if x not in CACHE:
+        CACHE[x] = x * x  # <-
+    return CACHE[x]
+
+
+@changes(1)
+def _counts_in_a_global(x):
+    global COUNTER
+    COUNTER += x  # <-
+
+
+@changes(1)
+def _counts_in_a_dict_item(x):
+    TABLE["a"] += x  # <-
+
+
+@changes(1)
+def _deletes_from_a_global_dict(x):
+    del CACHE[x]  # <-
+
+
+@changes(1)
+def _adds_to_a_global_set(x):
+    if x > 2:
+        SEEN.add(x)  # <-
+
+
+@changes(1)
+def _extends_a_global_list_in_place(x):
+    log = LOG
+    log += [x]  # <-
+
+
+@changes(Counter())
+def _sets_an_attribute_of_an_argument(thing):
+    thing.count = 1  # <-
+
+
+@changes(Counter())
+def _appends_to_an_attribute_of_an_argument(thing):
+    thing.items.append(1)  # <-
+
+
+@changes(Counter())
+def _grows_a_field_by_an_alias(thing):
+    items = thing.items
+    items += [1]  # <-
+
+
+@changes(np.zeros(3))
+def _adds_to_an_array_in_place(x):
+    x += 1  # <-
+    return x
+
+
+@changes([1, 2])
+def _adds_to_a_list_in_place(x):
+    x += [1]  # <-
+    return x
+
+
+@changes(np.zeros(3))
+def _fills_an_array_by_slice(x):
+    x[:] = 0  # <-
+
+
+@changes(np.zeros(3), 1)
+def _stores_an_item(x, i):
+    x[i] = 0  # <-
+
+
+@changes(np.zeros(3))
+def _adds_to_an_item(x):
+    x[0] += 1  # <-
+
+
+@changes(np.zeros(3))
+def _sorts_an_array(x):
+    x.sort()  # <-
+
+
+@changes(np.zeros(3))
+def _fills_an_array(x):
+    x.fill(1)  # <-
+
+
+@changes(np.zeros(3), np.zeros(3))
+def _writes_to_out(a, b):
+    np.add(a, b, out=a)  # <-
+
+
+@changes(np.zeros(3), np.zeros(3))
+def _writes_to_a_positional_out(a, b):
+    np.add(a, 1, b)  # <-
+
+
+@changes(np.zeros(3), 1)
+def _copies_into_an_array(x, y):
+    np.copyto(x, y)  # <-
+
+
+@changes([3, 1, 2])
+def _shuffles_with_random(x):
+    random.shuffle(x)  # <-
+
+
+@changes(np.zeros(3))
+def _shuffles_with_numpy(x):
+    np.random.shuffle(x)  # <-
+
+
+@changes([], 1)
+def _pushes_to_a_heap(heap, x):
+    heapq.heappush(heap, x)  # <-
+
+
+@changes([], 1)
+def _inserts_sorted(items, x):
+    bisect.insort(items, x)  # <-
+
+
+@changes([0])
+def _stores_with_operator(items):
+    operator.setitem(items, 0, 1)  # <-
+
+
+@changes(Counter())
+def _sets_with_setattr(thing):
+    setattr(thing, "count", 1)  # <-  # noqa: B010
+
+
+@changes([])
+def _appends_by_the_class(items):
+    list.append(items, 1)  # <-
+
+
+@changes({})
+def _updates_by_the_class(table):
+    dict.update(table, a=1)  # <-
+
+
+@changes([1, 2])
+def _deletes_an_item(items):
+    del items[0]  # <-
+
+
+@changes([1, 2])
+def _appends_by_an_alias(x):
+    y = x
+    y.append(1)  # <-
+
+
+@changes([[1], [2]])
+def _appends_to_elements(rows):
+    for row in rows:
+        row.append(1)  # <-
+
+
+@changes([[1], [2]])
+def _appends_to_elements_of_a_copy(rows):
+    for row in list(rows):
+        row.append(1)  # <-
+
+
+@changes([[1], [2]])
+def _appends_to_enumerated_elements(rows):
+    for i, row in enumerate(rows):
+        row.append(i)  # <-
+
+
+@changes(([1], [2]))
+def _unpacks_and_stores(x):
+    _a, b = x
+    b[0] = 1  # <-
+
+
+@changes(([1], [2], [3]))
+def _unpacks_a_rest_and_stores(x):
+    _a, *b = x
+    b[0].append(1)  # <-
+
+
+@changes(np.zeros((3, 3)))
+def _stores_into_a_view(x):
+    x[1:][0] = 1  # <-
+
+
+@changes(np.zeros((3, 3)))
+def _adds_to_rows(x):
+    for row in x:
+        row += 1  # <-
+
+
+@changes(np.zeros((3, 3)))
+def _stores_into_a_reshaped_view(x):
+    y = x.reshape(-1)
+    y[0] = 1  # <-
+
+
+@changes(np.zeros((3, 3)))
+def _stores_into_a_transposed_view(x):
+    x.T[0] = 1  # <-
+
+
+@changes(np.zeros(3))
+def _stores_into_what_asarray_gave(x):
+    y = np.asarray(x)
+    y[0] = 1  # <-
+
+
+@changes([1])
+def _appends_with_a_walrus(x):
+    if (y := x) is not None:
+        y.append(1)  # <-
+
+
+@changes([1], [2])
+def _appends_to_one_of_two(a, b):
+    target = a if len(a) > 1 else b
+    target.append(1)  # <-
+
+
+@changes(1)
+def _keeps_in_a_default(x, cache=[]):
+    cache.append(x)  # <-
+    return len(cache)
+
+
+@changes(1)
+def _counts_on_itself(x):
+    _counts_on_itself.count += 1  # <-
+
+
+@changes(1)
+def _counts_on_a_class(x):
+    Counter.total += x  # <-
+
+
+@changes(1)
+def _appends_to_a_list_of_a_fresh_instance_that_is_shared(x):
+    thing = Counter()
+    thing.shared.append(x)  # <-
+
+
+@changes([1])
+def _passes_to_a_function_that_appends(x):
+    append_to(x, 1)
+
+
+@changes(1)
+def _passes_a_global_two_functions_deep(x):
+    append_deep(LOG, x)
+
+
+@changes(1, LOG.append)
+def _calls_back_a_method_that_appends(x, report):
+    report(x)  # <-
+
+
+@changes(1, lambda x: LOG.append(x))
+def _calls_back_a_lambda_that_appends(x, report):
+    report(x)
+
+
+@changes(1)
+def _calls_a_bound_method(x):
+    PUSH(x)  # <-
+
+
+@changes([1, 2])
+def _maps_a_method(xs):
+    return list(map(LOG.append, xs))  # <-
+
+
+@changes([1, 2])
+def _sorts_with_a_key_that_appends(xs):
+    return sorted(xs, key=lambda x: LOG.append(x) or x)  # <-
+
+
+@changes([1, 2])
+def _appends_in_a_comprehension(xs):
+    return [LOG.append(x) for x in xs]  # <-
+
+
+@changes([1, 2])
+def _appends_in_a_generator(xs):
+    return sum(LOG.append(x) or x for x in xs)  # <-
+
+
+@changes(1)
+def _appends_in_an_inner_function(x):
+    def inner():
+        LOG.append(x)  # <-
+
+    inner()
+
+
+@changes(1)
+def _appends_in_an_inner_class(x):
+    class Inner:
+        def note(self):
+            LOG.append(x)  # <-
+
+    Inner().note()
+
+
+@changes(1)
+def _takes_a_captured_lock(x):
+    with GUARD:  # <-
+        return x
+
+
+@changes(1)
+def _writes_to_an_open_stream(x):
+    STREAM.write(str(x))  # <-
+
+
+@changes(1)
+def _puts_into_a_queue(x):
+    INBOX.put(x)  # <-
+
+
+@changes(1)
+def _takes_from_a_generator(x):
+    return next(NUMBERS) + x  # <-
+
+
+@changes(1)
+def _takes_from_an_iterator(x):
+    return next(IDS) + x  # <-
+
+
+@changes(1)
+def _loops_over_a_captured_generator(x):
+    for n in NUMBERS:  # <-
+        x += n
+    return x
+
+
+@changes(iter([1, 2]))
+def _uses_up_an_argument(numbers):
+    return sum(n for n in numbers)  # <-
+
+
+@changes(1)
+def _sets_a_thread_local(x):
+    LOCAL.value = x  # <-
+
+
+@changes(1)
+def _sets_a_context_variable(x):
+    VARIABLE.set(x)  # <-
+
+
+@changes(1)
+def _sets_the_environment(x):
+    os.environ["X"] = str(x)  # <-
+
+
+@changes("/")
+def _changes_directory(path):
+    os.chdir(path)  # <-
+
+
+@changes("/")
+def _extends_the_path(path):
+    sys.path.append(path)  # <-
+
+
+@changes(1)
+def _draws_from_the_global_stream(x):
+    return random.random() * x  # <-
+
+
+@changes(1)
+def _draws_an_integer_from_the_global_stream(x):
+    return random.randint(0, x)  # <-
+
+
+@changes(1)
+def _draws_from_the_global_stream_of_numpy(x):
+    return np.random.rand(x)  # <-
+
+
+@changes(1)
+def _draws_from_a_captured_stream(x):
+    return RANDOM.random() * x  # <-
+
+
+@changes(1)
+def _draws_from_a_captured_generator(x):
+    return GENERATOR.normal(size=x)  # <-
+
+
+@changes(1, random.Random(1))
+def _draws_from_a_stream_in_an_argument(x, source):
+    return x + source.random()  # <-
+
+
+@changes(Counter())
+def _calls_a_method_that_counts(thing):
+    return thing.increment()
+
+
+@changes(Counter())
+def _calls_a_method_that_calls_a_method_that_appends(thing):
+    thing.add_twice(1)
+
+
+@changes(Counter())
+def _reads_a_property_that_counts(thing):
+    return thing.next_number
+
+
+@changes(1)
+def _calls_a_method_of_a_global_object(x):
+    COUNTING.add(x)
+
+
+@changes(1)
+def _calls_a_global_object(x):
+    return COUNTING(x)
+
+
+@changes(1)
+def _calls_a_class_method_that_appends(x):
+    Counter.note(x)
+
+
+@changes(1)
+def _enters_a_counting_context(x):
+    with WATCHED:
+        return x
+
+
+@changes(1)
+def _makes_an_instance_that_is_registered(x):
+    return Remembered()
+
+
+@changes(1)
+def _calls_super_that_appends(x):
+    Derived(x).store(x)
+
+
+@changes("a")
+def _reads_a_defaultdict(key):
+    return GROUPS[key]  # <-
+
+
+@changes(collections.defaultdict(list), "a")
+def _reads_a_defaultdict_argument(groups, key):
+    return groups[key]  # <-
+
+
+@changes({"a": [1]}, "a")
+def _appends_to_what_get_gives(table, key):
+    table.get(key).append(1)  # <-
+
+
+@changes({"a": [1]})
+def _appends_to_values(table):
+    for _key, value in table.items():
+        value.append(1)  # <-
+
+
+@changes({}, "a")
+def _sets_a_default(table, key):
+    return table.setdefault(key, [])  # <-
+
+
+@changes(1)
+def _calls_a_decorated_function(x):
+    return noted(x)
+
+
+@changes(1)
+def _calls_a_cached_function_with_effects(x):
+    return cached_note(x)
+
+
+@changes(1)
+def _uses_a_context_manager_with_effects(x):
+    with noting(x):
+        return x
+
+
+@changes([1], [2])
+def _appends_to_an_argument_in_a_tuple(a, b):
+    pair = (a, b)
+    pair[1].append(1)  # <-
+
+
+@changes([1])
+def _appends_through_a_dict_of_its_own(x):
+    box = {"x": x}
+    box["x"].append(1)  # <-
+
+
+@changes([1])
+def _appends_through_an_instance_of_its_own(x):
+    point = Point(1, 2, x)
+    point.tags.append("a")  # <-
+
+
+@changes([1], [2])
+def _appends_to_each_of_star_args(*rows):
+    for row in rows:
+        row.append(1)  # <-
+
+
+@changes(rows=[1])
+def _appends_to_a_keyword(**options):
+    options["rows"].append(1)  # <-
+
+
+@changes([[1], [2]])
+def _partial_of_a_method(rows):
+    functools.partial(LOG.append, 1)()  # <-
+
+
+@changes(1)
+def _runs_code_from_text(x):
+    exec("LOG.append(1)")  # <-
+
+
+@changes(1)
+def _writes_by_globals(x):
+    globals()["COUNTER"] = x  # <-
+
+
+@changes([1, 2, 3])
+def _appends_when_it_fails(x):
+    try:
+        return x[5]
+    except IndexError:
+        LOG.append(x)  # <-
+        raise
+
+
+@changes([1, 2, 3])
+def _appends_at_last(x):
+    try:
+        return x[5]
+    finally:
+        LOG.append(x)  # <-
+
+
+@changes(3)
+def _recurses_with_a_global(n, items=None):
+    if items is None:
+        return _recurses_with_a_global(n - 1, LOG)
+    items.append(n)  # <-
+    return items
+
+
+@changes([3, [1]])
+def _recurses_and_appends(tree):
+    for branch in tree:
+        _recurses_and_appends(branch)
+    tree.append(0)  # <-
+
+
+@changes({"type": "a", "rows": [1]})
+def _matches_and_appends(message):
+    match message:
+        case {"type": "a", "rows": rows}:
+            rows.append(1)  # <-
+
+
+@changes(1)
+def _calls_what_is_not_defined_yet(x):
+    return not_defined_anywhere(x)  # type: ignore[name-defined]  # noqa: F821  # <-
+
+
+# --- pure functions that look alike ----------------------------------------------------------------------------
+
+
+@pure(3)
+def _appends_to_a_local_list(n):
+    out = []
+    for i in range(n):
+        out.append(i)
+    return out
+
+
+@pure("abca")
+def _stores_into_a_local_dict(text):
+    counts = {}
+    for letter in text:
+        counts[letter] = counts.get(letter, 0) + 1
+    return counts
+
+
+@pure("abca")
+def _counts_in_a_local_defaultdict(text):
+    groups = collections.defaultdict(list)
+    for letter in text:
+        groups[letter].append(letter)
+    return groups
+
+
+@pure([1, 2])
+def _builds_a_new_list(x):
+    return [*x, 1]
+
+
+@pure([1, 2])
+def _adds_to_a_copy(x):
+    y = list(x)
+    y.append(1)
+    y[0] = 5
+    return y
+
+
+@pure([1, 2])
+def _rebinds_its_argument_to_a_copy(x):
+    x = x.copy()
+    x.append(1)
+    return x
+
+
+@pure([3, 1, 2])
+def _sorts_a_copy(x):
+    y = list(x)
+    y.sort()
+    return sorted(x), y
+
+
+@pure([1, 2])
+def _stores_into_a_slice_copy(x):
+    y = x[1:]
+    y[0] = 1
+    return y
+
+
+@pure(np.zeros(3))
+def _adds_to_a_new_array(x):
+    y = x + 1
+    y += 1
+    y[0] = 2
+    y[1] += 2
+    return y
+
+
+@pure(np.zeros((3, 3)))
+def _adds_to_a_copy_of_an_array(x):
+    y = x.copy()
+    y[0] += 1
+    y.sort()
+    return y
+
+
+@pure(np.zeros((3, 3)))
+def _writes_to_an_array_of_its_own(x):
+    out = np.empty_like(x)
+    np.add(x, 1, out=out)
+    np.multiply(out, 2, out)
+    out[:] = out * 2
+    return out
+
+
+@pure(5)
+def _adds_to_a_number(x):
+    x += 1
+    return x
+
+
+@pure("a")
+def _adds_to_a_string(x):
+    x += "b"
+    return x
+
+
+@pure(5)
+def _counts_down(n):
+    total = 0
+    while n > 0:
+        total += n
+        n -= 1
+    return total
+
+
+@pure([1, 2, 3])
+def _sums_in_a_loop(x):
+    total = 0
+    for v in x:
+        total += v
+    return total
+
+
+@pure([1, 2, 3])
+def _changes_loop_variables(x):
+    out = []
+    for v in x:
+        v *= 2
+        out.append(v)
+    return out
+
+
+@pure(np.zeros(3))
+def _changes_scalars_of_an_array(x):
+    total = 0.0
+    for v in x:
+        v += 1
+        total += v
+    return total
+
+
+@pure(np.zeros((3, 4)))
+def _counts_with_a_shape(x):
+    height, width = x.shape
+    height += 1
+    n = x.size
+    n += 1
+    return height * width
+
+
+@pure("a")
+def _reads_a_global(key):
+    return TABLE[key] + LIMIT + len(SETTINGS["names"])
+
+
+@pure("a b")
+def _calls_pure_methods(s):
+    return s.upper().split(), s.strip().replace("a", "b").partition(" ")
+
+
+@pure({"a": 1}, "a")
+def _reads_a_dict(d, k):
+    return d.get(k), d[k], list(d.items()), k in d
+
+
+@pure(np.zeros((3, 3)))
+def _calls_pure_methods_of_an_array(x):
+    return x.sum() + x.mean(axis=0) + np.linalg.norm(x) + x.reshape(-1).max()
+
+
+@pure(Counter())
+def _calls_a_pure_method(thing):
+    return thing.doubled() + thing.half + thing.total_of([1]) + thing.double(2)
+
+
+@pure(Vector(1, 2), Vector(3, 4))
+def _calls_a_pure_method_with_the_name_of_a_change(a, b):
+    return a.add(b)
+
+
+@pure(2)
+def _changes_an_instance_of_its_own(x):
+    thing = Counter(x)
+    thing.count += 1
+    thing.increment()
+    thing.add_twice(x)
+    other = Counter.make(x)
+    other.items.append(1)
+    return thing.plus(1).increment()
+
+
+@pure(2)
+def _makes_a_dataclass(x):
+    point = Point(x)
+    point.tags.append("a")
+    point.x += 1
+    return point, Pair(x, x)
+
+
+@pure(2)
+def _makes_a_derived_instance(x):
+    return Derived(x).value()
+
+
+@pure([1, 2])
+def _passes_a_list_of_its_own_to_a_function_that_appends(x):
+    out = []
+    append_to(out, 1)
+    append_deep(out, x)
+    return out, largest(x)
+
+
+@pure(1, math.sqrt)
+def _calls_a_pure_callback(x, function):
+    return function(x)
+
+
+@pure(1, lambda x: x * 2)
+def _calls_a_pure_lambda(x, function):
+    return function(x)
+
+
+@pure([1, 2])
+def _uses_callables_that_change_nothing(xs):
+    return (
+        list(map(str, xs)),
+        sorted(xs, key=lambda x: -x),
+        functools.reduce(lambda a, b: a + b, xs),
+        max(xs, key=operator.neg),
+        list(filter(None, xs)),
+    )
+
+
+@pure([1, 2])
+def _appends_by_a_method_of_its_own(xs):
+    out = []
+    push = out.append
+    for x in xs:
+        push(x)
+    list(map(out.append, xs))
+    return out
+
+
+@pure(3)
+def _changes_a_closure_of_its_own(n):
+    total = 0
+    seen = []
+
+    def add(x):
+        nonlocal total
+        total += x
+        seen.append(x)
+
+    for i in range(n):
+        add(i)
+    return total, seen
+
+
+@pure(3)
+def _keeps_nothing_in_a_default(x, out=None):
+    if out is None:
+        out = []
+    out.append(x)
+    return out
+
+
+@pure(3)
+def _recurses(n):
+    return n if n < 2 else _recurses(n - 1) + _recurses(n - 2)
+
+
+@pure(3)
+def _recurses_with_a_list_of_its_own(n, items=None):
+    if items is None:
+        return _recurses_with_a_list_of_its_own(n - 1, [])
+    items.append(n)
+    return items
+
+
+@pure(3)
+def _draws_from_a_stream_of_its_own(seed):
+    source = random.Random(seed)
+    items = [1, 2, 3]
+    source.shuffle(items)
+    generator = np.random.default_rng(seed)
+    return source.random() + generator.normal() + sum(items)
+
+
+@pure("a")
+def _takes_a_lock_of_its_own(x):
+    with threading.Lock():
+        return x
+
+
+@pure("name")
+def _writes_a_file(path):
+    with open(path, "w") as stream:
+        stream.write("a")
+        print("b", file=stream)
+
+
+@pure("name")
+def _logs_and_prints(x):
+    LOGGER.warning("%s", x)
+    logging.info("%s", x)
+    print(x)
+    sys.stdout.write(x)
+
+
+@pure("aaab")
+def _matches_a_pattern(text):
+    return PATTERN.sub(lambda m: m.group().upper(), text), re.findall("b", text)
+
+
+@pure({"a": [1]})
+def _encodes(x):
+    text = json.dumps(x)
+    parsed = json.loads(text)
+    parsed["a"].append(2)
+    return zlib.compress(text.encode()), hashlib.sha256(text.encode()).hexdigest()
+
+
+@pure([[1]])
+def _changes_a_deep_copy(rows):
+    mine = copy.deepcopy(rows)
+    mine[0].append(1)
+    return mine
+
+
+@pure([[1, 2], [3]])
+def _copies_each_row(rows):
+    return [sorted(row) + [v + 1 for v in row] for row in rows]
+
+
+@pure(3)
+def _calls_a_cached_function(x):
+    return cached_square(x) + verified(x)
+
+
+@pure(3)
+def _uses_a_pure_context_manager(x):
+    with doubling(x) as y, contextlib.suppress(ValueError):
+        return y
+
+
+@pure([1, 2], [3, 4])
+def _zips(a, b):
+    return [x * y for x, y in zip(a, b)], dict(zip(a, b)), {**dict(zip(a, b)), "z": 1}
+
+
+@pure([1, 2])
+def _iterates_over_an_iterator_of_its_own(xs):
+    it = iter(xs)
+    first = next(it)
+    counter = itertools.count()
+    return first + next(counter) + sum(it)
+
+
+@pure("a")
+def _draws_a_context_variable(x):
+    return VARIABLE.get()
+
+
+@pure(1, 2, 3)
+def _sums_star_args(*numbers):
+    total = 0
+    for n in numbers:
+        total += n
+    return total
+
+
+@pure(a=1)
+def _changes_its_own_keyword_dict(**options):
+    options["b"] = 2
+    options.pop("a")
+    return options
+
+
+@pure({"kind": "a", "n": 3})
+def _matches(message):
+    match message:
+        case {"kind": "a", "n": n}:
+            n += 1
+            return n
+    return None
+
+
+@pure(4)
+def _sieves(n):
+    sieve = [True] * n
+    sieve[0] = sieve[1] = False
+    for i in range(2, n):
+        if sieve[i]:
+            sieve[i * i :: i] = [False] * len(sieve[i * i :: i])
+    return [i for i, is_prime in enumerate(sieve) if is_prime]
+
+
+@pure("name")
+def _imports_inside(path):
+    import os.path
+    from time import sleep
+
+    sleep(0)
+    return os.path.join(path, "a")
+
+
+@pure(np.zeros((3, 3)))
+def _writes_masked(x):
+    y = np.abs(x)
+    y[y > 1] = 1
+    z = np.where(y > 0, x, 0)
+    z[0] += 1
+    return y @ z
+
+
+@pure([3, 1])
+def _swaps(pair):
+    a, b = pair
+    a, b = b, a
+    a += 1
+    return a, b
+
+
+# --- tests -----------------------------------------------------------------------------------------------------
+
+
+def marked_line(function: Callable[..., Any]) -> int | None:
+    """Return the line of the mark that belongs to a function: in it, or elsewhere with its name."""
+    lines, first = inspect.getsourcelines(inspect.unwrap(function))
+    for number, line in enumerate(lines, first):
+        if "# <-" in line:
+            return number
+    with open(__file__, encoding="utf-8") as source:
+        for number, line in enumerate(source, 1):
+            if line.rstrip().endswith(f"# <- {function.__name__}"):
+                return number
+    return None
+
+
+def name_of(case: Case) -> str:
+    """Return the name under which pytest shows a case."""
+    return case.function.__name__.strip("_")
+
+
+@pytest.mark.parametrize("case", CHANGES, ids=name_of)
+def test_effect_is_found_when_function_has_one(case: Case) -> None:
+    """A function with an effect is pinned, and the line is named."""
+    effect = read(case.function).pin(case.args, case.kwargs)
+    line = marked_line(case.function)
+    assert effect is not None
+    assert effect.file == __file__
+    assert line is None or effect.line == line
+
+
+@pytest.mark.parametrize("case", CHANGES, ids=name_of)
+def test_effect_is_described_when_found(case: Case) -> None:
+    """The words of an effect follow the function's name and say a thing or two."""
+    reading = read(case.function)
+    effect = reading.pin(case.args, case.kwargs) or reading.pin()
+    assert effect is not None
+    assert len(effect.what) > 10
+    assert effect.kind is not EffectKind.UNKNOWN
+
+
+@pytest.mark.parametrize("case", PURE, ids=name_of)
+def test_nothing_is_found_when_function_is_pure(case: Case) -> None:
+    """A pure function that resembles one with an effect is not pinned."""
+    assert read(case.function).pin(case.args, case.kwargs) is None

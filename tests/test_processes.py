@@ -1,0 +1,838 @@
+"""Batches in worker processes: outcomes, deaths, life cycle."""
+
+import contextvars
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+
+import pytest
+
+from parallel_deco._errors import NotPicklableError, RemoteError, RemoteTraceback, WorkerDied
+from parallel_deco.backends.batch import Batch, Shape
+from parallel_deco.backends.processes import ProcessBackend
+
+pytestmark = pytest.mark.skipif(ProcessBackend().unavailable is not None, reason="no worker processes here")
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+DEADLINE = 30
+
+WORK = """
+import contextvars, functools, logging, os, signal, sys, threading, time, warnings
+from contextlib import contextmanager
+
+import parallel_deco.backends.payload
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
+SEEN = []
+
+def double(x):
+    return 2 * x
+
+def add(a, b=10):
+    return a + b
+
+def odd_fails(x):
+    if x % 2:
+        raise ValueError(x)
+    return x
+
+class TwoArguments(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+
+def raise_two_arguments(x):
+    raise TwoArguments(x, x)
+
+class Unloadable:
+    def __reduce__(self):
+        return int, ("not a number",)
+
+def pid(_=None):
+    return os.getpid()
+
+def do(what):
+    if what == "exit":
+        os._exit(7)
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "segfault":
+        import ctypes
+        ctypes.string_at(0)
+    if what == "sys.exit":
+        sys.exit(5)
+    if what == "interrupt":
+        raise KeyboardInterrupt
+    if what == "lock":
+        return threading.Lock()
+    if what == "nested lock":
+        return {"deep": [threading.Lock()]}
+    if what == "unloadable":
+        return Unloadable()
+    if what == "fork":
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+    return what
+
+def note(path, x):
+    with open(path, "a") as file:
+        file.write(f"{x}\\n")
+    if x == "exit":
+        os._exit(3)
+    return x
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    return path
+
+def touch_and_wait(started, path):
+    open(started, "w").close()
+    return wait_for(path)
+
+def variable(_):
+    return VARIABLE.get()
+
+def log(x):
+    logging.getLogger("work.inner").warning("warned of %s", x)
+    logging.getLogger("work.inner").debug("not wanted")
+    return x
+
+def warn(x):
+    warnings.warn("careful", UserWarning, stacklevel=1)
+    return x
+
+def say(x):
+    print("said", x)
+    return x
+
+def surroundings(name):
+    return os.getcwd(), os.environ.get(name), sys.path[0]
+
+def environment(name):
+    return os.environ.get(name)
+
+def set_global(x):
+    SEEN.append(x)
+    return len(SEEN)
+
+class One:
+    @staticmethod
+    def name():
+        return "one"
+    def method(self, x):
+        return "one", x
+
+class Two:
+    @staticmethod
+    def name():
+        return "two"
+
+def hidden(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        raise AssertionError("the wrapper ran")
+    return wrapper
+
+@hidden
+def decorated(x):
+    return x + 1
+"""
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory):
+    """A module of functions that workers can import."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "work_module.py").write_text(WORK)
+    sys.path.insert(0, str(folder))
+    import work_module
+
+    yield work_module
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture
+def backend():
+    """A pool of its own, which leaves no thread, child or descriptor behind."""
+    before = threads_and_descriptors()
+    pool = ProcessBackend()
+    yield pool
+    pool.shutdown(kill=True)
+    assert threads_and_descriptors() == before
+    assert children() == []
+
+
+def threads_and_descriptors():
+    threads = sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("parallel_deco"))
+    links = [os.readlink(f"/proc/self/fd/{name}") for name in open_descriptors()]
+    return threads, sorted(link for link in links if "socket" in link or "memfd" in link)
+
+
+def open_descriptors():
+    return [name for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")]
+
+
+def children():
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, _, rest = stat.read_text().partition(" ")
+            parent = rest.rpartition(")")[2].split()[1]
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+        except (OSError, IndexError):
+            continue
+        if int(parent) == os.getpid() and "parallel_deco" in command:
+            found.append(int(pid))
+    return found
+
+
+class Call:
+    """A batch that was started, and its result."""
+
+    def __init__(self, backend, batch, **options):
+        self._result = None
+        self._arrived = threading.Event()
+        self.calls = 0
+        self.ticket = backend.start(batch, self._done, **options)
+
+    def _done(self, result):
+        self.calls += 1
+        self._result = result
+        self._arrived.set()
+
+    def result(self):
+        assert self._arrived.wait(DEADLINE), "no result came"
+        return self._result
+
+
+def run(backend, function, items, **fields):
+    return Call(backend, Batch(function, items, **fields)).result()
+
+
+def until(condition):
+    """Wait for a condition that another process brings about."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.001)
+
+
+def script(code, *args, **options):
+    """Run a program that has no tests around it."""
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    return subprocess.run(
+        [sys.executable, *args, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env=environment,
+        check=False,
+        **options,
+    )
+
+
+# What comes back.
+
+
+def test_values_come_in_order_when_a_batch_runs(backend, work):
+    """The values are the function's, in the order of the items."""
+    assert run(backend, work.double, range(5)).values == [0, 2, 4, 6, 8]
+
+
+def test_shapes_become_calls_when_items_are_arguments(backend, work):
+    """Items are one argument, a tuple of them, or a tuple and a dictionary."""
+    star = run(backend, work.add, [(1, 2), (3,)], shape=Shape.STAR)
+    call = run(backend, work.add, [((1,), {"b": 5})], shape=Shape.CALL)
+    assert star.values + call.values == [3, 13, 6]
+
+
+def test_function_runs_elsewhere_when_a_worker_takes_it(backend, work):
+    """The function runs in another process."""
+    assert run(backend, work.pid, [None]).values != [os.getpid()]
+
+
+def test_errors_have_positions_when_the_batch_keeps_going(backend, work):
+    """Each failing item has its own error, and the others their values."""
+    result = run(backend, work.odd_fails, range(4), keep_going=True)
+    assert result.values == [0, None, 2, None]
+    assert {position: error.args for position, error in result.errors.items()} == {1: (1,), 3: (3,)}
+
+
+def test_batch_ends_at_the_error_when_it_does_not_keep_going(backend, work):
+    """Without keep_going the failing item is the last."""
+    result = run(backend, work.odd_fails, range(4))
+    assert (result.values, list(result.errors)) == ([0, None], [1])
+
+
+def test_cause_is_the_remote_traceback_when_an_item_raises(backend, work):
+    """The exception is the user's own, and shows where in the worker it was raised."""
+    error = run(backend, work.odd_fails, [1]).errors[0]
+    assert type(error) is ValueError
+    assert isinstance(error.__cause__, RemoteTraceback)
+    assert "in odd_fails" in str(error.__cause__)
+
+
+def test_error_has_the_text_when_it_cannot_be_rebuilt(backend, work):
+    """An exception that pickles but does not unpickle is a RemoteError with its text, and the worker lives on."""
+    error = run(backend, work.raise_two_arguments, [1]).errors[0]
+    assert isinstance(error, RemoteError)
+    assert "TwoArguments: 1 and 1" in str(error)
+    assert run(backend, work.double, [1]).values == [2]
+
+
+@pytest.mark.parametrize(("what", "kind"), [("sys.exit", SystemExit), ("interrupt", KeyboardInterrupt)])
+def test_exit_is_an_error_of_its_item_when_a_task_raises_it(backend, work, what, kind):
+    """sys.exit and KeyboardInterrupt in a task end that item only."""
+    result = run(backend, work.do, ["a", what, "b"], keep_going=True)
+    assert result.values == ["a", None, "b"]
+    assert type(result.errors[1]) is kind
+
+
+@pytest.mark.parametrize(("what", "text"), [("lock", "a _thread.lock"), ("nested lock", "key 'deep', element 0: _thread.lock")])
+def test_result_error_names_the_item_when_it_cannot_be_pickled(backend, work, what, text):
+    """A result that cannot come back fails its item, with the item's index and what is wrong in it."""
+    result = run(backend, work.do, ["a", what, "b"], keep_going=True, first=40)
+    assert result.values == ["a", None, "b"]
+    assert isinstance(result.errors[1], NotPicklableError)
+    assert "item 41 of do" in str(result.errors[1])
+    assert text in str(result.errors[1])
+
+
+def test_result_error_is_of_its_item_when_it_cannot_be_unpickled(backend, work):
+    """A result that pickles but does not unpickle fails its item only."""
+    result = run(backend, work.do, ["a", "unloadable", "b"], keep_going=True)
+    assert result.values == ["a", None, "b"]
+    assert type(result.errors[1]) is ValueError
+
+
+def test_readings_say_what_was_moved_when_a_batch_returns(backend, work):
+    """The readings count items and bytes, and the seconds that moving took."""
+    readings = run(backend, work.double, ["x" * 1000, "y"]).readings
+    assert readings.items == 2
+    assert readings.sent > 1000
+    assert readings.received > 2000
+    assert 0 < readings.moved < DEADLINE
+
+
+def test_large_bytes_arrive_when_they_exceed_the_socket(backend, work):
+    """Arguments and results of many megabytes pass both ways."""
+    block = os.urandom(3_000_000)
+    assert run(backend, work.double, [block]).values == [block * 2]
+
+
+def test_arrays_are_writable_when_they_arrive(backend):
+    """A large array can be written to in the worker and in the caller, and the caller's own stays as it is."""
+    numpy = pytest.importorskip("numpy")
+
+    def fill(array):
+        array[:] = 7
+        return array
+
+    given = numpy.zeros(100_000)
+    (result,) = run(backend, fill, [given]).values
+    result += 1
+    assert (given.sum(), result.sum(), result.flags.writeable) == (0, 800_000, True)
+
+
+# How functions travel.
+
+
+def test_same_name_runs_the_right_one_when_two_classes_share_it(backend, work):
+    """Static methods of the same name are told apart."""
+    names = [run(backend, function, [()], shape=Shape.STAR).values for function in (work.One.name, work.Two.name)]
+    assert names == [["one"], ["two"]]
+
+
+def test_same_name_runs_the_right_one_when_a_name_was_rebound(backend, work):
+    """A function whose name now leads elsewhere goes by value."""
+    old = work.double
+    work.double = lambda x: -x
+    try:
+        assert run(backend, old, [4]).values == [8]
+    finally:
+        work.double = old
+
+
+def test_wrapped_function_runs_when_its_name_leads_to_a_wrapper(backend, work):
+    """A decorated function's bare function is found through `__wrapped__`."""
+    assert run(backend, work.decorated.__wrapped__, [1]).values == [2]
+
+
+def test_bound_method_runs_when_it_is_the_function(backend, work):
+    """A bound method takes its object along."""
+    assert run(backend, work.One().method, [3]).values == [("one", 3)]
+
+
+def test_lambda_and_closure_run_when_they_go_by_value(backend):
+    """Lambdas, closures and partials of them work, as functions and as arguments."""
+    factor = 3
+    values = run(backend, functools.partial(lambda a, b: a * b * factor, 2), [1, 2]).values
+    applied = run(backend, lambda f: f(2), [lambda x: x + factor]).values
+    assert (values, applied) == ([6, 12], [5])
+
+
+def test_closure_is_sent_again_when_a_cell_changes(backend):
+    """A closure behaves as it is at the time of the call."""
+    state = 1
+
+    def read(_):
+        return state
+
+    first = run(backend, read, [0]).values
+    state = 2
+    assert first + run(backend, read, [0]).values == [1, 2]
+
+
+def test_closure_is_sent_again_when_a_list_in_it_changes(backend):
+    """Also when what it refers to is the same object, changed."""
+    state = [1]
+
+    def read(_):
+        return list(state)
+
+    first = run(backend, read, [0]).values
+    state.append(2)
+    assert first + run(backend, read, [0]).values == [[1], [1, 2]]
+
+
+def test_large_closure_travels_once_when_nothing_changes(backend):
+    """A closure's large data is not sent with each batch."""
+    block = bytes(1_000_000)
+
+    def size(x):
+        return len(block) + x
+
+    function = backend.prepare(Batch(size, [1]))
+    assert function.size > 1_000_000
+    assert backend.prepare(Batch(size, [2])) is function
+    assert [run(backend, size, [x]).values for x in range(2)] == [[1_000_000], [1_000_001]]
+
+
+def test_function_of_a_test_module_runs_when_no_path_leads_to_it(backend):
+    """A module that is not on sys.path is loaded from its file."""
+    assert run(backend, module_level, [1]).values == [(1, __name__)]
+
+
+def module_level(x):
+    return x, __name__
+
+
+def test_error_is_the_modules_own_when_it_cannot_be_imported(backend, tmp_path, monkeypatch):
+    """A module that fails to import in the worker fails the items, and the worker lives on."""
+    (tmp_path / "only_here.py").write_text("import os\nif os.environ.get('BROKEN'): 1/0\ndef f(x): return x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import only_here
+
+    monkeypatch.setenv("BROKEN", "1")
+    result = run(backend, only_here.f, [1, 2], keep_going=True)
+    assert [type(error) for error in result.errors.values()] == [ZeroDivisionError] * 2
+    assert run(backend, len, ["ab"]).values == [2]
+
+
+@pytest.mark.parametrize(
+    ("function", "fields", "where"),
+    [
+        (lambda a, lock: 0, {"items": [((1,), {"lock": threading.Lock()})], "shape": Shape.CALL}, "argument 'lock': _thread.lock"),
+        (lambda lock: 0, {"items": [threading.Lock()]}, "argument 'lock': _thread.lock"),
+        (lambda *locks: 0, {"items": [(threading.Lock(),)], "shape": Shape.STAR}, "argument 0: _thread.lock"),
+        (lambda x: 0, {"items": [1, {"k": threading.Lock()}], "first": 5}, "item 6, argument 'x', key 'k': _thread.lock"),
+    ],
+)
+def test_start_names_the_culprit_when_an_argument_cannot_be_pickled(backend, function, fields, where):
+    """The error says which argument cannot be pickled, and is raised by start itself."""
+    with pytest.raises(NotPicklableError) as caught:
+        backend.start(Batch(function, **fields), lambda result: None)
+    assert where in str(caught.value)
+
+
+def test_start_names_the_culprit_when_the_closure_cannot_be_pickled(backend):
+    """The error names the variable of the closure."""
+    lock = threading.Lock()
+    with pytest.raises(NotPicklableError, match="closure variable 'lock': _thread.lock"):
+        backend.prepare(Batch(lambda x: lock, [1]))
+
+
+def test_start_names_the_culprit_when_self_cannot_be_pickled(backend, work):
+    """The error names the attribute of a bound method's object."""
+    one = work.One()
+    one.conn = threading.Lock()
+    with pytest.raises(NotPicklableError, match="attribute 'conn' of self: _thread.lock"):
+        backend.prepare(Batch(one.method, [1]))
+
+
+# What goes along.
+
+
+def test_context_variables_are_the_callers_when_a_batch_runs(backend, work):
+    """Variables of modules, and of nowhere, have the caller's values; unpicklable ones are left out."""
+    local = contextvars.ContextVar("local")
+    unpicklable = contextvars.ContextVar("unpicklable", default=None)
+    work.VARIABLE.set("mine")
+    local.set("too")
+    unpicklable.set(threading.Lock())
+    context = contextvars.copy_context()
+    inside = run(backend, lambda _: (local.get(), unpicklable.get()), [0], context=context).values
+    assert run(backend, work.variable, [0], context=context).values + inside == ["mine", ("too", None)]
+    assert run(backend, work.variable, [0]).values == ["default"]
+
+
+def test_log_records_reach_the_callers_loggers_when_a_worker_logs(backend, work, caplog):
+    """A record made in a worker is handled by the caller's logger of the same name, if its level wants it."""
+    with caplog.at_level(logging.INFO):
+        run(backend, work.log, [1])
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("work.inner", "warned of 1")]
+
+
+def test_warnings_reach_the_callers_filters_when_a_worker_warns(backend, work):
+    """A warning given in a worker is given again in the caller."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run(backend, work.warn, [1])
+    assert [(str(warning.message), warning.category) for warning in caught] == [("careful", UserWarning)]
+
+
+def test_warning_is_the_items_error_when_the_filter_says_so(backend, work):
+    """The caller's filters are the worker's: "error" raises in the function."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = run(backend, work.warn, [1])
+    assert type(result.errors[0]) is UserWarning
+
+
+def test_print_reaches_the_callers_stream_when_it_was_replaced(backend, work, capsys):
+    """What a worker prints is written to the caller's sys.stdout."""
+    run(backend, work.say, [1, 2])
+    assert capsys.readouterr().out == "said 1\nsaid 2\n"
+
+
+def test_print_is_whole_lines_when_stdout_is_inherited():
+    """Workers write to the program's own stdout, line by line."""
+    done = script(
+        """
+        import threading
+        from parallel_deco.backends.processes import ProcessBackend
+        from parallel_deco.backends.batch import Batch
+        def say(x):
+            for _ in range(100):
+                print("line", x, "end")
+        backend, arrived = ProcessBackend(), threading.Semaphore(0)
+        for x in range(4):
+            backend.start(Batch(say, [x]), lambda result: arrived.release(), width=2)
+        for x in range(4):
+            assert arrived.acquire(timeout=20)
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.splitlines()) == sorted(f"line {x} end" for x in range(4) for _ in range(100))
+
+
+def test_surroundings_are_the_callers_when_they_change(backend, work, monkeypatch, tmp_path):
+    """Workers see the directory, environment and sys.path as they are when the work is sent."""
+    run(backend, work.double, [1])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARALLEL_DECO_TEST", "new")
+    monkeypatch.syspath_prepend("/new")
+    assert run(backend, work.surroundings, ["PARALLEL_DECO_TEST"]).values == [(str(tmp_path), "new", "/new")]
+
+
+def test_blas_has_one_thread_when_the_user_set_none(backend, work, monkeypatch):
+    """Workers limit BLAS and OpenMP to one thread, unless the user asked for a number."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    assert run(backend, work.environment, ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]).values == ["1", "3"]
+
+
+def test_worker_knows_that_it_is_one_when_a_task_asks(backend):
+    """Nested use can tell that its cores are spoken for, and how deep it is."""
+
+    def place(_):
+        from parallel_deco import _nesting
+
+        return _nesting.in_worker_process(), _nesting.depth()
+
+    assert run(backend, place, [0], depth=2).values == [(True, 2)]
+
+
+def test_nested_pool_works_when_a_task_makes_one(backend):
+    """A task can use worker processes of its own."""
+
+    def outer(x):
+        import threading
+
+        from parallel_deco.backends.batch import Batch
+        from parallel_deco.backends.processes import ProcessBackend
+
+        inner, results, arrived = ProcessBackend(), [], threading.Event()
+        inner.start(Batch(abs, [x]), lambda result: (results.append(result), arrived.set()))
+        assert arrived.wait(20)
+        inner.shutdown()
+        return results[0].values
+
+    assert run(backend, outer, [-1]).values == [[1]]
+
+
+# Deaths.
+
+
+@pytest.mark.parametrize(("what", "code", "text"), [("exit", 7, "exit code 7"), ("kill", -9, "SIGKILL"), ("segfault", -11, "SIGSEGV")])
+def test_death_fails_only_its_item_when_a_worker_dies(backend, work, what, code, text):
+    """The item that killed the worker has the error; its neighbours, before and behind, have their values."""
+    result = run(backend, work.do, ["a", "b", what, "c"], keep_going=True, first=10)
+    assert result.values == ["a", "b", None, "c"]
+    (error,) = result.errors.values()
+    assert isinstance(error, WorkerDied)
+    assert isinstance(error, BrokenExecutor)
+    assert error.exitcode == code
+    assert "item 12 of do" in str(error)
+    assert text in str(error)
+    assert run(backend, work.double, [1]).values == [2]
+
+
+def test_death_shows_where_it_crashed_when_the_fault_handler_wrote(backend, work):
+    """The error of a segmentation fault shows the worker's Python frames."""
+    error = run(backend, work.do, ["segfault"]).errors[0]
+    assert "Segmentation fault" in str(error)
+    assert "in do" in str(error)
+
+
+def test_batch_ends_at_the_death_when_it_does_not_keep_going(backend, work):
+    """Without keep_going nothing behind the culprit runs, but what is before it has its outcome."""
+    result = run(backend, work.do, ["a", "exit", "b"])
+    assert (result.values, list(result.errors)) == (["a", None], [1])
+
+
+def test_culprit_runs_once_when_its_worker_dies(backend, work, tmp_path):
+    """An item that killed a worker is not tried again."""
+    path = tmp_path / "noted"
+    run(backend, functools.partial(work.note, str(path)), ["a", "exit", "b"], keep_going=True)
+    assert path.read_text().split().count("exit") == 1
+    assert path.read_text().split().count("b") == 1
+
+
+def test_other_batches_are_untouched_when_a_worker_dies(backend, work):
+    """Batches that wait, or were sent ahead, get their results."""
+    calls = [
+        Call(backend, Batch(work.do, ["exit" if index % 5 == 2 else index]), width=2, ahead=True) for index in range(40)
+    ]
+    results = [call.result() for call in calls]
+    assert [result.values for result in results] == [[None] if index % 5 == 2 else [index] for index in range(40)]
+    assert [call.calls for call in calls] == [1] * 40
+
+
+def test_reported_items_run_once_when_a_later_one_dies(backend, tmp_path):
+    """Results that were sent before a worker died are kept: those items do not run again."""
+    path = str(tmp_path / "noted")
+
+    def slow(x):
+        import os
+        import time
+
+        with open(path, "a") as file:
+            file.write(f"{x}\n")
+        time.sleep(0.03)
+        if x == 3:
+            os._exit(1)
+        return x
+
+    result = run(backend, slow, range(5), keep_going=True)
+    assert result.values == [0, 1, 2, None, 4]
+    noted = Path(path).read_text().split()
+    assert (noted.count("0"), noted.count("1")) == (1, 1)
+
+
+def test_idle_worker_is_replaced_when_it_is_killed(backend, work):
+    """A worker that died between two batches is no batch's business."""
+    (pid,) = run(backend, work.pid, [0]).values
+    os.kill(pid, signal.SIGKILL)
+    (other,) = run(backend, work.pid, [0]).values
+    assert other not in (pid, None)
+
+
+def test_task_may_fork_when_it_waits_for_its_child(backend, work):
+    """A child of a task does not disturb the worker's socket."""
+    assert run(backend, work.do, ["fork", "a"]).values == ["fork", "a"]
+
+
+def test_template_is_replaced_when_it_is_killed(backend, work):
+    """Without its template the pool starts another one."""
+    run(backend, work.double, [1])
+    nursery = backend._nursery
+    os.kill(nursery.pid, signal.SIGKILL)
+    until(lambda: nursery.closed and not backend._links)
+    assert run(backend, work.double, [2]).values == [4]
+
+
+# Calling off.
+
+
+def test_cancel_drops_the_batch_when_it_waits(backend, work, tmp_path):
+    """A batch in the queue is called off, and never delivered."""
+    gate = tmp_path / "gate"
+    first = Call(backend, Batch(work.wait_for, [str(gate)]), width=1)
+    second = Call(backend, Batch(work.double, [1]), width=1)
+    assert second.ticket.cancel() is True
+    gate.touch()
+    assert first.result().values == [str(gate)]
+    assert (first.ticket.cancel(), second.calls) == (False, 0)
+
+
+def test_cancel_kills_when_asked_to_and_the_batch_runs(backend, work, tmp_path):
+    """A running batch is left alone without kill, and ended with it; the pool lives on."""
+    started, gate = tmp_path / "started", tmp_path / "gate"
+    call = Call(backend, Batch(work.touch_and_wait, [(str(started), str(gate))], shape=Shape.STAR), width=1)
+    until(started.exists)
+    assert call.ticket.cancel() is False
+    assert call.ticket.cancel(kill=True) is True
+    assert run(backend, work.double, [1]).values == [2]
+    assert call.calls == 0
+
+
+# Life cycle.
+
+
+def test_workers_are_started_when_the_pool_is_warmed(backend):
+    """warm returns at once, and the workers come in the background."""
+    backend.warm(2)
+    until(lambda: backend.workers == 2 and backend.idle == 2)
+    assert backend.width == 2
+
+
+def test_width_bounds_the_workers_when_many_batches_wait(backend, work):
+    """No more workers are started than the batches ask for."""
+    calls = [Call(backend, Batch(work.pid, [0]), width=1) for _ in range(10)]
+    assert len({call.result().values[0] for call in calls}) == 1
+
+
+def test_many_threads_share_the_pool_when_they_start_at_once(backend, work):
+    """Batches started from many threads all come back right."""
+    results, barrier = {}, threading.Barrier(8)
+
+    def submit(number):
+        barrier.wait()
+        results[number] = [run(backend, work.double, [number * 100 + index]).values[0] for index in range(20)]
+
+    threads = [threading.Thread(target=submit, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {number: [2 * (number * 100 + index) for index in range(20)] for number in range(8)}
+
+
+def test_batches_end_first_when_the_pool_is_shut_down(backend, work):
+    """shutdown waits for what was started; afterwards the pool starts anew."""
+    calls = [Call(backend, Batch(work.double, [index]), width=2, ahead=True) for index in range(20)]
+    backend.shutdown()
+    assert [call.calls for call in calls] == [1] * 20
+    assert run(backend, work.double, [1]).values == [2]
+
+
+def test_batches_fail_when_the_pool_is_shut_down_with_kill(backend, work, tmp_path):
+    """shutdown with kill ends running and waiting batches, and tells them."""
+    calls = [Call(backend, Batch(work.wait_for, [str(tmp_path / "never")]), width=1) for _ in range(3)]
+    backend.shutdown(kill=True)
+    assert [type(call.result().errors[0]) for call in calls] == [WorkerDied] * 3
+
+
+def test_parent_and_child_both_work_when_the_program_forks():
+    """After a fork each has workers of its own."""
+    done = script(
+        """
+        import os, threading
+        from parallel_deco.backends.processes import ProcessBackend
+        from parallel_deco.backends.batch import Batch
+        backend = ProcessBackend()
+        def pid(_):
+            import os
+            return os.getppid()
+        def run():
+            results, arrived = [], threading.Event()
+            backend.start(Batch(pid, [0]), lambda result: (results.append(result), arrived.set()))
+            assert arrived.wait(20)
+            return results[0].values[0]
+        before = run()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if run() != before else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert run() == before
+        print("both")
+        """
+    )
+    assert (done.stdout, done.stderr) == ("both\n", "")
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)", "os._exit(0)", "raise KeyboardInterrupt"])
+def test_workers_end_when_the_program_ends(end):
+    """However the program ends, also in the middle of work, its workers and template are gone soon after."""
+    done = script(
+        f"""
+        import os, sys, threading, time
+        from parallel_deco.backends.processes import ProcessBackend
+        from parallel_deco.backends.batch import Batch
+        backend = ProcessBackend()
+        def where(_):
+            import os
+            return os.getpid(), os.getppid()
+        def long(_):
+            import time
+            time.sleep(100)
+        results, arrived = [], threading.Event()
+        backend.start(Batch(where, [0]), lambda result: (results.append(result), arrived.set()))
+        assert arrived.wait(20)
+        backend.start(Batch(long, [0]), print)
+        print(*results[0].values[0], flush=True)
+        {end}
+        """
+    )
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+@pytest.mark.parametrize("flags", [[], ["-i"], ["-S"], ["-I", "-S"], ["-O"], ["-X", "dev"]])
+def test_functions_of_main_run_when_the_program_is_a_string(flags, tmp_path):
+    """python -c works without a guard, with the interpreter's flags handed on."""
+    (tmp_path / "empty").touch()
+    code = f"""
+        import sys
+        sys.path.insert(0, {ROOT!r})
+        sys.path += {[path for path in sys.path if 'site-packages' in path]!r}
+        import threading
+        from parallel_deco.backends.processes import ProcessBackend
+        from parallel_deco.backends.batch import Batch
+        backend, results, arrived = ProcessBackend(), [], threading.Event()
+        class Thing:
+            def __init__(self, x): self.x = x
+        def f(x): return Thing(x.x + 1), __debug__
+        backend.start(Batch(f, [Thing(1)]), lambda result: (results.append(result), arrived.set()))
+        if not arrived.wait(20): raise SystemExit("nothing arrived")
+        thing, debug = results[0].values[0]
+        print(type(thing) is Thing, thing.x, debug == __debug__)
+        """
+    with (tmp_path / "empty").open() as empty:
+        done = script(code, *flags, stdin=empty)
+    assert done.stdout.split() == ["True", "2", "True"], done.stderr
+
+
+def test_nothing_starts_when_the_module_is_imported():
+    """Importing starts no thread or process, and loads neither multiprocessing nor numpy nor cloudpickle."""
+    done = script(
+        """
+        import sys, threading, os
+        import parallel_deco.backends.processes as processes
+        backend = processes.ProcessBackend()
+        print(threading.active_count(), {"multiprocessing", "numpy", "cloudpickle"} & set(sys.modules))
+        """
+    )
+    assert (done.stdout, done.stderr) == ("1 set()\n", "")
