@@ -39,7 +39,7 @@ class Steering:
         self._lock = threading.Lock()
         self._decided = 0.0
         self._trial: tuple[float, int] | None = None
-        self._told: Decision | None = None
+        self._most = 0
         self.auto = options.backend == "auto"
         self.route: Route = SERIAL
         self.width = 1
@@ -119,19 +119,15 @@ class Steering:
         self._go(decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}")))
 
     def _go(self, decision: Decision, finished: int = 0) -> None:
-        if self._tells(decision):
-            self._told = self._profile.decision = decision
+        if 4 * decision.here.items >= self._most:  # not one about the last few items: `explain` shows it
+            self._most = max(self._most, decision.here.items)
+            self._profile.decision = decision
         with self._lock:
             if decision.route == THREADS and self.route != THREADS:
                 self._trial = (perf_counter(), finished)
             self.route, self.width = decision.route, decision.width
         if decision.route == PROCESSES:
             pools.processes().warm(decision.width)
-
-    def _tells(self, decision: Decision) -> bool:
-        """Whether a decision is what `explain` should show of this map: not one about its last few items."""
-        told = self._told
-        return told is None or told.route != decision.route or 4 * decision.here.items >= told.here.items
 
     def _try_threads(self, seen: Readings, finished: int) -> None:
         """Compare threads with one thread on computing work, after a while of running so."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 from parallel_deco.backends.connection import SMALL, Connection, Frame
@@ -51,6 +52,7 @@ class Link:
         ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._socket = ours
         self._open = True
+        self._thread: threading.Thread | None = None
         self._connection = Connection(ours.fileno())
 
     def descriptors(self) -> tuple[int, int]:
@@ -91,6 +93,17 @@ class Link:
         self.known -= dead
         self.known.add(key)
         self._connection.send(DEFINE, dump((key, list(dead), body)), buffers)
+
+    def start(self, read: "Callable[[Link], None]") -> None:
+        """Start the reader thread."""
+        name = f"parallel_deco-reader-{self.number}"
+        self._thread = threading.Thread(target=read, args=(self,), name=name, daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the reader's end; not for one's own."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(max(0.0, timeout))
 
     def receive(self) -> Frame | None:
         """Wait for the worker's next frame; None when it is gone."""

@@ -317,8 +317,7 @@ class ProcessBackend:
         except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
             link.exit(-1)
         link.handed_over()
-        name = f"parallel_deco-reader-{link.number}"
-        threading.Thread(target=self._read, args=(link,), name=name, daemon=True).start()
+        link.start(self._read)
 
     def _read(self, link: Link) -> None:
         """The reader thread of a worker."""
@@ -426,9 +425,7 @@ class ProcessBackend:
         link.exited.wait(_STATUS_WAIT)
         with self._lock:
             deliver = self._bury(link)
-            if link in self._leaving:
-                self._leaving.remove(link)
-                self._changed.notify_all()
+            self._leaving.discard(link)
         link.close()
         for task in deliver:
             self._deliver(task, True)
@@ -494,12 +491,13 @@ class ProcessBackend:
             nursery, self._nursery = self._nursery, None
         for link in leaving:
             link.hang_up()
-        with self._lock:
-            self._changed.wait_for(lambda: not leaving & self._leaving, timeout=_PATIENCE)
+        patience = monotonic() + _PATIENCE
+        for link in leaving:
+            link.join(patience - monotonic())
         if nursery is not None:
             nursery.close()
-        with self._lock:
-            self._changed.wait_for(lambda: not leaving & self._leaving, timeout=_PATIENCE)
+        for link in leaving:
+            link.join(_PATIENCE)
 
     def _kill_all(self) -> None:
         with self._lock:

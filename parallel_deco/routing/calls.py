@@ -7,15 +7,13 @@ change of what was passed. Functions in C, and those of known libraries, are loo
 from __future__ import annotations
 
 import functools
-import os
-import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from parallel_deco.routing import known
 from parallel_deco.routing.frames import Frame
-from parallel_deco.routing.known import Species, is_library, species
+from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.lookup import (
     MISSING,
@@ -25,6 +23,7 @@ from parallel_deco.routing.lookup import (
     home,
     is_a,
     is_any,
+    loaded,
     mro,
     unwrap_partial,
 )
@@ -44,13 +43,12 @@ from parallel_deco.routing.values import (
     follow,
 )
 
-__all__ = ["Calls", "own_function"]
+__all__ = ["Calls"]
 
 DEPTH_MAX: Final = 10  # guessed; the number of steps bounds the cost, this bounds Python's own stack
 
 Keywords: TypeAlias = dict[str, Value]
 
-_STANDARD_DIRECTORY: Final = os.path.dirname(os.__file__) + os.sep
 _CALLABLES: Final = (
     types.FunctionType,
     types.MethodType,
@@ -59,18 +57,6 @@ _CALLABLES: Final = (
     functools._lru_cache_wrapper,
 )
 _PROPERTIES: Final = (property, functools.cached_property)
-
-
-def own_function(function: types.FunctionType) -> bool:
-    """Say whether the code of `function` is to be read: not of the standard library nor of a known one."""
-    file = function.__code__.co_filename
-    if file.startswith("<frozen"):
-        return False
-    if file.startswith(_STANDARD_DIRECTORY) and "-packages" not in file:
-        return False
-    module = dict.get(function.__globals__, "__name__")
-    top = module.partition(".")[0] if is_a(module, str) else ""
-    return top in sys.stdlib_module_names or not is_library(top)
 
 
 def _single(place: Place) -> Value:
@@ -144,7 +130,7 @@ class Calls:
     def module(self, name: str, top: bool) -> Value:
         """Return the module that an import statement would give, if it is loaded already."""
         wanted = name.partition(".")[0] if top else name
-        return self.ledger.imported(wanted, sys.modules.get(wanted, MISSING))
+        return self.ledger.imported(wanted, loaded(wanted))
 
     # --- attributes and items ----------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from parallel_deco.routing.calls import Calls, own_function
+from parallel_deco.routing.calls import Calls
+from parallel_deco.routing.known import own_function
 from parallel_deco.routing.ledger import Effect, EffectKind, Exhausted, Ledger
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, unwrap_partial
 from parallel_deco.routing.values import EMPTY, Examples, Origin, Value, follow, identity, signature

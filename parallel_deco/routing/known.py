@@ -7,10 +7,12 @@ so a gap costs speed (the function stays on shared memory), not data.
 from __future__ import annotations
 
 import enum
+import os
 import sys
+import types
 from typing import Final
 
-from parallel_deco.routing.lookup import is_iterator_type, mro, namespace, type_name
+from parallel_deco.routing.lookup import is_a, is_iterator_type, mro, namespace, type_name
 
 __all__ = [
     "ALIASING",
@@ -26,6 +28,7 @@ __all__ = [
     "Species",
     "is_library",
     "mutating",
+    "own_function",
     "species",
 ]
 
@@ -48,12 +51,25 @@ _LIBRARIES: Final = _words("""
 """)
 
 _STANDARD: Final = sys.stdlib_module_names | {"builtins"}
+_STANDARD_DIRECTORY: Final = os.path.dirname(os.__file__) + os.sep
 
 
 def is_library(module: str) -> bool:
     """Say whether `module` belongs to the standard library or to a library of the table."""
     top = module.partition(".")[0]
     return top in _STANDARD and top != "__main__" or top in _LIBRARIES
+
+
+def own_function(function: types.FunctionType) -> bool:
+    """Say whether the code of `function` is to be read: not of the standard library nor of a known one."""
+    file = function.__code__.co_filename
+    if file.startswith("<frozen"):
+        return False
+    if file.startswith(_STANDARD_DIRECTORY) and "-packages" not in file:
+        return False
+    module = dict.get(function.__globals__, "__name__")
+    top = module.partition(".")[0] if is_a(module, str) else ""
+    return top in sys.stdlib_module_names or not is_library(top)
 
 
 # --- methods ---------------------------------------------------------------------------------------------------

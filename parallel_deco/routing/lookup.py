@@ -7,6 +7,7 @@ Every function here takes any object at all, answers from dictionaries and C slo
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeGuard, TypeVar
@@ -21,6 +22,7 @@ __all__ = [
     "is_a",
     "is_any",
     "is_iterator_type",
+    "loaded",
     "mro",
     "namespace",
     "type_name",
@@ -161,6 +163,11 @@ def dotted_name(thing: object) -> str:
         name = attribute(thing, "__qualname__")
         name = name if is_a(name, str) else attribute(thing, "__name__")
     return f"{home(thing)}.{name}" if is_a(name, str) else type_name(type(thing))
+
+
+def loaded(name: str) -> object:
+    """Return the module called `name` if it was imported by somebody before, or `MISSING`."""
+    return dict.get(sys.modules, name, MISSING)
 
 
 def is_iterator_type(cls: type) -> bool:

@@ -129,11 +129,11 @@ def _read(function: object) -> Reading:
     plain = subject.function
     if subject.arguments or subject.keywords or not is_a(plain, types.FunctionType):
         findings = find_effects(subject)
-        return Reading(guess(subject), findings.effects, findings.depends, subject)
+        return Reading(guess(plain), findings.effects, findings.depends, subject)
     cached = _readings.get(plain)
     if cached is not None and cached[0] is plain.__code__ and cached[1].stands():
         return cached[2]
     findings = find_effects(subject)
-    reading = Reading(guess(subject), findings.effects, findings.depends, weakref.ref(plain))
+    reading = Reading(guess(plain), findings.effects, findings.depends, weakref.ref(plain))
     _readings[plain] = (plain.__code__, findings, reading)
     return reading

@@ -1,0 +1,89 @@
+"""The command line: ``parallel-deco demo``, also ``python -m parallel_deco demo``."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Instead of the program's own.
+
+    Returns
+    -------
+    int
+        The exit status: 0; 1 when a result of the demo was not the plain loop's; 2 for a wrong argument or a file
+        that cannot be written; 130 after Ctrl-C.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.command(given))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"parallel-deco: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="parallel-deco", description="Runs functions in parallel by measuring them.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    demo = commands.add_parser("demo", help="run four functions and show the route that each takes")
+    demo.add_argument("--seconds", type=_duration, default=1.0, help="how long echo sleeps (default: 1)")
+    demo.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    demo.add_argument("--picture", type=Path, metavar="FILE.png", help="draw the Mandelbrot set that was computed")
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 3600 seconds")
+    return seconds
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from parallel_deco._demo import jobs, run, write_picture
+
+    outcomes = []
+    for job in jobs(given.seconds):
+        with tqdm(total=2 * job.rounds, desc=job.name, leave=False, disable=None, file=sys.stderr) as bar:
+            outcome, results = run(job, bar.update)
+        print(_report(outcome), flush=True)
+        outcomes.append(outcome)
+        if job.name == "kernel" and given.picture is not None:
+            write_picture(results, given.picture)
+            print(f"        drawn in {given.picture}\n")
+    if given.json is not None:
+        given.json.write_text(json.dumps([outcome.as_dict() for outcome in outcomes], indent=2) + "\n")
+    return 0 if all(outcome.same for outcome in outcomes) else 1
+
+
+def _report(outcome: Any) -> str:
+    from parallel_deco.routing.explanation import seconds_text
+
+    figures = (
+        f"loop {seconds_text(outcome.loop)}, parallel {seconds_text(outcome.parallel)}: "
+        f"{outcome.ratio:.2f} times as fast (first run {seconds_text(outcome.first)})"
+    )
+    wrong = "" if outcome.same else "\n        THE RESULTS ARE NOT THE PLAIN LOOP'S"
+    return (
+        f"{outcome.name:7} → {outcome.route}    {outcome.what}\n"
+        f"        {outcome.reason}\n        {figures}{wrong}\n"
+    )
