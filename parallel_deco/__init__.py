@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         WorkerDied,
     )
     from parallel_deco._future import Future
-    from parallel_deco._mapping import MapIterator
+    from parallel_deco._iterator import MapIterator
     from parallel_deco._measure import Measurement, measure
     from parallel_deco._options import config
     from parallel_deco._shutdown import shutdown
@@ -66,7 +66,7 @@ _HOMES = {
         "WorkerDied",
     ),
     "_future": ("Future",),
-    "_mapping": ("MapIterator",),
+    "_iterator": ("MapIterator",),
     "_measure": ("Measurement", "measure"),
     "_options": ("config",),
     "_shutdown": ("shutdown",),

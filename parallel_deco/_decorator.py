@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from parallel_deco._errors import InvalidTypeError
 from parallel_deco._future import Future
-from parallel_deco._mapping import MapIterator, Mapping
+from parallel_deco._iterator import MapIterator
+from parallel_deco._mapping import Mapping
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile
 from parallel_deco._shutdown import shutdown_at_exit

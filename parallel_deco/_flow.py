@@ -7,12 +7,15 @@ from parallel_deco._traits import SERIAL, Route
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["batch_size", "window"]
+__all__ = ["TINY", "Demand", "batch_size", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
 #: What a batch of the loop is cut to, in seconds: a decision may come after each.
-SERIAL_TARGET = TARGET / 8
+SERIAL_TARGET = 1e-3
+#: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
+TINY = 2e-6
+TINY_TARGET = 0.15e-3
 #: Items under way for each place of a batch while nobody waits for a result.
 IDLE_BATCHES = 4
 #: Seconds of work for each worker that may be under way while somebody waits.
@@ -47,7 +50,7 @@ def batch_size(
         return options.chunksize
     if not facts.items:
         return 1
-    target = SERIAL_TARGET if route == SERIAL else TARGET
+    target = TARGET if route != SERIAL else TINY_TARGET if facts.wall < TINY else SERIAL_TARGET
     size = min(int(target / max(facts.wall, 1e-9)), MOST_ITEMS // 8)
     if before:
         size = min(size, GROWTH * before)

@@ -9,23 +9,23 @@ Guarantees
     - A piece that was pulled is in `_flying` until its result is in `_results`; the consumer waits only while
       something is flying or about to be pulled, so it cannot wait for nothing.
     - The pools hold the mapping, the mapping does not hold its iterator: when the user lets go of the iterator,
-      `_Guard` closes the mapping.
+      `Guard` closes the mapping.
 """
 
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any
 
 from parallel_deco._errors import NotPicklableError
-from parallel_deco._flow import Demand, batch_size, window
+from parallel_deco._flow import TINY, Demand, batch_size, window
+from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile
-from parallel_deco._results import Results, Stretch
 from parallel_deco._sizes import rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
@@ -33,48 +33,15 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_batch
 
-__all__ = ["MapIterator", "Mapping"]
-
-R = TypeVar("R")
+__all__ = ["Mapping"]
 
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
 SHORT = 50e-3
-#: Items shorter than this, in seconds, are run without a list between them and the user.
-TINY = 2e-6
-#: For so long, in seconds; the batches between, an eighth as long, keep the readings true.
-STRETCH = 8e-3
-
-
-class MapIterator(Results[R]):
-    """The results of a map as they come; letting go of it, or `close`, cancels what has not run."""
-
-    def __init__(self, mapping: "Mapping") -> None:
-        super().__init__(mapping.pieces(_Guard(mapping)), mapping.stretch_failed)
-        self._mapping = mapping
-
-    def __length_hint__(self) -> int:
-        """Return how many results are to come, where the input tells its length; else 0."""
-        return self._mapping.expected()
-
-    def close(self) -> None:
-        """Cancel what has not run; no results come after."""
-        self._mapping.close()
-
-
-MapIterator.__module__ = "parallel_deco"
-
-
-class _Guard:
-    """Closes the mapping when the user's iterator goes, whether or not it was ever started."""
-
-    __slots__ = ("_mapping",)
-
-    def __init__(self, mapping: "Mapping") -> None:
-        self._mapping = mapping
-
-    def __del__(self) -> None:
-        self._mapping.close()
+#: Tiny items are run without a list between them and the user for so long, in seconds; the measured batches between
+#: are much shorter.
+STRETCH = 16e-3
+LONGEST_STRETCH = 64e-3
 
 
 class Mapping:
@@ -118,6 +85,7 @@ class Mapping:
         self._caller_busy = False
         self._failed = False
         self._closed = False
+        self._stretch_seconds = STRETCH
         self._begin()
 
     # What the iterator asks
@@ -127,17 +95,20 @@ class Mapping:
         left = self._source.left
         return 0 if left is None or self._closed else left + self._outstanding
 
-    def pieces(self, guard: _Guard) -> Iterator[list[Any] | Stretch]:
+    def pieces(self, guard: Guard) -> Iterator[list[Any] | Stretch]:
         """Yield lists of results, and stretches for the consumer to run.
 
         Raises where an item raised, and at the end what the input raised.
         """
-        while (arrived := self._take()) is not None:
+        while True:
+            if self._is_loop():
+                yield from self._stretch()
+            arrived = self._take()
+            if arrived is None:
+                break
             batch, result = arrived
             if not result.errors:
                 yield result.values
-                if self._is_loop():
-                    yield from self._stretch()
                 continue
             for position, error in result.errors.items():
                 _note(error, self._function, batch.first + position)
@@ -272,7 +243,9 @@ class Mapping:
         items = self._source.lend()
         if items is None:
             return
-        stretch = Stretch(self._function, items, self._shape is Shape.STAR, int(STRETCH / wall), 4 * STRETCH)
+        most = int(self._stretch_seconds / wall)
+        self._stretch_seconds = min(2 * self._stretch_seconds, LONGEST_STRETCH)
+        stretch = Stretch(self._function, items, self._shape is Shape.STAR, most, wall)
         try:
             yield stretch
         finally:
@@ -371,7 +344,7 @@ class Mapping:
             self._context,
             depth=self._depth + nested,
             keep_going=self._return_exceptions,
-            watch=self._steering.watches(piece.order),
+            watch=self._steering.watches(),
         )
         if piece.order == 0:
             self._profile.look_at(batch)

@@ -84,11 +84,12 @@ class Readings(NamedTuple):
         return self.samples >= FRACTION or self.held in (0.0, self.looked)
 
 
-class _Schedstat(threading.local):
-    """A kept descriptor of this thread's scheduler statistics, closed when the thread ends."""
+class _Statistics:
+    """The open scheduler statistics of the thread that made it; closed with the last reference."""
+
+    __slots__ = ("descriptor",)
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         try:
             self.descriptor = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -97,6 +98,15 @@ class _Schedstat(threading.local):
     def __del__(self) -> None:
         if self.descriptor >= 0:
             os.close(self.descriptor)
+
+
+class _Schedstat(threading.local):
+    """A kept descriptor of this thread's scheduler statistics, closed when the thread ends."""
+
+    def __init__(self) -> None:
+        # A thread's end drops its attributes, one by one; a __del__ of the local itself would not run then.
+        self._statistics = _Statistics()
+        self.descriptor = self._statistics.descriptor
 
 
 _schedstat = _Schedstat()
@@ -139,9 +149,9 @@ class Stopwatch:
     Parameters
     ----------
     watch : bool
-        Have the sampler look at the thread as well.
+        Have the sampler look at the thread, and read the CPU time of the whole process.
     careful : bool
-        Read the run delay and the CPU time of the whole process too; 4 µs more.
+        Read the run delay too; 3 µs more.
     """
 
     __slots__ = ("_cpu", "_delay", "_process", "_wall", "slot")
@@ -149,7 +159,7 @@ class Stopwatch:
     def __init__(self, watch: bool, careful: bool) -> None:
         self.slot = _sampler.begin() if watch else -1
         self._delay = run_delay() if careful else -1.0
-        self._process = process_time() if careful else 0.0
+        self._process = process_time() if watch else -1.0
         self._cpu = thread_time()
         self._wall = perf_counter()
 
@@ -158,8 +168,9 @@ class Stopwatch:
         wall = perf_counter() - self._wall
         cpu = thread_time() - self._cpu
         delay = process = 0.0
-        if self._delay >= 0:
+        if self._process >= 0:
             process = process_time() - self._process
+        if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))
         if self.slot < 0:
             return Readings(items, wall, cpu, delay, process_cpu=process)

@@ -24,6 +24,8 @@ _SCALARS = frozenset((int, float, complex, str, bytes, bool, type(None)))
 _READ_AND_WRITE = frozenset(
     ("rebinds", "changes in place", "changes in place a part of", "stores into", "writes into", "sorts")
 )
+#: One batch in so many is watched by the sampler once the function is known.
+WATCH_EVERY = 16
 #: Items that are assumed to be left when the input does not tell its length.
 UNKNOWN_LENGTH = 64
 
@@ -43,7 +45,13 @@ class Profile:
         self.effect: "static.Effect | None" = None  #: what its last work would write outside itself
         self.stuck: str | None = None  #: why it cannot be sent to another process
         self._example: Batch | None = None
+        self._batches = 0
         self._scalars_leave = False
+
+    def watches(self) -> bool:
+        """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
+        self._batches += 1
+        return self.evidence.facts().gil is None or self._batches % WATCH_EVERY == 0
 
     def look_at(self, batch: Batch) -> None:
         """Keep a call of the last work as the example that decisions look at, and note how much would move."""

@@ -20,8 +20,6 @@ WORTH = 0.6e-3
 PAUSE = 1e-3
 #: Threads on computing work are put to the test for so long, in seconds.
 TRIAL = 16e-3
-#: One batch in so many is watched by the sampler once the function is known.
-WATCH_EVERY = 16
 
 
 class Steering:
@@ -54,9 +52,9 @@ class Steering:
         """Whether anything was measured."""
         return self.facts.items > 0
 
-    def watches(self, batches: int) -> bool:
+    def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler."""
-        return self.facts.gil is None or batches % WATCH_EVERY == 0
+        return self._profile.watches()
 
     def begin(self, left: int | None) -> None:
         """Take the route that is known, or that the user chose; an unknown function starts serial."""

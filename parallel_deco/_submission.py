@@ -33,8 +33,8 @@ __all__ = ["Submissions", "outstanding"]
 
 #: Threads for calls on an explicit "threads" of which nothing is known yet, as in concurrent.futures.
 UNKNOWN_WIDTH = 32
-#: One batch in so many is watched by the sampler once the function is known.
-WATCH_EVERY = 16
+#: Once the function is known, every so many batches are a reason to decide again.
+REDECIDE = 16
 
 #: Futures that were submitted and are not done, of the whole process; the exit waits for them.
 outstanding: set[Future[Any]] = set()
@@ -121,7 +121,7 @@ class Submissions:
     def _decide(self, level: int) -> Decision:
         """Choose where the next call goes: never the plain loop, for a submit does not run on the caller."""
         facts = self._profile.evidence.facts()
-        if self._decision is not None and facts.items > 64 and self._started % WATCH_EVERY:
+        if self._decision is not None and facts.items > 64 and self._started % REDECIDE:
             return self._decision
         decision = self._choose(facts)
         self._decision = self._profile.decision = decision
@@ -162,7 +162,8 @@ class Submissions:
             context=calls[0].context,
             depth=level + 1,
             keep_going=True,
-            watch=probe or self._profile.evidence.facts().gil is None or self._started % WATCH_EVERY == 0,
+            watch=self._profile.watches(),
+            careful=not 0 < self._profile.evidence.facts().wall < 0.5e-3,
         )
         if self._auto:
             self._profile.look_at(batch)

@@ -45,6 +45,8 @@ class Batch:
         Have the sampler look.
     timeout : float or None
         Seconds that each item may take.
+    careful : bool
+        Tell time without a CPU from waiting; 3 µs more, for all but the shortest calls.
     """
 
     function: Callable[..., Any]
@@ -56,6 +58,7 @@ class Batch:
     keep_going: bool = False
     watch: bool = False
     timeout: float | None = None
+    careful: bool = True
     stopwatch: Stopwatch | None = field(default=None, compare=False)
 
 
@@ -127,7 +130,7 @@ def run_batch(
     About 3 µs a batch, 6 more when watched, and nothing per item over the loop itself.
     """
     before = set_depth(batch.depth)
-    batch.stopwatch = watch = Stopwatch(batch.watch, batch.watch or len(batch.items) > 1)
+    batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
     values = [] if values is None else values
     errors = {} if errors is None else errors
     try:

@@ -1,22 +1,38 @@
-"""Frames over a stream socket: a small head, a pickle, and large buffers apart from it."""
+"""Frames over a stream socket: a small head, a pickle, and large buffers apart from it, in shared memory if possible."""
 
 import os
 import struct
+from collections import deque
 from collections.abc import Sequence
+
+from parallel_deco.backends.segments import Inbox, Outbox, Segment
+
+try:
+    import _socket  # `socket` takes 10 ms to import; this is what it wraps
+except ImportError:  # pragma: no cover
+    pass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["SMALL", "Connection", "Frame"]
 
 #: Size of the pickle, kind of the frame, number of buffers, seconds that the sender spent on pickling.
 _HEAD = struct.Struct("<QIId")
-_SIZE = struct.Struct("<Q")
+#: Size of a buffer, and the segment that holds it; 0: it follows the pickle.
+_BUFFER = struct.Struct("<QQ")
+_NUMBER = struct.Struct("<Q")
+#: Frames of the connection itself: a segment (its descriptor comes along), numbers of segments that the receiver of
+#: this frame may write to again, and that it may unmap.
+_SEGMENT, _RETURNED, _DROPPED = 0xF1, 0xF2, 0xF3
 #: One read takes a whole small frame. The system's socket buffer holds at least 160 KB, so a frame up to SMALL
 #: that is sent to a worker with nothing else unread can never block the sender.
 _CHUNK = 64 * 1024
 SMALL = 32 * 1024
-#: writev takes at most 1024 parts (IOV_MAX on Linux and macOS).
+#: sendmsg takes at most 1024 parts (IOV_MAX on Linux and macOS).
 _PARTS = 1000
-
-Buffer = bytes | bytearray | memoryview
+_INT = struct.calcsize("i")
 
 
 class Frame:
@@ -27,7 +43,7 @@ class Frame:
     kind : int
     body : bytes-like
         The pickle.
-    buffers : list of bytearray
+    buffers : list of buffers
         What the pickle refers to out of band.
     seconds : float
         How long the sender took for the pickling.
@@ -35,7 +51,7 @@ class Frame:
 
     __slots__ = ("body", "buffers", "kind", "seconds")
 
-    def __init__(self, kind: int, body: Buffer, buffers: Sequence[Buffer], seconds: float) -> None:
+    def __init__(self, kind: int, body: "Any", buffers: "Sequence[Any]", seconds: float) -> None:
         self.kind = kind
         self.body = body
         self.buffers = buffers
@@ -48,21 +64,30 @@ class Frame:
 
 
 class Connection:
-    """One end of a stream socket, by its descriptor.
+    """One end of a stream socket.
+
+    Parameters
+    ----------
+    socket : _socket.socket
 
     Notes
     -----
-    One thread may receive while another sends. Two senders need a lock of their own around `send`; there is none
-    here. Reads and writes release the GIL. It never closes the descriptor: the owner does, when nobody uses it.
+    One thread may receive while another sends. Two senders need a lock of their own around `stage` and `transmit`;
+    there is none here. Reads and writes release the GIL. It never closes the socket: the owner does, when nobody
+    uses it.
     """
 
-    __slots__ = ("_rest", "descriptor")
+    __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_space")
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, socket: "_socket.socket") -> None:
+        self._socket = socket
         self._rest: bytes = b""
+        self._inbox = Inbox()
+        self._outbox = Outbox()
+        self._descriptors: deque[int] = deque()
+        self._space = _socket.CMSG_SPACE(_INT)
 
-    def send(self, kind: int, body: Buffer, buffers: Sequence[Buffer] = (), seconds: float = 0.0) -> None:
+    def send(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> None:
         """Write a frame whole; blocks while the socket is full.
 
         Raises
@@ -70,31 +95,66 @@ class Connection:
         OSError
             The other end is gone.
         """
-        parts: list[Buffer] = [_HEAD.pack(len(body), kind, len(buffers), seconds)]
-        parts += [_SIZE.pack(len(buffer)) for buffer in buffers]
-        parts += [body, *buffers]
-        left = sum(map(len, parts)) - os.writev(self.descriptor, parts[:_PARTS])
-        if left:
-            self._send_rest(parts, left)
+        self.transmit(self.stage(kind, body, buffers, seconds))
 
-    def _send_rest(self, parts: list[Buffer], left: int) -> None:
+    def stage(
+        self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0
+    ) -> "list[Any]":
+        """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then.
+
+        Raises
+        ------
+        OSError
+            The other end is gone.
+        """
+        if not buffers:
+            return [_HEAD.pack(len(body), kind, 0, seconds), body]
+        table, apart = [], []
+        for buffer in buffers:
+            segment = self._outbox.place(buffer)
+            if segment is None:
+                apart.append(buffer)
+            elif segment.descriptor >= 0:
+                self._introduce(segment)
+            table.append(_BUFFER.pack(buffer.nbytes, 0 if segment is None else segment.number))
+        return [_HEAD.pack(len(body), kind, len(buffers), seconds), *table, body, *apart]
+
+    def transmit(self, parts: "list[Any]") -> None:
+        """Write what `stage` returned, and before it which segments are free again."""
+        for kind, numbers in ((_RETURNED, self._inbox.returned), (_DROPPED, self._outbox.dropped)):
+            if numbers:
+                body = b"".join(_NUMBER.pack(numbers.pop()) for _ in range(len(numbers)))
+                parts = [_HEAD.pack(len(body), kind, 0, 0.0), body, *parts]
+        left = sum(map(len, parts)) - self._socket.sendmsg(parts[:_PARTS])
+        if left:
+            self._transmit_rest(parts, left)
+
+    def _transmit_rest(self, parts: "list[Any]", left: int) -> None:
         views = [memoryview(part) for part in parts]
         sent = sum(map(len, views)) - left
         while left:
             while views and sent >= len(views[0]):
                 sent -= len(views.pop(0))
             views[0] = views[0][sent:]
-            sent = os.writev(self.descriptor, views[:_PARTS])
+            sent = self._socket.sendmsg(views[:_PARTS])
             left -= sent
 
-    def receive(self) -> Frame | None:
-        """Wait for a frame; None at the end of the stream.
+    def _introduce(self, segment: Segment) -> None:
+        """Send a new segment's descriptor; only this once."""
+        body = _BUFFER.pack(segment.capacity, segment.number)
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", segment.descriptor))
+        self._socket.sendmsg([_HEAD.pack(len(body), _SEGMENT, 0, 0.0) + body], [rights])
+        segment.close()
 
-        Raises
-        ------
-        BlockingIOError
-            The socket's receive timeout has passed before a frame began; nothing is lost.
-        """
+    def receive(self) -> Frame | None:
+        """Wait for a frame; None at the end of the stream."""
+        while True:
+            frame = self._receive()
+            if frame is None or frame.kind < _SEGMENT:
+                return frame
+            self._obey(frame)
+
+    def _receive(self) -> Frame | None:
         head = _HEAD.size
         if not self._have(head):
             return None
@@ -106,21 +166,43 @@ class Connection:
         return self._receive_large(size, kind, count, seconds)
 
     def _receive_large(self, size: int, kind: int, count: int, seconds: float) -> Frame | None:
-        head = _HEAD.size + count * _SIZE.size
+        head = _HEAD.size + count * _BUFFER.size
         if not self._have(head):
             return None
-        sizes = [size, *(_SIZE.unpack_from(self._rest, at)[0] for at in range(_HEAD.size, head, _SIZE.size))]
+        table = [_BUFFER.unpack_from(self._rest, at) for at in range(_HEAD.size, head, _BUFFER.size)]
         self._rest = self._rest[head:]
-        parts = [bytearray(size) for size in sizes]
-        for part in parts:
-            if not self._fill(part):
+        body = bytearray(size)
+        if not self._fill(body):
+            return None
+        buffers: list[Any] = []
+        for length, number in table:
+            buffer = self._inbox.lease(number, length) if number else bytearray(length)
+            if not number and not self._fill(buffer):
                 return None
-        return Frame(kind, parts[0], parts[1:], seconds)
+            buffers.append(buffer)
+        return Frame(kind, body, buffers, seconds)
+
+    def _obey(self, frame: Frame) -> None:
+        """Do what a frame of the connection itself says."""
+        if frame.kind == _SEGMENT:
+            capacity, number = _BUFFER.unpack(frame.body)
+            self._inbox.adopt(number, self._descriptors.popleft(), capacity)
+            return
+        numbers = [number for (number,) in _NUMBER.iter_unpack(frame.body)]
+        if frame.kind == _RETURNED:
+            self._outbox.released.extend(numbers)
+        else:
+            self._inbox.forget(numbers)
 
     def _have(self, size: int) -> bool:
         """Read until `size` bytes are there; False at the end of the stream."""
         while len(self._rest) < size:
-            more = _read(self.descriptor, _CHUNK)
+            try:
+                more, rights, _, _ = self._socket.recvmsg(_CHUNK, self._space, _socket.MSG_CMSG_CLOEXEC)
+            except ConnectionResetError:  # the other end died with unread bytes of ours
+                return False
+            for _, _, packed in rights:
+                self._descriptors.extend(struct.unpack("i", packed))
             if not more:
                 return False
             self._rest = self._rest + more if self._rest else more
@@ -133,9 +215,7 @@ class Connection:
         view = memoryview(part)[have:]
         while view:
             try:
-                size = os.readv(self.descriptor, [view])
-            except BlockingIOError:  # the receive timeout, in the middle of a frame: the rest is on its way
-                continue
+                size = self._socket.recv_into(view)
             except ConnectionResetError:
                 return False
             if not size:
@@ -143,9 +223,8 @@ class Connection:
             view = view[size:]
         return True
 
-
-def _read(descriptor: int, size: int) -> bytes:
-    try:
-        return os.read(descriptor, size)
-    except ConnectionResetError:  # the other end died with unread bytes of ours
-        return b""
+    def close(self) -> None:
+        """Close the descriptors that were on their way; not the socket."""
+        self._outbox.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())

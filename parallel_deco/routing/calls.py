@@ -268,6 +268,9 @@ class Calls:
         assert owner is not None
         examples = self.ledger.ask(owner)
         if examples is None:
+            library = _library_name(place)
+            if library:
+                return self._native_function(library, None, arguments, keywords, spread)
             if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
                 self.ledger.record(EffectKind.UNKNOWN, f"calls .{name}() of {describe(owner)}")
             return self._native_method(owner, name, arguments, keywords, spread)
@@ -467,8 +470,9 @@ class Calls:
         without = count - len(defaults)
         for index in range(count):
             if index < len(arguments):
-                value = arguments[index]
-            elif names[index] in left:
+                bound.append(arguments[index])
+                continue
+            if names[index] in left:
                 value = left.pop(names[index])
             else:
                 value = defaults[index - without] if index >= without else EMPTY
@@ -870,6 +874,19 @@ class Calls:
         for place in value:
             if type(place) is Site:
                 self.ledger.put(place, contents)
+
+
+def _library_name(place: Outside) -> str:
+    """Return the dotted name of what is reached from a module of a known library, but not loaded yet."""
+    names: list[str] = []
+    step: Outside | None = place
+    while step is not None:
+        if step.examples is not None and len(step.examples) == 1 and is_a(step.examples[0], types.ModuleType):
+            name = ".".join([home(step.examples[0]), *names])
+            return name if is_library(name) else ""
+        names.insert(0, step.step[1:])
+        step = step.parent
+    return ""
 
 
 def _looks_callable(place: Place) -> bool:

@@ -10,7 +10,17 @@ from typing import Final, NamedTuple
 from parallel_deco.routing.calls import Calls
 from parallel_deco.routing.known import own_function
 from parallel_deco.routing.ledger import Effect, EffectKind, Exhausted, Ledger
-from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, unwrap_partial
+from parallel_deco.routing.lookup import (
+    MISSING,
+    attribute,
+    class_attribute,
+    home,
+    instance_namespace,
+    is_a,
+    is_any,
+    loaded,
+    unwrap_partial,
+)
 from parallel_deco.routing.values import EMPTY, Examples, Origin, Value, follow, identity, signature
 
 __all__ = ["Findings", "Guard", "Subject", "find_effects", "subject_of", "unwrapped"]
@@ -41,11 +51,11 @@ class Findings(NamedTuple):
     effects: tuple[Effect, ...]
     depends: bool  # on the types of the arguments
     guards: tuple[Guard, ...]
-    relied: tuple[tuple[object, str, object], ...]  # (namespace or cell, name, reference to what it held)
+    relied: tuple[tuple[str, str, object], ...]  # (module or cell, name, reference to what it held)
 
-    def stands(self) -> bool:
+    def stands(self, function: types.FunctionType) -> bool:
         """Say whether the globals and closures that were read still hold what they held."""
-        return all(_reference_holds(_held(where, name), kept) for where, name, kept in self.relied)
+        return all(_reference_holds(_held(function, where, name), kept) for where, name, kept in self.relied)
 
 
 class Subject(NamedTuple):
@@ -123,7 +133,7 @@ def find_effects(subject: Subject, given: Mapping[str, object] | None = None) ->
         _start(subject, given, ledger, calls)
     except Exhausted:
         ledger.record(EffectKind.UNKNOWN, "is too long or too tangled to be read to the end")
-    return Findings(ledger.effects, ledger.depends, _guards(ledger, given), _relied(ledger))
+    return Findings(ledger.effects, ledger.depends, _guards(ledger, given), _relied(ledger, subject.function))
 
 
 def _start(subject: Subject, given: Mapping[str, object] | None, ledger: Ledger, calls: Calls) -> None:
@@ -182,13 +192,33 @@ def _guards(ledger: Ledger, given: Mapping[str, object] | None) -> tuple[Guard, 
     )
 
 
-def _relied(ledger: Ledger) -> tuple[tuple[object, str, object], ...]:
-    found: list[tuple[object, str, object]] = []
+def _relied(ledger: Ledger, function: object) -> tuple[tuple[str, str, object], ...]:
+    """Return where each global and cell can be found again, and what it held.
+
+    Namespaces and cells are named, not kept: they lead back to the function, which must be able to go. Those of
+    callees that are in no loaded module are not looked at again.
+    """
+    found: list[tuple[str, str, object]] = []
+    own = function.__globals__ if is_a(function, types.FunctionType) else None
+    closure = (function.__closure__ or ()) if is_a(function, types.FunctionType) else ()
     for (_, name), (namespace, thing) in ledger.globals_read.items():
-        found.append((namespace, name, _reference(thing)))
-    for cell, thing in ledger.cells_read.values():
-        found.append((cell, "", _reference(thing)))
+        module = dict.get(namespace, "__name__")
+        if namespace is own:
+            found.append(("", name, _reference(thing)))
+        elif is_a(module, str) and _namespace(module) is namespace:
+            found.append((module, name, _reference(thing)))
+    for index, cell in enumerate(closure):
+        if id(cell) in ledger.cells_read:
+            found.append((CELL, str(index), _reference(ledger.cells_read[id(cell)][1])))
     return tuple(found)
+
+
+CELL: Final = "<cell>"
+
+
+def _namespace(module: str) -> object:
+    thing = loaded(module)
+    return instance_namespace(thing) if is_a(thing, types.ModuleType) else None
 
 
 def _reference(thing: object) -> object:
@@ -201,13 +231,14 @@ def _reference(thing: object) -> object:
         return identity(thing)
 
 
-def _held(where: object, name: str) -> object:
-    if is_a(where, types.CellType):
+def _held(function: types.FunctionType, where: str, name: str) -> object:
+    if where == CELL:
         try:
-            return where.cell_contents
+            return (function.__closure__ or ())[int(name)].cell_contents
         except ValueError:
             return MISSING
-    return dict.get(where, name, MISSING)  # type: ignore[arg-type]
+    namespace = _namespace(where) if where else function.__globals__
+    return dict.get(namespace, name, MISSING) if is_a(namespace, dict) else MISSING
 
 
 def _reference_holds(thing: object, kept: object) -> bool:

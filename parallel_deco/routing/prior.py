@@ -259,7 +259,7 @@ class _Scan:
             return
         for _ in range(4):  # wrappers of this package, caches, partial objects
             inner = attribute(thing, "func" if is_a(thing, functools.partial) else "__wrapped__")
-            if is_any(thing, (types.FunctionType, type)) or inner is MISSING or not callable(inner):
+            if is_any(thing, (types.FunctionType, type)) or inner is MISSING:
                 break
             thing = thing.func if is_a(thing, functools.partial) else inner
         if is_a(thing, types.MethodType):
@@ -270,7 +270,7 @@ class _Scan:
             elif depth < DEPTH_MAX:
                 self.function(thing, depth + 1, looped)
             return
-        if not callable(thing) and class_attribute(type(thing), "__call__") is MISSING:
+        if class_attribute(type(thing), "__call__") is MISSING:
             return
         name = dotted_name(thing)
         clue = _known(name)
@@ -369,6 +369,8 @@ def guess(function: object) -> Prior:
     if is_a(function, types.FunctionType) and own_function(function):
         scan.function(function, 0, False)
         return scan.verdict()
+    if class_attribute(type(function), "__call__") is MISSING:
+        return Prior(Nature.UNKNOWN, 0.0, "cannot be called")
     name = dotted_name(function)
     clue = _known(name)
     if clue is None:

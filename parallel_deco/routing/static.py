@@ -131,7 +131,7 @@ def _read(function: object) -> Reading:
         findings = find_effects(subject)
         return Reading(guess(plain), findings.effects, findings.depends, subject)
     cached = _readings.get(plain)
-    if cached is not None and cached[0] is plain.__code__ and cached[1].stands():
+    if cached is not None and cached[0] is plain.__code__ and cached[1].stands(plain):
         return cached[2]
     findings = find_effects(subject)
     reading = Reading(guess(plain), findings.effects, findings.depends, weakref.ref(plain))

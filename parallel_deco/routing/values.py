@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from parallel_deco.routing.known import SCALAR_ATTRIBUTES, Species, species
-from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_any, type_name
+from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, loaded, type_name
 
 __all__ = [
     "EMPTY",
@@ -249,6 +249,8 @@ def _member(thing: object, name: str, kind: Species) -> Examples:
     if kind is Species.NATIVE and name in SCALAR_ATTRIBUTES:
         return (0,)
     found = attribute(thing, name)
+    if found is MISSING and is_a(thing, types.ModuleType):
+        found = loaded(f"{home(thing)}.{name}")  # a lazy attribute that stands for a submodule
     if found is MISSING:
         return None
     if is_any(thing, (types.ModuleType, type)):

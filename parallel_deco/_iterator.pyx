@@ -11,14 +11,25 @@ from time import perf_counter
 from types import GenericAlias
 
 cdef extern from "Python.h":
-    PyObject *PyIter_Next(PyObject *iterator)
-    PyObject *PyObject_CallOneArg(PyObject *function, PyObject *argument)
+    ctypedef PyObject *(*iternextfunc)(PyObject *)
+    ctypedef struct PyTypeObject:
+        iternextfunc tp_iternext
+    PyTypeObject *Py_TYPE(PyObject *object)
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    PyObject *PyObject_Vectorcall(PyObject *function, PyObject **arguments, size_t count, PyObject *names)
     PyObject *PyObject_CallObject(PyObject *function, PyObject *arguments)
     void Py_DECREF(PyObject *object)
+    PyObject *PyExc_StopIteration
+    int PyErr_ExceptionMatches(PyObject *kind)
+    void PyErr_Clear()
 
-# A stretch looks at the clock once in so many items: under 1 ns for each.
+# A stretch looks at the clock once in so many items, and at each of the first few: 1 ns for each.
 cdef enum:
-    LOOK = 256
+    LOOK = 64
+
+# Seconds, and how many times what was expected, that a stretch may take.
+cdef double GRACE = 2e-3
+cdef double PATIENCE = 4
 
 
 @cython.final
@@ -34,74 +45,96 @@ cdef class Stretch:
         Call ``function(*item)``; an item is a tuple then.
     most : int
         End after so many items.
-    seconds : float
-        End after this time, whatever it went by for: the items may not be what they were.
+    wall : float
+        What an item is said to take, in seconds. A stretch that takes `PATIENCE` times as long ends early, whatever
+        the time went by for: the items may not be what they were.
     """
 
     cdef object function, items
+    cdef iternextfunc next_item
     cdef bint star
     cdef Py_ssize_t most
-    cdef double until
+    cdef double wall, since
     cdef readonly Py_ssize_t drawn  # items that were drawn
     cdef readonly bint exhausted  # the input has ended
     cdef readonly bint calling  # an exception is the function's, not the input's
 
-    def __init__(self, function, items, bint star, Py_ssize_t most, double seconds):
+    def __init__(self, function, items, bint star, Py_ssize_t most, double wall):
         self.function = function
         self.items = items
+        self.next_item = Py_TYPE(<PyObject *>items).tp_iternext
         self.star = star
         self.most = most
-        self.until = perf_counter() + seconds
+        self.wall = wall
+        self.since = perf_counter()
 
     cdef PyObject *step(self):
         """Return the next result; NULL at the end, and NULL with an exception set."""
-        cdef PyObject *item
         cdef PyObject *result
-        if self.drawn >= self.most or (self.drawn % LOOK == LOOK - 1 and late(self)):
+        cdef PyObject *place[2]  # the callee may use the one before the argument
+        if self.drawn >= self.most:
             return NULL
-        item = PyIter_Next(<PyObject *>self.items)
-        if item is NULL:
+        if (self.drawn & (LOOK - 1) == 0 or self.drawn & (self.drawn - 1) == 0) and late(self):
+            return NULL
+        place[1] = self.next_item(<PyObject *>self.items)
+        if place[1] is NULL:
             self.exhausted = True
+            if PyErr_Occurred() is not NULL and PyErr_ExceptionMatches(PyExc_StopIteration):
+                PyErr_Clear()
             return NULL
         self.drawn += 1
-        self.calling = True
         if self.star:
-            result = PyObject_CallObject(<PyObject *>self.function, item)
+            result = PyObject_CallObject(<PyObject *>self.function, place[1])
         else:
-            result = PyObject_CallOneArg(<PyObject *>self.function, item)
-        if result is not NULL:
-            self.calling = False
-        Py_DECREF(item)
+            result = PyObject_Vectorcall(
+                <PyObject *>self.function, &place[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
+            )
+        Py_DECREF(place[1])
+        if result is NULL:
+            self.calling = True
         return result
 
 
 cdef bint late(Stretch stretch):
-    return perf_counter() > stretch.until
+    return perf_counter() - stretch.since > GRACE + PATIENCE * stretch.wall * stretch.drawn
 
 
 cdef int raise_what_is_set() except -1:
     return -1 if PyErr_Occurred() is not NULL else 0
 
 
-cdef class Results:
-    """The iterator under `MapIterator`.
+class Guard:
+    """Closes the mapping when the user's iterator goes, whether or not it was ever started."""
+
+    __slots__ = ("_mapping",)
+
+    def __init__(self, mapping):
+        self._mapping = mapping
+
+    def __del__(self):
+        self._mapping.close()
+
+
+@cython.final
+cdef class MapIterator:
+    """The results of a map as they come; letting go of it, or `close`, cancels what has not run.
 
     Parameters
     ----------
-    pieces : iterator
+    mapping : Mapping
         Gives lists of results, and stretches that are still to run.
-    failed : callable
-        Gets a stretch and the exception that ended it; returns the exception to raise.
     """
 
-    cdef object _pieces, _failed
+    # A class of its own in C, with no subclass in Python: that would send each __next__ through a method look-up.
+
+    cdef object _mapping, _pieces
     cdef list _values
     cdef Py_ssize_t _at, _size
     cdef Stretch _stretch
 
-    def __init__(self, pieces, failed):
-        self._pieces = pieces
-        self._failed = failed
+    def __init__(self, mapping):
+        self._mapping = mapping
+        self._pieces = mapping.pieces(Guard(mapping))
 
     __class_getitem__ = classmethod(GenericAlias)
 
@@ -125,13 +158,23 @@ cdef class Results:
                 self._end_stretch()
             self._next_piece()
 
+    def __length_hint__(self):
+        """Return how many results are to come, where the input tells its length; else 0."""
+        return self._mapping.expected() + self._size - self._at
+
+    def close(self):
+        """Cancel what has not run; no results come after."""
+        self._size = self._at
+        self._stretch = None
+        self._mapping.close()
+
     cdef int _end_stretch(self) except -1:
         cdef Stretch stretch = self._stretch
         self._stretch = None
         try:
             raise_what_is_set()
         except BaseException as error:
-            failure = self._failed(stretch, error)
+            failure = self._mapping.stretch_failed(stretch, error)
         else:
             return 0
         raise failure

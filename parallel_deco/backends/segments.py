@@ -1,0 +1,249 @@
+"""Large buffers between two processes: reusable shared memory that is sent once, and then only referred to.
+
+The sender owns its segments (`Outbox`), the receiver maps them (`Inbox`). A segment holds one buffer at a time. The
+receiver's arrays lie in the segment itself; when the last view of one dies, the segment's number goes back to the
+sender, and only then may the sender write into it again. So the receiver may do with its array what it likes.
+
+A segment is a memfd: it has no name, so nothing can be left behind, however the processes end.
+"""
+
+import os
+import weakref
+from collections import deque
+from typing import Any
+
+from parallel_deco import _shared
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows: then there is no memfd either
+    pass
+
+__all__ = ["Inbox", "Outbox", "Segment"]
+
+_PAGE = 4096
+#: Free segments that are kept for reuse; the oldest beyond that is given back to the system.
+_KEEP = 128
+#: Below this total nobody asks how much memory is free (guessed: too little to matter).
+_UNASKED = 64 * 1024 * 1024
+#: A new segment may take this part of the memory that is free; beyond, buffers go through the socket.
+_SHARE = 4
+
+
+class Segment:
+    """Shared memory, as its owner sees it."""
+
+    __slots__ = ("_populated", "capacity", "descriptor", "held", "mapping", "number", "origin")
+
+    def __init__(self, number: int, descriptor: int, capacity: int) -> None:
+        self.number = number
+        self.descriptor = descriptor  #: to be sent and closed; -1 afterwards
+        self.capacity = capacity
+        self.mapping = _shared.Mapping(descriptor, capacity)
+        self.held: tuple[int, int] | None = None  #: address and size of the buffer whose copy it has
+        self.origin: Any = None  #: weak reference to that buffer's owner, where there can be one
+        self._populated = False
+
+    def fill(self, buffer: memoryview) -> bool:
+        """Copy a buffer into the fresh segment; False when the system has no memory for it."""
+        flat = buffer.cast("B") if buffer.ndim != 1 or buffer.format != "B" else buffer
+        done = 0
+        try:
+            while done < len(flat):
+                done += os.pwrite(self.descriptor, flat[done:], done)
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def write(self, buffer: memoryview) -> None:
+        """Copy a buffer into the segment, which was used before."""
+        if not self._populated:
+            self._populated = True
+            self.mapping.populate()
+        self.mapping.write(buffer)
+
+    def close(self) -> None:
+        """Close the descriptor; the mapping goes with the object."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Outbox:
+    """The segments that one end of a connection sends in.
+
+    Notes
+    -----
+    To be used by one thread at a time, except `released`: whoever hears from the receiver appends to it.
+    """
+
+    def __init__(self) -> None:
+        self.released: deque[int] = deque()  #: numbers that the receiver has given back
+        self.dropped: list[int] = []  #: numbers that the receiver may unmap
+        self._free: list[Segment] = []
+        self._out: dict[int, Segment] = {}
+        self._count = 0
+        self._total = 0
+        self._works = hasattr(os, "memfd_create")
+
+    def place(self, buffer: memoryview) -> Segment | None:
+        """Return a segment that holds a copy of the buffer; None when there is none to be had.
+
+        Notes
+        -----
+        First use of a segment: `pwrite`, which fills fresh pages quicker than faults would. Later: a memcpy without
+        the GIL; or none, when the segment still holds this very buffer unchanged, as it does when many items of a
+        map have the same large argument. Comparing takes half as long as copying; for a buffer that nobody can
+        write to it is not needed.
+        """
+        self._take_back()
+        size = buffer.nbytes
+        held = _shared.address(buffer), size
+        for segment in reversed(self._free):
+            if segment.held == held and _still_holds(segment, buffer):
+                return self._lend(segment)
+        segment = self._fitting(size)
+        if segment is not None:
+            segment.write(buffer)
+        else:
+            segment = self._create(size)
+            if segment is None or not segment.fill(buffer):
+                return None
+        segment.held = held
+        segment.origin = _reference(buffer)
+        return self._lend(segment)
+
+    def _take_back(self) -> None:
+        while self.released:
+            segment = self._out.pop(self.released.popleft(), None)
+            if segment is not None:
+                self._free.append(segment)
+        while len(self._free) > _KEEP:
+            self._drop(self._free[0])
+
+    def _lend(self, segment: Segment) -> Segment:
+        if segment in self._free:
+            self._free.remove(segment)
+        self._out[segment.number] = segment
+        return segment
+
+    def _drop(self, segment: Segment) -> None:
+        self._free.remove(segment)
+        self.dropped.append(segment.number)
+        self._total -= segment.capacity
+        segment.close()
+
+    def _fitting(self, size: int) -> Segment | None:
+        """Return the smallest free segment that is large enough, and not wastefully so."""
+        fitting = [segment for segment in self._free if size <= segment.capacity <= 2 * size + _PAGE]
+        return min(fitting, key=_capacity, default=None)
+
+    def _create(self, size: int) -> Segment | None:
+        capacity = _rounded(size)
+        if not self._works or not self._affordable(capacity):
+            return None
+        try:
+            descriptor = os.memfd_create("parallel_deco", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        except OSError:  # no descriptors left: the pipe will do
+            return None
+        try:
+            os.ftruncate(descriptor, capacity)
+            # Nobody can shrink it under a mapping, which would be a SIGBUS on the next look.
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            segment = Segment(self._count + 1, descriptor, capacity)
+        except OSError:
+            os.close(descriptor)
+            return None
+        self._count += 1
+        self._total += capacity
+        return segment
+
+    def _affordable(self, capacity: int) -> bool:
+        """Return whether a new segment leaves the system enough memory; gives free ones up for it."""
+        if self._total + capacity <= _UNASKED or capacity <= _available() // _SHARE:
+            return True
+        while self._free:
+            self._drop(self._free[0])
+        return capacity <= _available() // _SHARE
+
+    def close(self) -> None:
+        """Close the descriptors that were not sent."""
+        for segment in [*self._free, *self._out.values()]:
+            segment.close()
+
+
+def _capacity(segment: Segment) -> int:
+    return segment.capacity
+
+
+def _rounded(size: int) -> int:
+    """Round up to a whole number of pages, and to an eighth, so that a little more the next time still fits."""
+    step = max(_PAGE, 1 << max(0, size.bit_length() - 4))
+    return -(-size // step) * step
+
+
+def _available() -> int:
+    """Return the bytes of memory that are free: the system's, bounded by the container's (cgroup v2)."""
+    try:
+        with open("/proc/meminfo", "rb") as file:
+            free = next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"MemAvailable"))
+    except (OSError, StopIteration):
+        return 1 << 62
+    try:
+        with open("/sys/fs/cgroup/memory.max", "rb") as most, open("/sys/fs/cgroup/memory.current", "rb") as now:
+            return min(free, int(most.read()) - int(now.read()))
+    except (OSError, ValueError):  # no container, or "max"
+        return free
+
+
+def _reference(buffer: memoryview) -> Any:
+    """Return a weak reference to a buffer's owner, or None: then its contents are compared."""
+    try:
+        return weakref.ref(buffer.obj)
+    except TypeError:
+        return None
+
+
+def _still_holds(segment: Segment, buffer: memoryview) -> bool:
+    if buffer.readonly and segment.origin is not None and segment.origin() is buffer.obj:
+        return True
+    return segment.mapping.holds(buffer)
+
+
+class Inbox:
+    """The segments that one end of a connection receives in.
+
+    Notes
+    -----
+    `lease` and the others are for the receiving thread. `returned` grows in whatever thread drops the last view.
+    """
+
+    def __init__(self) -> None:
+        self.returned: deque[int] = deque()  #: numbers to be given back to the sender
+        self._mappings: dict[int, _shared.Mapping] = {}
+        self._leases: dict[int, Any] = {}
+
+    def adopt(self, number: int, descriptor: int, capacity: int) -> None:
+        """Map a segment that came; closes the descriptor."""
+        try:
+            self._mappings[number] = _shared.Mapping(descriptor, capacity, populate=True)
+        finally:
+            os.close(descriptor)
+
+    def lease(self, number: int, size: int) -> _shared.Lease:
+        """Return a segment's memory as a buffer; when the last view of it dies, the segment is returned."""
+        lease = _shared.Lease(self._mappings[number], size)
+        returned = self.returned
+
+        def gone(_: Any) -> None:  # in any thread, at any time: only what is atomic
+            returned.append(number)
+
+        self._leases[number] = weakref.ref(lease, gone)
+        return lease
+
+    def forget(self, numbers: list[int]) -> None:
+        """Unmap segments that the sender gave up; those with views stay until the views die."""
+        for number in numbers:
+            self._mappings.pop(number, None)
+            self._leases.pop(number, None)

@@ -1,0 +1,471 @@
+"""The face: what `parallel` gives for every kind of callable, and that it stays the function that it was."""
+
+import copy
+import functools
+import inspect
+import pickle
+import threading
+import typing
+import weakref
+
+import cloudpickle
+import pytest
+
+import parallel_deco
+from parallel_deco import ParallelFunction, parallel
+
+
+def plain(a: int, b: int = 2, *, c: int = 3) -> int:
+    """Add three numbers."""
+    return a + b + c
+
+
+decorated = parallel(plain)
+
+
+@parallel
+def bare(x):
+    """Written without parentheses."""
+    return x + 1
+
+
+@parallel()
+def empty(x):
+    """Written with empty parentheses."""
+    return x + 2
+
+
+@parallel(backend="serial", max_workers=3)
+def optioned(x):
+    """Written with options."""
+    return x + 3
+
+
+class Account:
+    """A class with decorated methods of each kind."""
+
+    rate = 2
+
+    def __init__(self, start):
+        self.start = start
+
+    @parallel
+    def total(self, x, *, fee=0):
+        """Add to the start."""
+        return self.start + x - fee
+
+    @parallel
+    @classmethod
+    def rated(cls, x):
+        """Multiply by the rate of the class."""
+        return cls.rate * x
+
+    @parallel
+    @staticmethod
+    def square(x):
+        """Take no object at all."""
+        return x * x
+
+    @staticmethod
+    @parallel
+    def cube(x):
+        """Decorated before it was made static."""
+        return x**3
+
+
+class Savings(Account):
+    """Another rate, and a method that asks its parent."""
+
+    rate = 7
+
+    def doubled(self, items):
+        """Map the parent's method."""
+        return list(super().total.map(items))
+
+
+class Adder:
+    """A callable object."""
+
+    def __init__(self, amount):
+        self.amount = amount
+
+    def __call__(self, x):
+        return self.amount + x
+
+
+def make_closure(amount):
+    """Return a function with a closure."""
+
+    def add(x):
+        return x + amount
+
+    return add
+
+
+@pytest.mark.parametrize(("function", "expected"), [(bare, 2), (empty, 3), (optioned, 4)])
+def test_decorator_works_when_written_with_or_without_parentheses(function, expected):
+    """All three spellings give a ParallelFunction that calls the function."""
+    assert isinstance(function, ParallelFunction)
+    assert function(1) == expected
+
+
+def test_call_passes_everything_when_called_directly():
+    """Positional, default and keyword arguments arrive as in the bare function."""
+    assert (decorated(1), decorated(1, 5), decorated(1, b=5, c=7)) == (6, 9, 13)
+
+
+def test_call_runs_in_the_callers_thread_when_called_directly():
+    """A direct call is an ordinary call."""
+    assert parallel(threading.get_ident)() == threading.get_ident()
+
+
+def test_call_raises_the_functions_own_error_when_arguments_are_wrong():
+    """A wrong call reads as if the function had been called."""
+    with pytest.raises(TypeError, match=r"plain\(\) missing 1 required positional argument: 'a'"):
+        decorated()
+
+
+def test_exception_passes_unchanged_when_a_direct_call_raises():
+    """The exception object itself comes out, with no cause and no note."""
+    error = KeyError("mine")
+
+    @parallel
+    def fail():
+        raise error
+
+    with pytest.raises(KeyError) as caught:
+        fail()
+    assert caught.value is error
+    assert (error.__cause__, getattr(error, "__notes__", [])) == (None, [])
+
+
+def test_recursion_is_as_deep_as_bare_when_a_function_calls_its_decorated_self():
+    """A recursive function keeps nearly all of its depth."""
+
+    @parallel
+    def depth(n):
+        return 0 if n == 0 else 1 + depth(n - 1)
+
+    assert depth(400) == 400
+
+
+@pytest.mark.parametrize("name", ["__name__", "__qualname__", "__doc__", "__module__", "__annotations__"])
+def test_metadata_is_the_functions_when_decorated(name):
+    """The decorated function describes itself as the bare one."""
+    assert getattr(decorated, name) == getattr(plain, name)
+
+
+def test_signature_is_the_functions_when_inspected():
+    """inspect sees the parameters of the bare function, bound or not."""
+    assert inspect.signature(decorated) == inspect.signature(plain)
+    assert list(inspect.signature(Account(1).total).parameters) == ["x", "fee"]
+    assert list(inspect.signature(Account.rated).parameters) == ["x"]
+    assert list(inspect.signature(Account.square).parameters) == ["x"]
+
+
+def test_introspection_finds_the_function_when_tools_look():
+    """Type hints and the source are those of the bare function."""
+    assert typing.get_type_hints(decorated) == typing.get_type_hints(plain)
+    assert inspect.getsource(decorated) == inspect.getsource(plain)
+
+
+def test_wrapped_is_the_bare_function_when_asked():
+    """`__wrapped__` is the very object that was decorated."""
+    assert decorated.__wrapped__ is plain
+
+
+def test_attributes_stay_when_the_function_had_some():
+    """What was set on the function is seen on the decorated one."""
+
+    def function():
+        return None
+
+    function.marker = "kept"
+    assert parallel(function).marker == "kept"
+
+
+def test_repr_names_function_and_backend_when_printed():
+    """The repr says what it is."""
+    text = repr(optioned)
+    assert text.startswith("<parallel_deco.ParallelFunction ")
+    assert "optioned" in text
+    assert "backend='serial'" in text
+
+
+def test_functions_are_hashable_and_weakly_referable_when_kept_in_collections():
+    """A decorated function can be a key and be held weakly, as a function can."""
+    function = parallel(make_closure(1))
+    reference = weakref.ref(function)
+    assert {function: 1}[function] == 1
+    del function
+    assert reference() is None
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        pytest.param(lambda x: x * 3, [0, 3, 6, 9], id="lambda"),
+        pytest.param(make_closure(5), [5, 6, 7, 8], id="closure"),
+        pytest.param(functools.partial(plain, 1, c=0), [1, 2, 3, 4], id="partial"),
+        pytest.param(Adder(4), [4, 5, 6, 7], id="callable object"),
+        pytest.param(str, ["0", "1", "2", "3"], id="class"),
+        pytest.param(abs, [0, 1, 2, 3], id="builtin"),
+        pytest.param(Account(10).total.__wrapped__, [10, 11, 12, 13], id="bound method"),
+        pytest.param((2).__add__, [2, 3, 4, 5], id="slot wrapper"),
+    ],
+)
+def test_map_and_submit_work_when_any_callable_is_decorated(backend, function, expected):
+    """Every kind of callable works on every backend."""
+    parallel_function = parallel(function, backend=backend)
+    assert list(parallel_function.map(range(4))) == expected
+    assert parallel_function.submit(2).result() == expected[2]
+    assert parallel_function(1) == expected[1]
+
+
+def test_cached_function_travels_when_its_name_leads_to_the_decorated_one(backend, functions):
+    """What cannot be pickled by value goes by the name of the object that `parallel` made of it."""
+    cached = functions.cached.options(backend=backend)
+    assert list(cached.map(range(4))) == [0, 1, 4, 9]
+
+
+def test_methods_are_bound_when_called_on_an_object(backend):
+    """A method maps with its own object."""
+    account = Account(100)
+    total = account.total.options(backend=backend)
+    assert account.total(1, fee=3) == 98
+    assert list(total.map([1, 2])) == [101, 102]
+    assert total.submit(1, fee=50).result() == 51
+
+
+def test_methods_take_the_object_first_when_called_on_the_class(backend):
+    """Seen from the class, a method takes the object as its first argument."""
+    total = Account.total.options(backend=backend)
+    assert list(total.map([Account(1), Account(2)], [10, 20])) == [11, 22]
+
+
+def test_methods_keep_objects_apart_when_two_are_submitted_at_once(backend):
+    """Calls on different objects, gathered by one function, do not mix."""
+    accounts = [Account(1000 * number) for number in range(40)]
+    with parallel_deco.config(backend=backend):
+        futures = [account.total.submit(7) for account in accounts]
+    assert [future.result() for future in futures] == [1000 * number + 7 for number in range(40)]
+
+
+@pytest.mark.parametrize("owner", [Account, Account(1), Savings, Savings(1)])
+def test_class_and_static_methods_work_when_seen_from_class_or_object(backend, owner):
+    """Class methods get the class that they are called on; static methods nothing."""
+    with parallel_deco.config(backend=backend):
+        assert owner.rated(2) == 2 * owner.rate
+        assert list(owner.rated.map([1, 2])) == [owner.rate, 2 * owner.rate]
+        assert owner.square(3) == 9
+        assert list(owner.square.map([1, 2, 3])) == [1, 4, 9]
+        assert owner.cube.submit(2).result() == 8
+
+
+def test_methods_are_the_parents_when_reached_by_super(backend):
+    """`super().method.map` works."""
+    with parallel_deco.config(backend=backend):
+        assert Savings(5).doubled([1, 2]) == [6, 7]
+
+
+def test_what_was_measured_is_shared_when_a_method_has_many_objects():
+    """One object's work informs the next one's."""
+    method = Account(1).total
+    list(method.options(backend="serial").map(range(10)))
+    assert Account(2).total.explain().readings.items == method.explain().readings.items >= 10
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, functools.partial, staticmethod], ids=["bare", "partial", "static"])
+def test_decorator_refuses_when_the_function_is_a_generator_or_coroutine(wrap):
+    """What would only give a generator or a coroutine is refused when decorated, with what to do instead."""
+
+    def generator():
+        yield 1
+
+    async def coroutine():
+        return 1
+
+    async def asynchronous_generator():
+        yield 1
+
+    for function, kind in (
+        (generator, "generator function"),
+        (coroutine, "coroutine function"),
+        (asynchronous_generator, "asynchronous generator function"),
+    ):
+        with pytest.raises(TypeError, match=kind) as caught:
+            parallel(wrap(function))
+        assert isinstance(caught.value, parallel_deco.InvalidTypeError)
+
+
+@pytest.mark.parametrize("thing", [1, "text", [len], property(len), object()], ids=str)
+def test_decorator_refuses_when_given_no_callable(thing):
+    """Something that cannot be called is refused, and shown."""
+    with pytest.raises(parallel_deco.InvalidTypeError, match="parallel decorates functions"):
+        parallel(thing)
+
+
+def test_decorator_refuses_when_options_are_positional():
+    """Only the function is positional."""
+    with pytest.raises(TypeError):
+        parallel(plain, "threads")
+
+
+def test_decorating_twice_takes_the_bare_function_when_given_a_parallel_function():
+    """A decorated function is not wrapped a second time."""
+    twice = parallel(decorated, backend="serial")
+    assert twice.__wrapped__ is plain
+    assert list(twice.map([1])) == [6]
+
+
+def test_options_give_a_changed_copy_when_called():
+    """The copy has the new options, the original its own."""
+    changed = optioned.options(backend="threads")
+    assert ("backend='threads'" in repr(changed), "backend='serial'" in repr(optioned)) == (True, True)
+    assert changed.__wrapped__ is optioned.__wrapped__
+    assert list(changed.map([1])) == [4]
+
+
+def test_options_keep_the_binding_when_a_method_is_changed():
+    """A changed method still belongs to its object, and a changed class attribute still binds."""
+
+    class Local:
+        def __init__(self, start):
+            self.start = start
+
+        @parallel
+        def total(self, x):
+            return self.start + x
+
+        renamed = total.options(backend="serial")
+
+    assert list(Local(5).total.options(backend="threads").map([1])) == [6]
+    assert list(Local(6).renamed.map([1])) == [7]
+
+
+def test_pickle_gives_the_same_object_when_the_name_leads_back(functions):
+    """A decorated function of a module pickles by name."""
+    assert pickle.loads(pickle.dumps(functions.decorated)) is functions.decorated
+    assert copy.deepcopy(functions.decorated) is functions.decorated
+
+
+def test_pickle_gives_an_equal_method_when_bound(functions):
+    """A bound decorated method pickles with its object."""
+    method = pickle.loads(pickle.dumps(functions.Scaler(4).scale))
+    assert (method(2), list(method.map([2]))) == (10, [10])
+
+
+def test_cloudpickle_gives_a_working_function_when_the_name_does_not_lead_back():
+    """A decorated closure travels by value, options and all."""
+    sent = parallel(make_closure(3), backend="threads")
+    received = cloudpickle.loads(cloudpickle.dumps(sent))
+    assert received(1) == 4
+    assert list(received.map([1, 2])) == [4, 5]
+    assert repr(received) == repr(sent)
+
+
+def test_decorated_function_travels_when_it_is_an_argument(backend, functions):
+    """A decorated function can itself be an argument or a result."""
+
+    def apply(function, x):
+        return function(x), function
+
+    (value, function), *_ = parallel(apply, backend=backend).map([functions.decorated], [1])
+    assert (value, function) == (2, functions.decorated)
+
+
+def test_right_function_runs_when_names_are_shared(backend):
+    """Two functions, and two classes, of the same name run their own code."""
+
+    def make(answer):
+        def same(x):
+            return answer, x
+
+        class Same:
+            @parallel
+            def method(self, x):
+                return answer, -x
+
+        return parallel(same, backend=backend), Same().method.options(backend=backend)
+
+    (first, first_method), (second, second_method) = make("first"), make("second")
+    assert list(first.map([1])) + list(second.map([2])) == [("first", 1), ("second", 2)]
+    assert list(first_method.map([1])) + list(second_method.map([2])) == [("first", -1), ("second", -2)]
+
+
+def test_right_function_runs_when_modules_share_its_name(backend, tmp_path, monkeypatch):
+    """Functions of the same name in two modules are told apart."""
+    for name in ("pd_left", "pd_right"):
+        (tmp_path / f"{name}.py").write_text(
+            "from parallel_deco import parallel\n"
+            f"def bare(x): return {name!r}, x\n"
+            "@parallel\n"
+            f"def same(x): return {name!r}, x\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import pd_left
+    import pd_right
+
+    with parallel_deco.config(backend=backend):
+        for module in (pd_left, pd_right):
+            assert list(module.same.map([1])) == [(module.__name__, 1)]
+            assert parallel(module.bare).submit(2).result() == (module.__name__, 2)
+
+
+def test_new_definition_runs_when_a_function_was_redefined(backend):
+    """As in a notebook: the cell is run again with other code, and the new code counts."""
+    space = {"parallel": parallel, "__name__": "notebook"}
+    for answer in (1, 2):
+        exec(f"@parallel\ndef cell(x): return x + {answer}", space)
+        assert list(space["cell"].options(backend=backend).map([10, 20])) == [10 + answer, 20 + answer]
+
+
+def test_globals_are_current_when_they_change_between_calls(backend):
+    """A function that travels by value sees the globals of the caller as they are at each call."""
+    space = {"parallel": parallel, "__name__": "notebook", "SCALE": 2}
+    exec("def cell(x): return SCALE * x", space)
+    cell = parallel(space["cell"], backend=backend)
+    assert list(cell.map([1, 2])) == [2, 4]
+    space["SCALE"] = 5
+    assert list(cell.map([1, 2])) == [5, 10]
+    assert cell.submit(3).result() == 15
+
+
+def test_closure_is_current_when_it_changes_between_calls(backend):
+    """A closure variable that was set anew is seen by the next call."""
+    scale = 2
+
+    @parallel(backend=backend)
+    def cell(x):
+        return scale * x
+
+    assert list(cell.map([1, 2])) == [2, 4]
+    scale = 5
+    assert list(cell.map([1, 2])) == [5, 10]
+
+
+def test_decorating_starts_nothing_when_only_decorated():
+    """Neither threads nor processes exist before the first work."""
+    before = threading.active_count()
+    parallel(plain, backend="processes", max_workers=4)
+    parallel(plain, backend="threads").explain()
+    assert threading.active_count() == before
+
+
+def test_explain_answers_when_nothing_ran(backend):
+    """Before any work, `explain` says where the next would go."""
+    explanation = parallel(make_closure(1), backend=backend).explain()
+    assert explanation.route in ("serial", "threads", "processes")
+    assert explanation.readings.items == 0
+    assert "add" in str(explanation)
+
+
+def test_explain_names_the_chosen_route_when_the_user_chose(backend):
+    """An explicit backend is where the work went, and the reason says so."""
+    function = parallel(make_closure(1), backend=backend)
+    list(function.map(range(20)))
+    explanation = function.explain()
+    assert explanation.readings.items == 20
+    assert explanation.readings.wall >= 0
+    if backend != "auto":
+        assert (explanation.route, backend in explanation.reason) == (backend, True)
