@@ -83,7 +83,4 @@ def _report(outcome: Any) -> str:
         f"{outcome.ratio:.2f} times as fast (first run {seconds_text(outcome.first)})"
     )
     wrong = "" if outcome.same else "\n        THE RESULTS ARE NOT THE PLAIN LOOP'S"
-    return (
-        f"{outcome.name:7} → {outcome.route}    {outcome.what}\n"
-        f"        {outcome.reason}\n        {figures}{wrong}\n"
-    )
+    return f"{outcome.name:7} → {outcome.route}    {outcome.what}\n        {outcome.reason}\n        {figures}{wrong}\n"

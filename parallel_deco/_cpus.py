@@ -11,10 +11,7 @@ __all__ = ["available_cpus", "cpu_quota", "gil_enabled"]
 
 def available_cpus() -> int:
     """Return how many CPUs this process may compute on: its affinity, bounded by the container's quota."""
-    if hasattr(os, "sched_getaffinity"):
-        affinity = len(os.sched_getaffinity(0))
-    else:
-        affinity = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
 

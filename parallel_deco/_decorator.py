@@ -49,7 +49,17 @@ class ParallelFunction(_Callable[P, R]):
     _submissions: dict[Options, Submissions]
     _descriptor: Any
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            function: Callable[P, R],
+            options: Options,
+            profile: Profile | None = None,
+            descriptor: Any = None,
+        ) -> None: ...
+
+    else:
 
         def __new__(cls, function, options, profile=None, descriptor=None):
             """Make the object around a checked function; users call `parallel`."""
@@ -58,9 +68,7 @@ class ParallelFunction(_Callable[P, R]):
             self._adopt(function, options, profile, descriptor)
             return self
 
-    def _adopt(
-        self, function: Callable[P, R], options: Options, profile: Profile | None, descriptor: Any
-    ) -> None:
+    def _adopt(self, function: Callable[P, R], options: Options, profile: Profile | None, descriptor: Any) -> None:
         self.__wrapped__ = function
         self._options = options
         self._profile = Profile(function) if profile is None else profile
@@ -98,9 +106,7 @@ class ParallelFunction(_Callable[P, R]):
             submissions = self._submissions.setdefault(options, Submissions(self._profile, options))
         return submissions.submit(self.__wrapped__, args, kwargs)
 
-    def map(
-        self, *iterables: Iterable[Any], ordered: bool = True, return_exceptions: bool = False
-    ) -> MapIterator[R]:
+    def map(self, *iterables: Iterable[Any], ordered: bool = True, return_exceptions: bool = False) -> MapIterator[R]:
         """Call the function on each item, in parallel where that is faster.
 
         Parameters
@@ -213,9 +219,9 @@ class ParallelFunction(_Callable[P, R]):
         bound = self._descriptor if bind is None else bind(self._descriptor, instance, owner)
         if bound is self.__wrapped__:
             return self
-        function = ParallelFunction(bound, self._options, self._profile)
-        function._submissions = self._submissions
-        return function
+        method: ParallelFunction[Any, R] = ParallelFunction(bound, self._options, self._profile)
+        method._submissions = self._submissions
+        return method
 
     def __reduce__(self) -> Any:
         """Pickle by name where the name leads back here; a bound method by its object; else by value."""
@@ -229,7 +235,7 @@ class ParallelFunction(_Callable[P, R]):
     def __setstate__(self, state: tuple[Callable[P, R], Options, Any]) -> None:
         """Fill in what `_blank` made; in two steps, since a function may refer to its own decorated self."""
         function, options, descriptor = state
-        functools.partial.__setstate__(self, (function, (), {}, {}))  # type: ignore[arg-type]
+        functools.partial.__setstate__(self, (function, (), {}, {}))  # type: ignore[attr-defined]
         functools.update_wrapper(self, function)
         self._adopt(function, options, None, descriptor)
 
@@ -271,7 +277,7 @@ def _checked(function: Any) -> Callable[..., Any]:
         if is_kind(target):
             name = getattr(target, "__qualname__", repr(target))
             raise InvalidTypeError(f"{name} is {kind}, which parallel cannot run; {instead}")
-    return target  # type: ignore[no-any-return]
+    return target
 
 
 _UNSUPPORTED = (

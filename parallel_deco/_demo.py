@@ -113,14 +113,10 @@ def jobs(seconds: float) -> Iterator[Job]:
     )
 
 
-def _bands(
-    name: str, what: str, function: ParallelFunction[..., Any], width: int, height: int, iterations: int
-) -> Job:
+def _bands(name: str, what: str, function: ParallelFunction[..., Any], width: int, height: int, iterations: int) -> Job:
     work = [(band, width, height, iterations) for band in range(BANDS)]
     bare = function.__wrapped__
-    return Job(
-        name, what, function, lambda: [bare(*band) for band in work], lambda: list(function.starmap(work))
-    )
+    return Job(name, what, function, lambda: [bare(*band) for band in work], lambda: list(function.starmap(work)))
 
 
 def run(job: Job, progress: Callable[[], None]) -> tuple[Outcome, list[Any]]:

@@ -70,12 +70,13 @@ class RemoteError(ParallelError, RuntimeError):
     """A worker's exception, or result, that could not travel; the message holds its text."""
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - it is no error of its own but the cause shown above one
+class RemoteTraceback(Exception):
     """The traceback of a worker, as text; the cause of an exception that came from another process."""
 
     def __str__(self) -> str:
         """Show the text below an empty line, as multiprocessing does."""
         return f'\n"""\n{self.args[0]}"""'
+
 
 for _error in __all__:
     globals()[_error].__module__ = "parallel_deco"

@@ -33,9 +33,7 @@ class Demand:
     waiting: bool = False
 
 
-def batch_size(
-    facts: Facts, options: Options, route: Route, width: int, left: int | None, before: int
-) -> int:
+def batch_size(facts: Facts, options: Options, route: Route, width: int, left: int | None, before: int) -> int:
     """Return how many items the next batch gets: the target's worth, growing gently, smaller towards the end.
 
     Parameters

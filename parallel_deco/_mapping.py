@@ -5,7 +5,8 @@ One thread, the consumer, takes results; any thread may deliver them and start f
 Guarantees
     - An item is pulled once and its batch is started once, so nothing runs twice; a change of route only changes
       where the next batches go.
-    - `_lock` guards the fields below "state". Nothing of the user's, no backend and no other lock is entered under it.
+    - `_lock` guards the fields below "state". Nothing of the user's and no backend is entered under it, and no other
+      lock but that of the evidence, under which nothing is entered at all.
     - A piece that was pulled is in `_flying` until its result is in `_results`; the consumer waits only while
       something is flying or about to be pulled, so it cannot wait for nothing.
     - The pools hold the mapping, the mapping does not hold its iterator: when the user lets go of the iterator,
@@ -76,7 +77,8 @@ class Mapping:
         self._results: dict[int, tuple[Batch, BatchResult]] = {}
         self._flying: dict[int, Ticket | None] = {}
         self._reserved = 0  # batches about to be pulled
-        self._outstanding = 0  # items in flight or not taken
+        self._outstanding = 0  # items about to be pulled, in flight, or not taken
+        self._handed = 0  # of these, in the list that the user is taking from
         self._taken = 0
         self._finished = 0
         self._next = 0
@@ -93,7 +95,7 @@ class Mapping:
     def expected(self) -> int:
         """Return how many results are still to come, where that is known; else 0."""
         left = self._source.left
-        return 0 if left is None or self._closed else left + self._outstanding
+        return 0 if left is None or self._closed else max(0, left + self._outstanding - self._handed)
 
     def pieces(self, guard: Guard) -> Iterator[list[Any] | Stretch]:
         """Yield lists of results, and stretches for the consumer to run.
@@ -107,19 +109,33 @@ class Mapping:
             if arrived is None:
                 break
             batch, result = arrived
-            if not result.errors:
+            if result.errors:
+                yield from self._with_errors(batch, result)
+            else:
                 yield result.values
-                continue
-            for position, error in result.errors.items():
-                _note(error, self._function, batch.first + position)
-                result.values[position] = error
-            if not self._return_exceptions:
-                position = min(result.errors)
-                yield result.values[:position]
-                raise result.errors[position]
-            yield result.values
+            self._consumed(len(batch.items))
+            del arrived, batch, result  # while the next is waited for, and in a traceback
         if self._source.error is not None and not self._closed:
             raise self._source.error
+
+    def _with_errors(self, batch: Batch, result: BatchResult) -> Iterator[list[Any]]:
+        """Yield what came before the first error and raise it, or yield all with the errors in their places."""
+        values, errors = result.values, result.errors
+        for position, error in errors.items():
+            _note(error, self._function, batch.first + position)
+            values[position] = error
+        if self._return_exceptions:
+            yield values
+            return
+        position = min(errors)
+        yield values[:position]
+        failure = errors[position]
+        self.close()
+        del batch, result, values, errors, error  # the traceback would keep them all
+        try:
+            raise failure
+        finally:
+            del failure
 
     def stretch_failed(self, stretch: Stretch, error: BaseException) -> BaseException:
         """Say what to raise when a stretch ended with an exception, of the function or of the input."""
@@ -173,8 +189,6 @@ class Mapping:
             raise
         finally:
             self._waiting = False
-        if arrived is not None:
-            self._feed()
         return arrived
 
     def _pop(self) -> tuple[Batch, BatchResult] | None:
@@ -182,11 +196,17 @@ class Mapping:
             return None
         arrived = self._results.pop(self._next if self._ordered else next(iter(self._results)), None)
         if arrived is not None:
-            count = len(arrived[0].items)
             self._next += 1
+            self._handed = len(arrived[0].items)
+        return arrived
+
+    def _consumed(self, count: int) -> None:
+        """Note that the user has taken all of a list: until then it counts as not taken."""
+        with self._lock:
             self._outstanding -= count
             self._taken += count
-        return arrived
+            self._handed = 0
+        self._feed()
 
     def _at_end(self) -> bool:
         if self._closed:
@@ -200,13 +220,17 @@ class Mapping:
             return False
         if steering.route == SERIAL:
             return not (self._flying or self._reserved)
+        if steering.route == PROCESSES and pools.processes().workers:
+            return False  # its GIL is for delivering now; each batch here would delay that by the switch interval
         facts = steering.facts
         return facts.computes and facts.wall < SHORT and self._room() > 0
 
     def _run_here(self) -> None:
         """Run one batch in the consumer's thread."""
         try:
-            pulled = self._pull(reserved=False)
+            with self._lock:
+                size = self._reserve()
+            pulled = self._pull(size)
             if pulled is None:
                 return
             piece, batch = pulled
@@ -289,11 +313,23 @@ class Mapping:
             with self._lock:
                 if not self._has_place():
                     return
-                self._reserved += 1
-            pulled = self._pull(reserved=True)
+                size = self._reserve()
+            pulled = self._pull(size)
             if pulled is None:
                 return
             self._launch(*pulled)
+
+    def _reserve(self) -> int:
+        """Make room for a batch that is about to be pulled; return its size."""
+        steering = self._steering
+        size = batch_size(
+            steering.facts, self._options, steering.route, steering.width, self._source.left, self._size
+        )
+        size = max(1, min(size, self._room()))
+        self._size = size
+        self._reserved += 1
+        self._outstanding += size
+        return size
 
     def _has_place(self) -> bool:
         steering = self._steering
@@ -315,23 +351,19 @@ class Mapping:
         facts = self._steering.facts
         return window(facts, self._options, self._steering.width, self._size, demand) - self._outstanding
 
-    def _pull(self, *, reserved: bool) -> tuple[Piece, Batch] | None:
-        """Pull the next piece, have it count as flying, and make a batch of it."""
-        steering = self._steering
-        left = self._source.left
-        size = batch_size(steering.facts, self._options, steering.route, steering.width, left, self._size)
+    def _pull(self, size: int) -> tuple[Piece, Batch] | None:
+        """Pull the piece that room was made for, have it count as flying, and make a batch of it."""
         piece = None
         try:
             piece = self._source.pull(size)
         finally:
             with self._lock:
-                self._reserved -= reserved
+                self._reserved -= 1
+                self._outstanding -= size if piece is None else size - len(piece.items)
                 if piece is None:
                     self._arrived.notify_all()
                 else:
-                    self._size = size
                     self._flying[piece.order] = None
-                    self._outstanding += len(piece.items)
         return None if piece is None else (piece, self._batch(piece))
 
     def _batch(self, piece: Piece) -> Batch:
@@ -353,11 +385,15 @@ class Mapping:
         return batch
 
     def _launch(self, piece: Piece, batch: Batch) -> None:
-        """Hand a batch to the backend of the route."""
-        if self._steering.route == PROCESSES and self._steering.may_leave(batch):
-            ticket = self._launch_process(piece, batch)
-        else:
-            ticket = pools.threads().start(batch, self._done(piece, batch))
+        """Hand a batch to the backend of the route; what goes wrong there is what its first item raised."""
+        try:
+            if self._steering.route == PROCESSES and self._steering.may_leave(batch):
+                ticket = self._launch_process(piece, batch)
+            else:
+                ticket = pools.threads().start(batch, self._done(piece, batch))
+        except Exception as error:
+            self._deliver(piece, batch, _all_failed(batch, error), 1)
+            return
         with self._lock:
             if piece.order in self._flying:
                 self._flying[piece.order] = ticket
@@ -400,7 +436,7 @@ class Mapping:
     def _fail_stuck(self, piece: Piece, batch: Batch, error: NotPicklableError) -> None:
         """Fail the items that cannot be sent, and have the others run, one by one."""
         if len(batch.items) == 1:
-            self._deliver(piece, batch, BatchResult([None], {0: error}, Readings(1, 0.0, 0.0)), 1)
+            self._deliver(piece, batch, _all_failed(batch, error), 1)
             return
         parts = _Parts(len(batch.items), self._done(piece, batch))
         for position, item in enumerate(batch.items):
@@ -408,7 +444,7 @@ class Mapping:
             try:
                 pools.processes().start(part, parts.taker(position), width=self._steering.width)
             except NotPicklableError as refused:
-                parts.taker(position)(BatchResult([None], {0: refused}, Readings(1, 0.0, 0.0)))
+                parts.taker(position)(_all_failed(part, refused))
 
     def _remaining(self) -> int | None:
         """Return how many items are in flight or still to pull, where that is known."""
@@ -462,6 +498,12 @@ class _Parts:
                 self._done(self._result)
 
         return take
+
+
+def _all_failed(batch: Batch, error: BaseException) -> BatchResult:
+    """Return the result of a batch that could not be started."""
+    count = len(batch.items)
+    return BatchResult([None] * count, dict.fromkeys(range(count), error), Readings(0, 0.0, 0.0))
 
 
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:

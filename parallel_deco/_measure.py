@@ -176,9 +176,7 @@ class Stopwatch:
             return Readings(items, wall, cpu, delay, process_cpu=process)
         samples, looked, held, looked_cpu, held_cpu, _, _ = _sampler.end(self.slot)
         self.slot = -1
-        return Readings(
-            items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu, process_cpu=process
-        )
+        return Readings(items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu, process_cpu=process)
 
     def peek(self) -> Readings | None:
         """Return what was read so far, from any thread; None when not watched or already stopped."""

@@ -42,7 +42,7 @@ class Profile:
         self.function = function
         self.evidence = evidence or Evidence()
         self.decision: Decision | None = None
-        self.effect: "static.Effect | None" = None  #: what its last work would write outside itself
+        self.effect: static.Effect | None = None  #: what its last work would write outside itself
         self.stuck: str | None = None  #: why it cannot be sent to another process
         self._example: Batch | None = None
         self._batches = 0
@@ -88,16 +88,18 @@ class Profile:
             self._example = None
             self.effect = self._read().pin(*_arguments(batch, batch.items[0]))
 
-    def decide(self, options: Options, items: int | None, facts: Facts | None = None) -> Decision:
+    def decide(
+        self, options: Options, items: int | None, facts: Facts | None = None, current: Route = SERIAL
+    ) -> Decision:
         """Decide from the evidence, or from facts about a call that is still running.
 
         The code is only read when the loop is to be left: work that stays cannot lose anything.
         """
         known = facts or self.evidence.facts()
-        decision = decide(known, self.situation(options, items))
+        decision = decide(known, self.situation(options, items, current))
         if options.backend == "auto" and decision.route != SERIAL and self._example is not None:
             self._look_for_effects()
-            decision = decide(known, self.situation(options, items))
+            decision = decide(known, self.situation(options, items, current))
         return decision
 
     def explain(self, options: Options) -> Explanation:
@@ -131,7 +133,7 @@ class Profile:
         """Return how many CPUs work that starts here may use: inside parallel work, one."""
         return 1 if depth() or in_worker_process() else available_cpus()
 
-    def situation(self, options: Options, items: int | None) -> Situation:
+    def situation(self, options: Options, items: int | None, current: Route = SERIAL) -> Situation:
         """Return where a decision about so many more items would be made."""
         cpus = self.cpus()
         pool = pools.process_pool()
@@ -141,6 +143,7 @@ class Profile:
             open=self._open(options, cpus),
             most=options.max_workers,
             cold=pool is None or not pool.workers,
+            current=current,
         )
 
     def _open(self, options: Options, cpus: int) -> frozenset[Route]:

@@ -25,7 +25,7 @@ def rough_bytes(value: Any, depth: int = DEPTH) -> int:
         return _container(value, depth)
     if kind.__module__.partition(".")[0] in ("numpy", "pandas", "pyarrow"):
         size = getattr(value, "nbytes", 0)
-        return size if isinstance(size, int) else int(size.sum()) if hasattr(size, "sum") else 64
+        return int(size) if isinstance(size, int) else 64
     if kind is int:
         return value.bit_length() // 8 + 2
     state = getattr(value, "__dict__", None)

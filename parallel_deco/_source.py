@@ -38,7 +38,9 @@ class Source:
 
     def __init__(self, iterable: Iterable[Any], length: int | None) -> None:
         # Slices of a sequence cost nothing per item; type() and not isinstance(), a subclass may iterate otherwise.
-        self._sequence: Sequence[Any] | None = iterable if type(iterable) in (list, tuple, range) else None
+        self._sequence: Sequence[Any] | None = None
+        if type(iterable) in (list, tuple, range):
+            self._sequence = iterable  # type: ignore[assignment]  # mypy does not narrow by type()
         self._iterator: Iterator[Any] = iter(iterable)
         self._lock = threading.Lock()
         self._length = length

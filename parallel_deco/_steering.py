@@ -78,13 +78,13 @@ class Steering:
         self._try_threads(seen, finished)
         facts = self.facts
         now = perf_counter()
-        if now - self._decided < PAUSE or left is not None and left * facts.wall < WORTH:
+        if now - self._decided < PAUSE or (left is not None and left * facts.wall < WORTH):
             return
         self._decided = now
         if not self.auto:
             self._obey(left)
         else:
-            self._go(self._profile.decide(self._options, left), finished)
+            self._go(self._profile.decide(self._options, left, current=self.route), finished)
 
     def stay(self, reason: str) -> None:
         """Note that the work cannot be sent to another process."""

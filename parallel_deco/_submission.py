@@ -76,9 +76,7 @@ class Submissions:
         self._started = 0
         self._decision: Decision | None = None
 
-    def submit(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
         future: Future[Any] = Future()
         outstanding.add(future)
@@ -135,7 +133,9 @@ class Submissions:
         decision = self._profile.decide(options, max(waiting, 2 * self._profile.cpus()), facts)
         if decision.route == SERIAL:
             # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
-            return decision._replace(route=THREADS, width=options.max_workers or decision.here.cpus, given=decision.words())
+            return decision._replace(
+                route=THREADS, width=options.max_workers or decision.here.cpus, given=decision.words()
+            )
         return decision
 
     def _obey(self, facts: Facts) -> Decision:
@@ -188,9 +188,7 @@ class Submissions:
         judge.sit(pools.threads())
         return judge
 
-    def _launch(
-        self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None
-    ) -> None:
+    def _launch(self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
         crowd = self._lanes[level].running if decision.route == THREADS else 1
 
         def done(result: BatchResult) -> None:

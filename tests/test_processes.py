@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from parallel_deco._errors import NotPicklableError, RemoteError, RemoteTraceback, WorkerDied
+from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback, WorkerDied
+from parallel_deco.backends import processes
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.processes import ProcessBackend
 
@@ -836,3 +837,41 @@ def test_nothing_starts_when_the_module_is_imported():
         """
     )
     assert (done.stdout, done.stderr) == ("1 set()\n", "")
+
+
+# Time limits.
+
+
+def test_timeout_fails_only_its_item_when_it_hangs(backend, work, tmp_path):
+    """The worker is killed at the deadline; the item says so, and its neighbours have their values."""
+    never = str(tmp_path / "never")
+    wait = functools.partial(work.wait_for, never)
+
+    def either(x):
+        return wait() if x == "hang" else x
+
+    result = run(backend, either, ["a", "hang", "b", "hang", "c"], keep_going=True, first=5, timeout=0.1)
+    assert result.values == ["a", None, "b", None, "c"]
+    assert [type(error) for error in result.errors.values()] == [ItemTimeoutError] * 2
+    assert "item 6 of" in str(result.errors[1])
+
+
+def test_timeout_is_per_item_when_the_batch_takes_longer(backend, work):
+    """A batch may take longer than the timeout of its items."""
+    result = run(backend, time.sleep, [0.05] * 6, keep_going=True, timeout=0.2)
+    assert result.errors == {}
+
+
+def test_timeout_holds_when_a_quick_batch_comes_after_a_slow_one(backend, work, tmp_path):
+    """A short deadline counts although an alarm for a long one is set."""
+    never = str(tmp_path / "never")
+    assert run(backend, work.double, [1], timeout=50).values == [2]
+    assert type(run(backend, work.wait_for, [never], timeout=0.05).errors[0]) is ItemTimeoutError
+
+
+def test_idle_workers_end_when_they_are_not_used(backend, work, monkeypatch):
+    """Workers without work end after a while, and come back on demand."""
+    monkeypatch.setattr(processes, "IDLE", 0.05)
+    (pid,) = run(backend, work.pid, [0]).values
+    until(lambda: backend.workers == 0 and not os.path.exists(f"/proc/{pid}"))
+    assert run(backend, work.double, [1]).values == [2]

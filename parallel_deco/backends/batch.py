@@ -146,9 +146,7 @@ def run_batch(
     return BatchResult(values, errors, readings)
 
 
-def _run_items(
-    run: Callable[..., None], batch: Batch, values: list[Any], errors: dict[int, BaseException]
-) -> None:
+def _run_items(run: Callable[..., None], batch: Batch, values: list[Any], errors: dict[int, BaseException]) -> None:
     """Run all items into `values`; a loop that raised goes on behind the item that did."""
     items = iter(batch.items)
     while True:

@@ -4,13 +4,14 @@ import os
 import struct
 from collections import deque
 from collections.abc import Sequence
+from time import perf_counter
 
 from parallel_deco.backends.segments import Inbox, Outbox, Segment
 
 try:
     import _socket  # `socket` takes 10 ms to import; this is what it wraps
-except ImportError:  # pragma: no cover
-    pass
+except ImportError:  # pragma: no cover - a platform without them; `nursery.unavailable` says so
+    _socket = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SMALL", "Connection", "Frame"]
 
-#: Size of the pickle, kind of the frame, number of buffers, seconds that the sender spent on pickling.
+#: Size of the pickle, kind of the frame, number of buffers, seconds that the sender spent on pickling and copying.
 _HEAD = struct.Struct("<QIId")
 #: Size of a buffer, and the segment that holds it; 0: it follows the pickle.
 _BUFFER = struct.Struct("<QQ")
@@ -33,6 +34,7 @@ SMALL = 32 * 1024
 #: sendmsg takes at most 1024 parts (IOV_MAX on Linux and macOS).
 _PARTS = 1000
 _INT = struct.calcsize("i")
+_CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Frame:
@@ -46,7 +48,7 @@ class Frame:
     buffers : list of buffers
         What the pickle refers to out of band.
     seconds : float
-        How long the sender took for the pickling.
+        How long the sender took for pickling and copying.
     """
 
     __slots__ = ("body", "buffers", "kind", "seconds")
@@ -109,6 +111,7 @@ class Connection:
         """
         if not buffers:
             return [_HEAD.pack(len(body), kind, 0, seconds), body]
+        began = perf_counter()
         table, apart = [], []
         for buffer in buffers:
             segment = self._outbox.place(buffer)
@@ -117,6 +120,7 @@ class Connection:
             elif segment.descriptor >= 0:
                 self._introduce(segment)
             table.append(_BUFFER.pack(buffer.nbytes, 0 if segment is None else segment.number))
+        seconds += perf_counter() - began
         return [_HEAD.pack(len(body), kind, len(buffers), seconds), *table, body, *apart]
 
     def transmit(self, parts: "list[Any]") -> None:
@@ -176,10 +180,12 @@ class Connection:
             return None
         buffers: list[Any] = []
         for length, number in table:
-            buffer = self._inbox.lease(number, length) if number else bytearray(length)
-            if not number and not self._fill(buffer):
+            if number:
+                buffers.append(self._inbox.lease(number, length))
+                continue
+            buffers.append(bytearray(length))
+            if not self._fill(buffers[-1]):
                 return None
-            buffers.append(buffer)
         return Frame(kind, body, buffers, seconds)
 
     def _obey(self, frame: Frame) -> None:
@@ -198,7 +204,7 @@ class Connection:
         """Read until `size` bytes are there; False at the end of the stream."""
         while len(self._rest) < size:
             try:
-                more, rights, _, _ = self._socket.recvmsg(_CHUNK, self._space, _socket.MSG_CMSG_CLOEXEC)
+                more, rights, _, _ = self._socket.recvmsg(_CHUNK, self._space, _CLOEXEC)
             except ConnectionResetError:  # the other end died with unread bytes of ours
                 return False
             for _, _, packed in rights:

@@ -3,7 +3,8 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
+from math import inf
+from time import monotonic, perf_counter
 
 from parallel_deco.backends.connection import SMALL, Connection, Frame
 from parallel_deco.backends.frames import DEFINE, RUN, SURROUNDINGS
@@ -31,7 +32,7 @@ class Link:
 
     Notes
     -----
-    `work`, `killed` and `idle_since` are guarded by the pool's lock. `sending` guards what is written to the socket,
+    `work`, `killed`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. `sending` guards what is written to the socket,
     `known` and `version`; it is taken while the pool's lock is held but kept longer, so that the order of `work` is
     the order on the wire and a large message blocks nobody else. The reader thread alone reads, and closes.
     """
@@ -43,6 +44,9 @@ class Link:
         self.pid = 0
         self.idle_since = monotonic()
         self.killed = False
+        self.leaving = False  # told to end
+        self.overdue: int | None = None  # the position for which it was killed at the deadline
+        self.alarm = inf  # when its next alarm comes
         self.sending = threading.Lock()
         self.known: set[int] = set()
         self.version = 0
@@ -53,7 +57,7 @@ class Link:
         self._socket = ours
         self._open = True
         self._thread: threading.Thread | None = None
-        self._connection = Connection(ours.fileno())
+        self._connection = Connection(ours)
 
     def descriptors(self) -> tuple[int, int]:
         """Return what the worker needs."""
@@ -82,7 +86,9 @@ class Link:
             function = piece.task.function
             if function.key not in self.known:
                 self._define(function.key, function.body, function.buffers, functions)
+            began = perf_counter()
             self._connection.send(RUN, piece.body or b"", piece.buffers)
+            piece.moved += perf_counter() - began
         except OSError:
             return
         finally:
@@ -99,6 +105,10 @@ class Link:
         name = f"parallel_deco-reader-{self.number}"
         self._thread = threading.Thread(target=read, args=(self,), name=name, daemon=True)
         self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Return whether the reader thread has not ended."""
+        return self._thread is not None and self._thread.is_alive()
 
     def join(self, timeout: float) -> None:
         """Wait for the reader's end; not for one's own."""
@@ -134,9 +144,12 @@ class Link:
         with self.sending:
             self._open = False
             self._socket.close()
+            self._connection.close()
         self.slot.close()
 
     def forget(self) -> None:
         """Let go of the descriptors in the child of a fork, where they belong to the parent."""
-        self._socket.close()
-        self.slot.close()
+        if self._open:
+            self._socket.close()
+            self._connection.close()
+            self.slot.close()

@@ -18,13 +18,14 @@ Exactly once
 """
 
 import os
-import signal
 import sys
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from itertools import count
+from math import inf
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -32,7 +33,9 @@ from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import ParallelError, WorkerDied
 from parallel_deco._traits import Traits
 from parallel_deco.backends.batch import Batch, Done
+from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.connection import Frame
+from parallel_deco.backends.deaths import died, position_of, took_too_long
 from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
 from parallel_deco.backends.functions import Functions, Travelling
@@ -40,7 +43,6 @@ from parallel_deco.backends.link import Link
 from parallel_deco.backends.nursery import Nursery, unavailable
 from parallel_deco.backends.outcomes import unpack_error, unpack_outcomes
 from parallel_deco.backends.payload import load
-from parallel_deco.backends.slot import FINISHED, LOADING
 from parallel_deco.backends.surroundings import Surroundings
 from parallel_deco.backends.task import Piece, Task, report
 
@@ -52,6 +54,8 @@ _FAILED_STARTS = 3
 _STATUS_WAIT = 5.0
 #: Seconds that idle workers get to end by themselves before the template kills them.
 _PATIENCE = 2.0
+#: Seconds after which a worker without work ends.
+IDLE = 60.0
 
 _backends: "weakref.WeakSet[ProcessBackend]" = weakref.WeakSet()
 
@@ -92,16 +96,18 @@ class ProcessBackend:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._links: dict[int, Link] = {}
-        self._leaving: set[Link] = set()
+        self._readers: list[Link] = []  # links whose reader thread may be alive
         self._idle: list[Link] = []
         self._queue: deque[Piece] = deque()
         self._running = 0
         self._width = 0
         self._failed_starts = 0
+        self._reaping = False
         self._nursery: Nursery | None = None
         self._numbers = count(1)
         self._functions = Functions()
         self._surroundings = Surroundings()
+        self._alarms = Alarms()
 
     # What a router may ask.
 
@@ -233,8 +239,15 @@ class ProcessBackend:
             if busy is None:
                 return None
             link = busy
-        link.work.append(piece)
+        self._hand(link, piece)
         return link
+
+    def _hand(self, link: Link, piece: Piece) -> None:
+        """Note that a link has a piece, and when to look whether it takes too long; under the lock."""
+        link.work.append(piece)
+        timeout = piece.task.batch.timeout
+        if timeout is not None:
+            self._look_at(link, monotonic() + timeout)
 
     def _takes_ahead(self, piece: Piece) -> Link | None:
         """Return a worker with one piece that can have a second one sent ahead, with its `sending` taken."""
@@ -264,11 +277,12 @@ class ProcessBackend:
                 return None
             if not link.sending.acquire(blocking=not link.work):
                 return None
-            link.work.append(self._queue.popleft())
+            self._hand(link, self._queue.popleft())
             return piece
         if not link.work:
             link.idle_since = monotonic()
             self._idle.append(link)
+            self._reap_later()
             self._changed.notify_all()
         return None
 
@@ -317,6 +331,7 @@ class ProcessBackend:
         except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
             link.exit(-1)
         link.handed_over()
+        self._readers = [*filter(Link.is_alive, self._readers), link]
         link.start(self._read)
 
     def _read(self, link: Link) -> None:
@@ -400,6 +415,57 @@ class ProcessBackend:
         if not self._running:
             self._changed.notify_all()
 
+    # Time passes.
+
+    def _look_at(self, link: Link, when: float) -> None:
+        """Set an alarm for a link, unless one is set that comes first; under the lock."""
+        if when < link.alarm:
+            link.alarm = when
+            self._alarms.at(when, partial(self._look, link, when))
+
+    def _look(self, link: Link, when: float) -> None:
+        """Kill a worker whose item has had its time; in the thread of the alarms."""
+        with self._lock:
+            if link.alarm != when:  # a sooner one was set after this, and has looked
+                return
+            link.alarm = inf
+            if not link.work or link.killed or link.number not in self._links:
+                return
+            timeout = link.work[0].task.batch.timeout
+            if timeout is None:  # the one behind it may have one
+                timeout = min((piece.task.batch.timeout or inf for piece in link.work), default=inf)
+                if timeout < inf:
+                    self._look_at(link, monotonic() + timeout)
+                return
+            position, started = position_of(link), link.slot.times[0]
+            left = timeout if position is None else started + timeout - monotonic()
+            if left > 0:
+                self._look_at(link, monotonic() + left)
+                return
+            link.overdue = position
+            self._kill(link)
+
+    def _reap_later(self) -> None:
+        """See to it that workers without work do not stay for ever; under the lock."""
+        if not self._reaping:
+            self._reaping = True
+            self._alarms.at(monotonic() + IDLE, self._reap)
+
+    def _reap(self) -> None:
+        with self._lock:
+            self._reaping = False
+            now = monotonic()
+            idle = [link for link in self._idle if now - link.idle_since >= IDLE]
+            for link in idle:
+                self._idle.remove(link)
+                del self._links[link.number]
+                link.leaving = True
+            if self._idle:
+                self._reaping = True
+                self._alarms.at(self._idle[0].idle_since + IDLE, self._reap)
+        for link in idle:
+            link.hang_up()
+
     # Workers go.
 
     def _cancel(self, task: Task, kill: bool) -> bool:
@@ -425,7 +491,6 @@ class ProcessBackend:
         link.exited.wait(_STATUS_WAIT)
         with self._lock:
             deliver = self._bury(link)
-            self._leaving.discard(link)
         link.close()
         for task in deliver:
             self._deliver(task, True)
@@ -436,17 +501,19 @@ class ProcessBackend:
         self._links.pop(link.number, None)
         if link in self._idle:
             self._idle.remove(link)
-        position = _position(link)
+        position = position_of(link)
+        if link.overdue is not None and position != link.overdue:
+            position = None  # it was killed for an item that ended just then, and the next one is not to blame
         complete = []
         if link.work:
             piece = link.work.popleft()
             if not piece.task.over:
-                done, again = piece.task.lost(piece, position, partial(_died, link, piece.task))
+                done, again = piece.task.lost(piece, position, partial(_blame(link, position), link, piece.task))
                 self._queue.extendleft(reversed([*again, *link.work]))
                 complete += [piece.task] if done else []
             else:
                 self._queue.extendleft(reversed(link.work))
-        if not link.pid and link not in self._leaving and not link.killed:
+        if not link.pid and not link.leaving and not link.killed:
             complete += self._failed_start(link)
         self._grow_again()
         return complete
@@ -460,7 +527,7 @@ class ProcessBackend:
         tasks = {id(piece.task): piece.task for piece in self._queue if not piece.task.over}
         self._queue.clear()
         for task in tasks.values():
-            task.abandon(partial(_died, link, task))
+            task.abandon(partial(died, link, task))
         return list(tasks.values())
 
     def _grow_again(self) -> None:
@@ -484,11 +551,14 @@ class ProcessBackend:
     def _wind_down(self) -> None:
         with self._lock:
             self._changed.wait_for(lambda: not self._running)
-            leaving = set(self._links.values())
-            self._leaving |= leaving
+            for link in self._links.values():
+                link.leaving = True
+            leaving, self._readers = self._readers, []
             self._links.clear()
             self._idle.clear()
             nursery, self._nursery = self._nursery, None
+            self._reaping = False
+        self._alarms.clear()
         for link in leaving:
             link.hang_up()
         patience = monotonic() + _PATIENCE
@@ -514,7 +584,7 @@ class ProcessBackend:
 
     def _forget(self) -> None:
         """Let go of everything in the child of a fork: it belongs to the parent, whose threads are not here."""
-        for link in [*self._links.values(), *self._leaving]:
+        for link in self._readers:
             link.forget()
         if self._nursery is not None:
             self._nursery.forget()
@@ -525,47 +595,13 @@ def _on_echo(link: Link, frame: Frame) -> None:
     replay(load(frame.body))
 
 
+def _blame(link: Link, position: int | None) -> Callable[..., BaseException]:
+    """Return what makes the error for the item that a dead worker was at."""
+    return took_too_long if position is not None and position == link.overdue else died
+
+
 def _nowhere(result: Any) -> None:
     """Deliver nothing."""
-
-
-def _position(link: Link) -> int | None:
-    """Return the item that a dead worker was at, counted in its first piece; None when it was at none."""
-    batch, position = link.slot.words
-    at_work = batch == link.batches + 1 and position not in (LOADING, FINISHED)
-    return int(position) if at_work else None
-
-
-def _died(link: Link, task: Task, position: int) -> WorkerDied:
-    """Return the error for the item under which a worker died."""
-    status = link.status
-    known = status is not None and status >= 0
-    code = os.waitstatus_to_exitcode(status) if known and status is not None else None
-    name = getattr(task.batch.function, "__qualname__", repr(task.batch.function))
-    process = f"worker process {link.pid}" if link.pid else "a worker process that was starting"
-    message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
-    if code == -signal.SIGKILL:
-        message += " Something killed it from outside: perhaps the system was out of memory."
-    report = _crash_report(link.slot.report())
-    return WorkerDied(f"{message}\n{report}" if report else message, code)
-
-
-def _crash_report(report: str) -> str:
-    """Return what the fault handler wrote, down to where the user's code begins."""
-    lines = report.strip().splitlines()
-    ours = [number for number, line in enumerate(lines) if "backends/batch.py" in line]
-    return "\n".join(lines[: ours[0]] if ours else lines)
-
-
-def _how(code: int | None) -> str:
-    if code is None:
-        return "died"
-    if code >= 0:
-        return f"ended itself with exit code {code}"
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was ended by signal {-code}"
 
 
 def _after_fork_in_child() -> None:

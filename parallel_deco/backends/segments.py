@@ -33,7 +33,7 @@ _SHARE = 4
 class Segment:
     """Shared memory, as its owner sees it."""
 
-    __slots__ = ("_populated", "capacity", "descriptor", "held", "mapping", "number", "origin")
+    __slots__ = ("_populated", "capacity", "descriptor", "held", "mapping", "number")
 
     def __init__(self, number: int, descriptor: int, capacity: int) -> None:
         self.number = number
@@ -41,7 +41,6 @@ class Segment:
         self.capacity = capacity
         self.mapping = _shared.Mapping(descriptor, capacity)
         self.held: tuple[int, int] | None = None  #: address and size of the buffer whose copy it has
-        self.origin: Any = None  #: weak reference to that buffer's owner, where there can be one
         self._populated = False
 
     def fill(self, buffer: memoryview) -> bool:
@@ -93,26 +92,25 @@ class Outbox:
         Notes
         -----
         First use of a segment: `pwrite`, which fills fresh pages quicker than faults would. Later: a memcpy without
-        the GIL; or none, when the segment still holds this very buffer unchanged, as it does when many items of a
-        map have the same large argument. Comparing takes half as long as copying; for a buffer that nobody can
-        write to it is not needed.
+        the GIL; or none, when the segment still holds this very buffer, as it does when many items of a map have the
+        same large argument. It is compared first: the caller may have changed the original, the worker its array.
         """
         self._take_back()
         size = buffer.nbytes
         held = _shared.address(buffer), size
         for segment in reversed(self._free):
-            if segment.held == held and _still_holds(segment, buffer):
+            if segment.held == held and segment.mapping.holds(buffer):
                 return self._lend(segment)
         segment = self._fitting(size)
         if segment is not None:
             segment.write(buffer)
-        else:
-            segment = self._create(size)
-            if segment is None or not segment.fill(buffer):
-                return None
-        segment.held = held
-        segment.origin = _reference(buffer)
-        return self._lend(segment)
+            segment.held = held
+            return self._lend(segment)
+        fresh = self._create(size)
+        if fresh is None or not fresh.fill(buffer):
+            return None
+        fresh.held = held
+        return self._lend(fresh)
 
     def _take_back(self) -> None:
         while self.released:
@@ -195,20 +193,6 @@ def _available() -> int:
             return min(free, int(most.read()) - int(now.read()))
     except (OSError, ValueError):  # no container, or "max"
         return free
-
-
-def _reference(buffer: memoryview) -> Any:
-    """Return a weak reference to a buffer's owner, or None: then its contents are compared."""
-    try:
-        return weakref.ref(buffer.obj)
-    except TypeError:
-        return None
-
-
-def _still_holds(segment: Segment, buffer: memoryview) -> bool:
-    if buffer.readonly and segment.origin is not None and segment.origin() is buffer.obj:
-        return True
-    return segment.mapping.holds(buffer)
 
 
 class Inbox:

@@ -25,13 +25,13 @@ class Slot:
     word, so it is never seen half written. `started` is written before `position`, and read after it.
     """
 
-    __slots__ = ("_map", "descriptor", "times", "words")
+    __slots__ = ("descriptor", "map", "times", "words")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._map = mmap(descriptor, _PAGE)
-        self.words = memoryview(self._map)[:8].cast("I")
-        self.times = memoryview(self._map)[8:16].cast("d")
+        self.map = mmap(descriptor, _PAGE)  #: the whole page
+        self.words = memoryview(self.map)[:8].cast("I")
+        self.times = memoryview(self.map)[8:16].cast("d")
 
     @classmethod
     def create(cls) -> "Slot":
@@ -55,5 +55,5 @@ class Slot:
         """Unmap and close; nobody may use it any more."""
         self.words.release()
         self.times.release()
-        self._map.close()
+        self.map.close()
         os.close(self.descriptor)

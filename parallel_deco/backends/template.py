@@ -20,12 +20,14 @@ import struct
 import sys
 from types import FrameType
 
+from parallel_deco import _shared
 from parallel_deco.backends.worker import serve
 
 __all__ = ["EXIT", "FORK", "KILL", "MESSAGE", "run"]
 
 MESSAGE = struct.Struct("<iii")
 FORK, KILL, EXIT = 1, 2, 3
+_CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 _RIGHTS = _socket.CMSG_SPACE(2 * struct.calcsize("i"))
 
 
@@ -82,7 +84,7 @@ class Template:
     def _obey(self) -> bool:
         """Do what the caller asks; False when it is gone."""
         try:
-            message, ancillary, _, _ = self._socket.recvmsg(MESSAGE.size, _RIGHTS)
+            message, ancillary, _, _ = self._socket.recvmsg(MESSAGE.size, _RIGHTS, _CLOEXEC)
         except ConnectionResetError:
             return False
         if not message:
@@ -112,7 +114,8 @@ class Template:
             self._socket.close()
             for descriptor in self._private:
                 os.close(descriptor)
-            status = serve(template, connection, slot)
+            _shared.die_with_parent()
+            status = serve(template, _socket.socket(fileno=connection), slot)
         except BaseException:  # nothing may run on into the template's loop
             sys.excepthook(*sys.exc_info())
         finally:

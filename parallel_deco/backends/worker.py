@@ -4,16 +4,17 @@ One thread, the main one, reads and runs. Other threads appear only when the use
 and print, so `_send` may be called from any thread, and even from within itself (a log record made by a `__del__`).
 """
 
+import _thread
 import faulthandler
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
-from time import perf_counter
+from collections.abc import Sequence
+from time import monotonic, perf_counter
 from types import ModuleType
 from typing import Any
 
-from parallel_deco import _nesting
+from parallel_deco import _nesting, _shared
 from parallel_deco._measure import Readings
 from parallel_deco.backends import surroundings
 from parallel_deco.backends.batch import Batch, Shape, run_batch
@@ -25,10 +26,9 @@ from parallel_deco.backends.outcomes import Outcomes, PackedError, pack_error, p
 from parallel_deco.backends.payload import Reference, dump, load, locate
 from parallel_deco.backends.slot import FINISHED, LOADING, Slot
 
-try:
-    import _thread
-except ImportError:  # pragma: no cover
-    import threading as _thread  # type: ignore[no-redef]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
 
 __all__ = ["serve"]
 
@@ -37,22 +37,23 @@ FLUSH = 0.01
 _SHAPES = tuple(Shape)
 
 
-def serve(template: int, connection: int, slot: int) -> int:
+def serve(template: int, socket: "_socket.socket", slot: int) -> int:
     """Be a worker until the caller closes the socket; return the exit status.
 
     Parameters
     ----------
     template : int
         Process id of the template that forked it.
-    connection, slot : int
-        Descriptors of its socket and its slot.
+    socket : _socket.socket
+    slot : int
+        Descriptor of the page that it shares with the caller.
     """
     if os.getppid() != template:  # the template died meanwhile, and could not take this fork with it
         return 1
     _nesting.enter_worker_process()
     sys.modules["__main__"] = ModuleType("__main__")
     open_streams()
-    worker = Worker(Connection(connection), Slot(slot))
+    worker = Worker(socket, Slot(slot))
     worker.run()
     flush_streams()
     return 0
@@ -63,17 +64,18 @@ class Worker:
 
     Parameters
     ----------
-    connection : Connection
+    socket : _socket.socket
     slot : Slot
     """
 
-    def __init__(self, connection: Connection, slot: Slot) -> None:
-        self._connection = connection
+    def __init__(self, socket: "_socket.socket", slot: Slot) -> None:
+        self._socket = socket
+        self._connection = Connection(socket)
         self._slot = slot
         self._functions: dict[int, tuple[Any, PackedError | None]] = {}
         self._batches = 0
         self._pid = os.getpid()
-        self._outbox: deque[tuple[int, Any, Sequence[Any], float]] = deque()
+        self._outbox: deque[list[Any]] = deque()
         self._sending = _thread.allocate_lock()
         faulthandler.enable(file=slot.descriptor)
         self._echoes = Echoes(self._echo)
@@ -82,33 +84,47 @@ class Worker:
     def run(self) -> None:
         """Do what comes until nothing comes any more."""
         tasks = {SURROUNDINGS: self._adapt, DEFINE: self._define, RUN: self._run}
-        self._send(HELLO, dump(self._pid))
+        self.send(HELLO, dump(self._pid))
         while (frame := self._connection.receive()) is not None:
             tasks[frame.kind](frame)
 
-    def _send(self, kind: int, body: Any, buffers: Sequence[Any] = (), seconds: float = 0.0) -> None:
+    @property
+    def stray(self) -> bool:
+        """Whether this is a child that a task forked, and not the worker itself."""
+        return os.getpid() != self._pid
+
+    def stage(self, kind: int, body: bytes, buffers: Sequence[Any], seconds: float) -> list[Any]:
+        """Make a frame ready to be sent, large buffers copied; in the main thread."""
+        return self._connection.stage(kind, body, buffers, seconds)
+
+    def transmit(self, staged: list[Any]) -> None:
         """Send a frame, or leave it to the thread that is sending.
 
         Whoever gets the lock sends all that is there; the others do not wait. The holder looks again after
         the release, so a frame that was left while it let go is not forgotten.
         """
-        self._outbox.append((kind, body, buffers, seconds))
+        if self.stray:
+            return
+        self._outbox.append(staged)
         while self._outbox and self._sending.acquire(blocking=False):
             try:
                 while self._outbox:
-                    self._connection.send(*self._outbox.popleft())
+                    self._connection.transmit(self._outbox.popleft())
             except OSError:  # the caller is gone
                 os._exit(1)
             finally:
                 self._sending.release()
 
+    def send(self, kind: int, body: bytes) -> None:
+        """Send a frame without large buffers; from any thread."""
+        self.transmit(self._connection.stage(kind, body))
+
     def _echo(self, body: bytes) -> None:
-        if os.getpid() == self._pid:
-            self._send(ECHO, body)
+        self.send(ECHO, body)
 
     def _leave(self) -> None:
         """In a child that a task forked: the socket is not its own; when its task returns, it ends."""
-        os.close(self._connection.descriptor)
+        self._socket.close()
 
     def _adapt(self, frame: Frame) -> None:
         state = load(frame.body, frame.buffers)
@@ -134,24 +150,25 @@ class Worker:
         try:
             key, shape, first, depth, keep_going, watch, packed, items = load(frame.body, frame.buffers)
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
-            self._send(FAILED, dump((False, pack_error(error))))
+            self.send(FAILED, dump((False, pack_error(error))))
             return
+        frame.buffers = ()
         function, problem = self._functions[key]
         if problem is not None:
-            self._send(FAILED, dump((True, problem)))
+            self.send(FAILED, dump((True, problem)))
             return
-        context = unpack(packed)
-        batch = Batch(function, items, _SHAPES[shape], first, context, depth, keep_going, watch)
+        batch = Batch(function, items, _SHAPES[shape], first, unpack(packed), depth, keep_going, watch)
+        del items
         moved = perf_counter() - began
         _Run(self, batch, self._slot).run(moved)
-        if os.getpid() != self._pid:
+        if self.stray:
             os._exit(0)
 
 
 class _Run:
     """One batch while it runs."""
 
-    __slots__ = ("_batch", "_errors", "_flush_at", "_flushed", "_items", "_slot", "_values", "_worker")
+    __slots__ = ("_batch", "_errors", "_flushed", "_slot", "_values", "_worker")
 
     def __init__(self, worker: Worker, batch: Batch, slot: Slot) -> None:
         self._worker = worker
@@ -160,43 +177,32 @@ class _Run:
         self._values: list[Any] = []
         self._errors: dict[int, BaseException] = {}
         self._flushed = 0
-        self._flush_at = perf_counter() + FLUSH
 
     def run(self, moved: float) -> None:
+        """Run the items, and send what became of them."""
         batch = self._batch
-        items = batch.items
-        self._slot.times[0] = perf_counter()
+        if len(batch.items) > 1:
+            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH)
+        self._slot.times[0] = monotonic()
         self._slot.words[1] = 0
-        if len(items) > 1:
-            self._items = items
-            batch.items = self
-        result = run_batch(batch, self._values, self._errors)
+        readings = run_batch(batch, self._values, self._errors).readings
         self._slot.words[1] = FINISHED
-        self._send(DONE, result.readings._replace(moved=moved))
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._items[index]
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the items, noting in the slot which one is out, and sending outcomes now and then."""
-        words, times, clock = self._slot.words, self._slot.times, perf_counter
-        for position, item in enumerate(self._items):
-            now = clock()
-            if now >= self._flush_at and position:
-                self._send(PART, None)
-                now = clock()
-                self._flush_at = now + FLUSH
-            times[0] = now
-            words[1] = position
-            yield item
-
-    def _send(self, kind: int, readings: Readings | None) -> None:
-        """Send the outcomes that were not sent yet."""
-        if os.getpid() != self._worker._pid:
+        if self._worker.stray:
             return
+        staged = self._stage(DONE, readings._replace(moved=moved))
+        # The arguments go before the reply: their segments are free then, and the reply says so.
+        batch.items = ()
+        self._values.clear()
+        self._errors.clear()
+        self._worker.transmit(staged)
+
+    def _report(self) -> None:
+        """Send the outcomes so far; between two items."""
+        if not self._worker.stray:
+            self._worker.transmit(self._stage(PART, None))
+
+    def _stage(self, kind: int, readings: Readings | None) -> list[Any]:
+        """Make the outcomes ready that were not sent yet."""
         began = perf_counter()
         start, self._flushed = self._flushed, len(self._values)
         values = self._values[start:] if start else self._values
@@ -209,4 +215,4 @@ class _Run:
             return explain_value(value, self._batch.first + start + position, self._batch.function)
 
         body = pack_outcomes(Outcomes(values, errors, readings), buffers, unsendable)
-        self._worker._send(kind, body, buffers, perf_counter() - began)
+        return self._worker.stage(kind, body, buffers, perf_counter() - began)

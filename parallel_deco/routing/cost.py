@@ -115,22 +115,20 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
     rounds = -(-items // width)
     crowded = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
     work = max(rounds * facts.wall, crowded)
-    return Prediction(work + batches(facts, items) * machine.dispatch_thread + machine.wake, width)
+    return Prediction(work + _batches(facts, items) * machine.dispatch_thread + machine.wake, width)
 
 
-def _processes(
-    facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool
-) -> Prediction:
+def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool) -> Prediction:
     width = min(most or cpus, max(1, items))
-    wall, moving = facts.wall, _moving(facts, machine)
-    helped = width - 1
-    if wall < 50e-3:  # the caller computes too
-        work = items / (1 / max(wall, 1e-12) + helped / max(wall + moving, 1e-12))
-    else:
-        work = -(-items // width) * (wall + moving)
+    moving = _moving(facts, machine)
+    size = _batch(facts)
+    rounds = -(-items // (width * size)) if items > width * size else 1
+    work = min(rounds * size, -(-items // width)) * (facts.wall + moving)
     work = max(work, items * facts.cpu / min(cpus, width))
     setup = machine.start if cold else machine.wake
-    return Prediction(work + items * moving / 2 + batches(facts, items) * machine.dispatch_process / width + setup, width)
+    return Prediction(
+        work + items * moving / 2 + _batches(facts, items) * machine.dispatch_process / width + setup, width
+    )
 
 
 def _moving(facts: Facts, machine: Machine) -> float:
@@ -140,7 +138,10 @@ def _moving(facts: Facts, machine: Machine) -> float:
     return 2e-6 + (facts.sent + facts.received) / machine.bandwidth
 
 
-def batches(facts: Facts, items: int) -> int:
-    """Return in how many batches of the target size so many items are handed out."""
-    size = max(1, int(TARGET / max(facts.wall, 1e-9)))
-    return -(-items // size)
+def _batch(facts: Facts) -> int:
+    """Return how many items a batch of the target size has."""
+    return max(1, int(TARGET / max(facts.wall, 1e-9)))
+
+
+def _batches(facts: Facts, items: int) -> int:
+    return -(-items // _batch(facts))

@@ -183,11 +183,12 @@ class Evidence:
         total = seen.gil
         if total is None or seen.samples < PURE:
             return 0.0 if total == 0.0 and not seen.samples else None
-        if seen.wall <= 0:
+        wall = seen.wall - seen.delay
+        if wall <= 0:
             return None
-        if seen.cpu >= 0.5 * seen.wall:
+        if seen.cpu >= 0.5 * wall:
             return self._cpu.value * min(1.0, total / max(seen.cpu, 1e-12))
-        return max(self._alone.value, self._cpu.value) * min(1.0, total / seen.wall)
+        return max(self._alone.value, self._cpu.value) * min(1.0, total / wall)
 
 
 class _Mean:

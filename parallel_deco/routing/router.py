@@ -36,6 +36,8 @@ class Situation(NamedTuple):
         Worker processes would have to be started.
     machine : Machine
         What handing out costs here.
+    current : str
+        The route that the work is on: staying there needs no margin.
     """
 
     items: int
@@ -44,6 +46,7 @@ class Situation(NamedTuple):
     most: int | None = None
     cold: bool = False
     machine: Machine = Machine()
+    current: Route = SERIAL
 
 
 class Decision(NamedTuple):
@@ -91,16 +94,14 @@ def decide(facts: Facts, here: Situation) -> Decision:
     -----
     Pure arithmetic, under 10 µs.
     """
-    forecast = predict(
-        facts, here.items, here.cpus, here.machine, most=here.most, cold=here.cold, routes=here.open
-    )
+    forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=here.cold, routes=here.open)
     early = facts.seconds < ENOUGH and SERIAL in forecast
-    route = SERIAL if early else _best(forecast)
+    route = SERIAL if early else _best(forecast, here.current)
     seconds = {name: prediction.seconds for name, prediction in forecast.items()}
     return Decision(route, forecast[route].width, seconds, facts, here)
 
 
-def _best(forecast: dict[Route, Prediction]) -> Route:
+def _best(forecast: dict[Route, Prediction], current: Route) -> Route:
     if SERIAL not in forecast:
         return min(forecast, key=lambda route: forecast[route].seconds)
     loop = forecast[SERIAL].seconds
@@ -109,7 +110,8 @@ def _best(forecast: dict[Route, Prediction]) -> Route:
         if route not in forecast:
             continue
         seconds = forecast[route].seconds
-        worth = seconds < loop * (1 - SHARE[route]) and seconds < loop - SECONDS[route]
+        margin = 0.0 if route == current else max(loop * SHARE[route], SECONDS[route])
+        worth = seconds < loop - margin
         if worth and seconds < (least if best == SERIAL else least * OVER_THREADS):
             best, least = route, seconds
     return best
@@ -131,7 +133,12 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         return "parallel inside", f"it keeps {facts.inner:.1f} CPUs busy by itself, so more workers would be in its way"
     if here.open == frozenset((SERIAL,)):
         return "only the loop", "no other route is open"
-    if facts.computes and PROCESSES not in here.open and facts.held > 0.5 * facts.cpu and facts.wall * here.items > 2e-3:
+    if (
+        facts.computes
+        and PROCESSES not in here.open
+        and facts.held > 0.5 * facts.cpu
+        and facts.wall * here.items > 2e-3
+    ):
         return "must share memory", "it computes and holds the GIL, and may not leave this process"
     if facts.gain is not None and facts.gain < 1.1 and facts.computes:
         return "threads do not scale", f"threads were tried and gained {facts.gain:.2f} times, and processes cost more"

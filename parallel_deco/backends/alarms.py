@@ -1,0 +1,57 @@
+"""Calls at set times, from one thread that sleeps in between and ends when nothing is set."""
+
+import heapq
+import threading
+from collections.abc import Callable
+from itertools import count
+from time import monotonic
+
+__all__ = ["Alarms"]
+
+
+class Alarms:
+    """Deadlines of a pool, kept to within a millisecond or so; no polling.
+
+    Notes
+    -----
+    `_condition` is never held while an alarm is called. An alarm cannot be taken back, only all of them: it is to
+    look whether there is still anything to do. The thread starts with the first alarm.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition(threading.Lock())
+        self._set: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+        self._thread: threading.Thread | None = None
+
+    def at(self, when: float, alarm: Callable[[], None]) -> None:
+        """Have something called at a time of `time.monotonic`, in the thread of the alarms."""
+        with self._condition:
+            heapq.heappush(self._set, (when, next(self._numbers), alarm))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep, name="parallel_deco-alarms", daemon=True)
+                self._thread.start()
+            elif self._set[0][0] == when:  # sooner than what it waits for
+                self._condition.notify()
+
+    def clear(self) -> None:
+        """Forget all alarms, and wait for the thread to end; not from an alarm."""
+        with self._condition:
+            self._set.clear()
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _keep(self) -> None:
+        while True:
+            with self._condition:
+                if not self._set:
+                    self._thread = None
+                    return
+                wait = self._set[0][0] - monotonic()
+                if wait > 0:
+                    self._condition.wait(wait)
+                    continue
+                _, _, alarm = heapq.heappop(self._set)
+            alarm()

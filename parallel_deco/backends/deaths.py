@@ -1,0 +1,59 @@
+"""What is said of a worker that died: which item it was at, and how it ended."""
+
+import os
+import signal
+
+from parallel_deco._errors import ItemTimeoutError, WorkerDied
+from parallel_deco.backends.link import Link
+from parallel_deco.backends.slot import FINISHED, LOADING
+from parallel_deco.backends.task import Task
+
+__all__ = ["died", "position_of", "took_too_long"]
+
+
+def position_of(link: Link) -> int | None:
+    """Return the item that a dead worker was at, counted in its first piece; None when it was at none."""
+    batch, position = link.slot.words
+    at_work = batch == link.batches + 1 and position not in (LOADING, FINISHED)
+    return int(position) if at_work else None
+
+
+def died(link: Link, task: Task, position: int) -> WorkerDied:
+    """Return the error for the item under which a worker died."""
+    status = link.status
+    known = status is not None and status >= 0
+    code = os.waitstatus_to_exitcode(status) if known and status is not None else None
+    name = getattr(task.batch.function, "__qualname__", repr(task.batch.function))
+    process = f"worker process {link.pid}" if link.pid else "a worker process that was starting"
+    message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
+    if code == -signal.SIGKILL:
+        message += " Something killed it from outside: perhaps the system was out of memory."
+    report = _crash_report(link.slot.report())
+    return WorkerDied(f"{message}\n{report}" if report else message, code)
+
+
+def took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
+    """Return the error for the item for which a worker was killed at its deadline."""
+    name = getattr(task.batch.function, "__qualname__", repr(task.batch.function))
+    return ItemTimeoutError(
+        f"item {task.batch.first + position} of {name} took longer than its timeout of {task.batch.timeout} s;"
+        f" its worker process {link.pid} was killed"
+    )
+
+
+def _crash_report(report: str) -> str:
+    """Return what the fault handler wrote, down to where the user's code begins."""
+    lines = report.strip().splitlines()
+    ours = [number for number, line in enumerate(lines) if "backends/batch.py" in line]
+    return "\n".join(lines[: ours[0]] if ours else lines)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "died"
+    if code >= 0:
+        return f"ended itself with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"

@@ -1,0 +1,701 @@
+"""`map` and `starmap`: the same values, order and errors as the plain loop, lazily, on every backend."""
+
+import asyncio
+import collections
+import gc
+import itertools
+import operator
+import os
+import queue
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from parallel_deco import MapIterator, config, parallel
+
+DEADLINE = 30.0
+LAWS = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+
+
+def double(x):
+    """Compute next to nothing."""
+    return 2 * x
+
+
+def fails_on_odd(x):
+    """Raise for every other item."""
+    if x % 2:
+        raise ValueError(x)
+    return x
+
+
+def busy(x):
+    """Compute for a moment, longer for some."""
+    total = 0
+    for number in range(50 * (x % 7)):
+        total += number
+    return x, total
+
+
+def pause(x):
+    """Wait for a moment, longer for some."""
+    time.sleep(0.0005 * (x % 5))
+    return x
+
+
+def outcome(function):
+    """Return what a function gives, or how it fails."""
+    try:
+        return "gave", function()
+    except Exception as error:
+        return "raised", type(error), error.args
+
+
+class Counted:
+    """An iterator that counts what was drawn from it, and knows whether two threads were ever in it at once."""
+
+    def __init__(self, items):
+        self._items = iter(items)
+        self._inside = threading.Lock()
+        self.drawn = 0
+        self.shared = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self._inside.acquire(blocking=False):
+            self.shared = True
+            raise RuntimeError("two threads draw at once")
+        try:
+            item = next(self._items)
+            self.drawn += 1
+            return item
+        finally:
+            self._inside.release()
+
+
+# Values and order.
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 100, 5000])
+@pytest.mark.parametrize("function", [double, busy], ids=["tiny", "busy"])
+def test_values_are_the_plain_loops_when_mapped(backend, function, count):
+    """The results are those of the comprehension, in its order."""
+    assert list(parallel(function, backend=backend).map(range(count))) == [function(x) for x in range(count)]
+
+
+def test_values_are_in_order_when_items_wait(backend):
+    """Items that wait for different times come back in order."""
+    assert list(parallel(pause, backend=backend).map(range(60))) == list(range(60))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [list, tuple, set, frozenset, iter, collections.deque, dict.fromkeys, np.array, range, "".join],
+    ids=lambda kind: kind.__name__,
+)
+def test_any_iterable_works_when_mapped(backend, kind):
+    """Lists, sets, dictionaries, arrays, strings, ranges and iterators are all inputs."""
+    if kind is range:
+        items = range(100, 0, -3)
+    elif kind is "".join:
+        items = "some text"
+    else:
+        items = kind([3, 1, 2])
+    expected = [repr(item) for item in (items if kind is not iter else [3, 1, 2])]
+    assert list(parallel(repr, backend=backend).map(items)) == expected
+
+
+def test_iteration_is_the_users_when_a_sequence_is_subclassed(backend):
+    """A list that iterates otherwise is iterated as it says."""
+
+    class Reversed(list):
+        def __iter__(self):
+            return reversed(self)
+
+    assert list(parallel(double, backend=backend).map(Reversed([1, 2, 3]))) == [6, 4, 2]
+
+
+def test_old_sequence_protocol_works_when_mapped(backend):
+    """An object with only __getitem__ is an iterable too."""
+
+    class Squares:
+        def __getitem__(self, index):
+            if index >= 4:
+                raise IndexError(index)
+            return index * index
+
+    assert list(parallel(double, backend=backend).map(Squares())) == [0, 2, 8, 18]
+
+
+def test_shortest_iterable_ends_it_when_several_are_given(backend):
+    """Several iterables are the function's arguments; the shortest ends the map."""
+    add = parallel(operator.add, backend=backend)
+    assert list(add.map(range(300), itertools.count(1000))) == [1000 + 2 * x for x in range(300)]
+    assert list(add.map([1, 2, 3], [])) == []
+
+
+@pytest.mark.parametrize("kind", [tuple, list, iter], ids=lambda kind: kind.__name__)
+def test_starmap_takes_any_iterable_of_arguments_when_called(backend, kind):
+    """Each item is unpacked, whatever iterable it is, as itertools.starmap does; tiny functions too."""
+    add = parallel(operator.add, backend=backend)
+    expected = [2 * x + 1 for x in range(30_000)]
+    if backend == "processes" and kind is iter:
+        kind = tuple  # an iterator that is sent elsewhere is another thing
+    for _ in range(2):
+        assert list(add.starmap(kind((x, x + 1)) for x in range(30_000))) == expected
+
+
+def test_results_may_be_none_or_false_when_functions_return_them(backend):
+    """No result is taken for the end."""
+    values = [None, False, 0, StopIteration, NotImplemented, Ellipsis] * 50
+    assert list(parallel(operator.itemgetter(0), backend=backend).map([(value,) for value in values])) == values
+
+
+@pytest.mark.parametrize("count", [1, 7, 3000])
+def test_values_are_all_there_once_when_unordered(backend, count):
+    """Without order, the results are the same ones."""
+    results = list(parallel(busy, backend=backend).map(range(count), ordered=False))
+    assert sorted(results) == [busy(x) for x in range(count)]
+
+
+def test_first_result_to_come_is_first_when_unordered(elsewhere, functions, tmp_path):
+    """Without order, a slow first item does not hold up the second."""
+    gate = tmp_path / "gate"
+    wait_unless = parallel(functions.wait_for, backend=elsewhere, max_workers=2, chunksize=1)
+    results = wait_unless.map([str(gate), str(tmp_path)], ordered=False)
+    assert next(results) == str(tmp_path)
+    gate.touch()
+    assert list(results) == [str(gate)]
+
+
+@given(data=st.data())
+@LAWS
+def test_map_equals_the_loop_when_anything_varies(backend, data, functions, tmp_path):
+    """Whatever the lengths, chunks, buffers, widths and failing item: values, order, error and draws are the loop's."""
+    items = data.draw(st.lists(st.integers(-5, 60), max_size=80))
+    options = {
+        name: data.draw(st.none() | st.integers(1, 9), label=name) for name in ("chunksize", "buffersize", "max_workers")
+    }
+    bad = data.draw(st.none() | st.integers(-5, 60), label="bad")
+    marks = tmp_path / "marks"
+    marks.unlink(missing_ok=True)
+
+    def work(x):
+        functions.note(str(marks), x)
+        return functions.fails_on(x, bad)
+
+    source = Counted(items)
+    results = []
+    expected = list(itertools.takewhile(lambda x: x != bad, items))
+
+    def drain():
+        for value in parallel(work, backend=backend, **options).map(source):
+            results.append(value)
+
+    got = outcome(drain)
+    assert results == expected
+    assert got == (("gave", None) if len(expected) == len(items) else ("raised", ValueError, (f"no {bad}",)))
+    assert not source.shared
+    if bad not in items:
+        assert source.drawn == len(items)
+        assert sorted(marks.read_text().split() if items else []) == sorted(map(str, items))
+
+
+@given(data=st.data())
+@LAWS
+def test_every_item_runs_once_when_exceptions_are_returned(backend, data):
+    """With return_exceptions each item has its value or its exception, in order."""
+    items = data.draw(st.lists(st.integers(0, 60), max_size=80))
+    options = {name: data.draw(st.none() | st.integers(1, 9)) for name in ("chunksize", "buffersize", "max_workers")}
+    results = parallel(fails_on_odd, backend=backend, **options).map(items, return_exceptions=True)
+    shown = [(type(value), value.args) if isinstance(value, Exception) else value for value in results]
+    assert shown == [(ValueError, (x,)) if x % 2 else x for x in items]
+
+
+# Laziness.
+
+
+def test_few_items_are_drawn_when_one_result_is_taken(backend):
+    """Of 5,000 lazy inputs a few are drawn for one result."""
+    source = Counted(range(5000))
+    results = parallel(pause, backend=backend).map(source)
+    assert next(results) == 0
+    assert source.drawn < 2500
+    results.close()
+    assert source.drawn < 2500
+
+
+def test_endless_input_works_when_some_results_are_taken(backend):
+    """An endless input gives results as they are asked for, and stops being drawn."""
+    source = Counted(itertools.count())
+    results = parallel(double, backend=backend).map(source)
+    assert list(itertools.islice(results, 1000)) == [2 * x for x in range(1000)]
+    results.close()
+    drawn = source.drawn
+    assert list(results) == []
+    assert source.drawn == drawn
+
+
+@given(data=st.data())
+@LAWS
+def test_window_is_kept_when_a_buffersize_is_given(backend, data):
+    """Never are more items drawn and not yet handed out than `buffersize`, however slowly results are taken."""
+    buffersize = data.draw(st.integers(1, 12), label="buffersize")
+    options = {name: data.draw(st.none() | st.integers(1, 6), label=name) for name in ("chunksize", "max_workers")}
+    most = 0
+    taken = 0
+
+    def items():
+        nonlocal most
+        for number in range(120):
+            most = max(most, number + 1 - taken)
+            yield number
+
+    function = parallel(double, backend=backend, buffersize=buffersize, **options)
+    for value in function.map(items()):
+        assert value == 2 * taken
+        taken += 1
+    assert taken == 120
+    # While `next` runs, the result that it is about to return may have been replaced already.
+    assert most <= buffersize + 1
+
+
+def test_input_is_not_drawn_further_when_nobody_takes(elsewhere, until):
+    """A map that nobody looks at fills its window and rests."""
+    source = Counted(itertools.count())
+    results = parallel(double, backend=elsewhere, buffersize=6).map(source)
+    until(lambda: source.drawn == 6)
+    assert next(results) == 0
+    until(lambda: source.drawn == 7)
+    results.close()
+    assert source.drawn == 7
+
+
+def test_work_starts_at_once_when_nobody_asks_yet(elsewhere, functions, tmp_path, until):
+    """A map runs ahead before the first result is asked for."""
+    marks = tmp_path / "marks"
+    note = parallel(functions.note, backend=elsewhere)
+    results = note.map([str(marks)] * 3, "abc")
+    until(lambda: marks.exists() and len(marks.read_text()) == 6)
+    assert list(results) == ["a", "b", "c"]
+
+
+def test_work_starts_by_itself_when_auto_knows_nothing(functions, tmp_path, until):
+    """Under auto, too, nobody needs to ask for the first result."""
+    marks = tmp_path / "marks"
+    results = parallel(functions.note).map([str(marks)] * 3, "abc")
+    until(marks.exists)
+    assert list(results) == ["a", "b", "c"]
+
+
+def test_result_is_given_when_the_next_input_is_not_there_yet(backend):
+    """A result does not wait for input that comes later: an input may even depend on results."""
+    results_so_far = []
+    arrived = threading.Semaphore(0)
+
+    def items():
+        yield 0
+        while len(results_so_far) < 20:
+            assert arrived.acquire(timeout=DEADLINE), "the result did not come before the next item was drawn"
+            yield len(results_so_far)
+
+    for value in parallel(double, backend=backend).map(items()):
+        results_so_far.append(value)
+        arrived.release()
+    assert results_so_far == [2 * x for x in range(len(results_so_far))]
+
+
+def test_crawl_ends_when_results_feed_the_input(backend):
+    """A queue that is filled from the results, and emptied by the map, works as with a plain loop."""
+    todo = queue.SimpleQueue()
+    todo.put(40)
+    pending, seen = 1, []
+    results = parallel(lambda n: [n // 2, n // 3], backend=backend).map(iter(lambda: todo.get(timeout=DEADLINE), None))
+    for found in results:
+        pending -= 1
+        seen.append(found)
+        for n in found:
+            if n > 1:
+                pending += 1
+                todo.put(n)
+        if not pending:
+            todo.put(None)
+    assert sorted(seen) == sorted(crawl(40))
+
+
+def crawl(n):
+    """Do what the crawl does, in a plain recursion."""
+    found = [n // 2, n // 3]
+    return [found, *(deeper for m in found if m > 1 for deeper in crawl(m))]
+
+
+def test_maps_can_be_chained_when_one_is_the_others_input(backend):
+    """The iterator of one map is an input like any other."""
+    for count in (10, 3000):
+        inner = parallel(double, backend=backend)
+        outer = parallel(busy, backend=backend)
+        assert list(outer.map(inner.map(range(count)))) == [busy(2 * x) for x in range(count)]
+
+
+def test_chained_maps_end_when_both_have_long_items(backend):
+    """Two maps whose items take a while share the workers without waiting for each other."""
+    inner = parallel(pause, backend=backend, chunksize=1)
+    middle = parallel(lambda x: pause(x) + 1, backend=backend, chunksize=1)
+    outer = parallel(lambda x: pause(x) * 10, backend=backend, chunksize=1)
+    assert list(outer.map(middle.map(inner.map(range(40))))) == [10 * (x + 1) for x in range(40)]
+
+
+# Ending early.
+
+
+def test_nothing_comes_when_closed(backend):
+    """After `close` the iterator is at its end, whatever was already computed."""
+    for taken in (0, 1, 500):
+        results = parallel(double, backend=backend).map(range(30_000))
+        assert [next(results) for _ in range(taken)] == [2 * x for x in range(taken)]
+        results.close()
+        results.close()
+        assert list(results) == []
+
+
+def test_rest_is_cancelled_when_the_loop_is_left(backend, functions, tmp_path):
+    """Leaving a `for` loop calls off what has not started."""
+    marks = tmp_path / "marks"
+    parallel_note = parallel(functions.note, backend=backend)
+    for value in parallel_note.map([str(marks)] * 20_000, itertools.count()):
+        if value == 3:
+            break
+    del parallel_note
+    count = len(marks.read_text().split())
+    assert 4 <= count < 20_000
+
+
+def test_iterator_rests_when_dropped_unused(backend):
+    """A map that is dropped at once leaves nothing behind."""
+    for _ in range(20):
+        parallel(double, backend=backend).map(itertools.count())
+    gc.collect()
+
+
+def test_iterator_says_what_it_is_when_inspected(backend):
+    """The iterator is a MapIterator, tells how many results are to come, and is its own iterator."""
+    results = parallel(double, backend=backend).map(range(100))
+    assert isinstance(results, MapIterator)
+    assert iter(results) is results
+    assert operator.length_hint(results) == 100
+    assert len(list(results)) == 100
+    assert operator.length_hint(results) == 0
+
+
+def test_items_and_results_are_let_go_when_taken(backend):
+    """A long map does not keep what it has handed out, and a closed one keeps nothing."""
+
+    class Item:
+        pass
+
+    alive = weakref.WeakSet()
+
+    def items():
+        for _ in range(600):
+            item = Item()
+            alive.add(item)
+            yield item
+
+    most = 0
+    results = parallel(lambda item: [item], backend=backend if backend != "processes" else "threads", buffersize=10).map(
+        items()
+    )
+    for value in results:
+        del value
+        most = max(most, len(alive))
+    assert most <= 60
+    results.close()
+    gc.collect()
+    assert len(alive) == 0
+
+
+# Errors.
+
+
+def test_error_is_where_its_result_would_be_when_an_item_raises(backend):
+    """Results before the failing item come first; then its own exception; then nothing."""
+    results = parallel(fails_on_odd, backend=backend).map([0, 2, 4, 5, 6, 7])
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+    with pytest.raises(ValueError, match=r"^5$") as caught:
+        next(results)
+    assert caught.value.args == (5,)
+    assert any("item 3" in note and "fails_on_odd" in note for note in caught.value.__notes__)
+    assert list(results) == []
+
+
+@pytest.mark.parametrize("position", [0, 1, 2, 1000, 29_999])
+def test_note_names_the_item_when_it_is_far_in(backend, position):
+    """The note has the item's index in the input, on every path through the map."""
+
+    def fail(x):
+        return 1 / (x - position)
+
+    results = parallel(fail, backend=backend).map(range(30_000))
+    with pytest.raises(ZeroDivisionError) as caught:
+        collections.deque(results, maxlen=0)
+    assert caught.value.__notes__ == [f"raised by item {position} of a map of {fail.__qualname__}"]
+
+
+def test_traceback_leads_to_the_function_when_an_item_raises(backend):
+    """The traceback, or that of its cause in another process, shows the line of the user's function."""
+    import traceback
+
+    with pytest.raises(ValueError, match="3") as caught:
+        list(parallel(fails_on_odd, backend=backend).map([0, 3]))
+    text = "".join(traceback.format_exception(caught.value))
+    assert "in fails_on_odd" in text
+    assert "raise ValueError(x)" in text
+
+
+def test_first_error_in_order_is_raised_when_several_fail(backend):
+    """With order, the error is that of the first failing item, as in the loop."""
+    with pytest.raises(ValueError, match=r"^1$"):
+        list(parallel(fails_on_odd, backend=backend, chunksize=1).map(range(50)))
+
+
+def test_error_of_the_input_comes_last_when_it_raises(backend):
+    """Items before the input's own exception are delivered; then the exception itself."""
+    error = OSError("the disk is gone")
+
+    def items():
+        yield from range(25)
+        raise error
+
+    results = parallel(double, backend=backend).map(items())
+    got = []
+    with pytest.raises(OSError, match="the disk is gone") as caught:
+        got.extend(results) if False else [got.append(value) for value in results]
+    assert got == [2 * x for x in range(25)]
+    assert caught.value is error
+    assert list(results) == []
+
+
+def test_error_comes_when_the_input_is_no_iterable(backend):
+    """Something that cannot be iterated is refused where `map` is called, as the built-in does."""
+    with pytest.raises(TypeError, match="not iterable"):
+        parallel(double, backend=backend).map(5)
+
+
+def test_error_comes_when_no_iterable_is_given(backend):
+    """`map` without an iterable is refused."""
+    with pytest.raises(TypeError, match="at least one iterable"):
+        parallel(double, backend=backend).map()
+
+
+def test_stop_iteration_does_not_end_the_loop_when_an_item_raises_it(backend):
+    """A StopIteration of the function is an error, as in a generator, not a silent end."""
+
+    def stop(x):
+        if x == 500:
+            raise StopIteration
+        return x
+
+    results = parallel(stop, backend=backend).map(range(20_000))
+    with pytest.raises(RuntimeError) as caught:
+        list(results)
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
+def test_error_is_in_the_results_when_exceptions_are_returned(backend):
+    """With return_exceptions a failing item gives its exception, and the others their values."""
+    results = list(parallel(fails_on_odd, backend=backend).map(range(1000), return_exceptions=True))
+    assert [value for value in results if not isinstance(value, Exception)] == list(range(0, 1000, 2))
+    assert [value.args for value in results[1::2]] == [(x,) for x in range(1, 1000, 2)]
+
+
+def test_error_is_raised_when_unordered(backend):
+    """Without order a failing item still raises."""
+    with pytest.raises(ValueError, match="7"):
+        list(parallel(fails_on_odd, backend=backend).map([0, 2, 7], ordered=False))
+
+
+def test_error_object_is_the_same_when_memory_is_shared():
+    """On routes that share memory the very exception object comes back."""
+    error = KeyError("mine")
+
+    def fail(_):
+        raise error
+
+    for backend in ("auto", "serial", "threads"):
+        with pytest.raises(KeyError) as caught:
+            list(parallel(fail, backend=backend).map([1]))
+        assert caught.value is error
+
+
+# Threads, loops, nesting.
+
+
+def test_many_threads_map_at_once_when_they_share_a_function(backend):
+    """Eight threads use the same function at the same time."""
+    function = parallel(busy, backend=backend)
+    start = threading.Barrier(8, timeout=DEADLINE)
+
+    def one(number):
+        start.wait()
+        return list(function.map(range(number, number + 200)))
+
+    with ThreadPoolExecutor(8) as executor:
+        results = list(executor.map(one, range(8)))
+    assert results == [[busy(x) for x in range(number, number + 200)] for number in range(8)]
+
+
+def test_two_maps_run_at_once_when_taken_in_turns(backend):
+    """Two open maps of one function do not disturb each other."""
+    function = parallel(double, backend=backend)
+    assert list(zip(function.map(range(2000)), function.map(range(5, 2005)), strict=True)) == [
+        (2 * x, 2 * (x + 5)) for x in range(2000)
+    ]
+
+
+def test_results_can_be_taken_in_another_thread_when_the_map_was_made_here(backend):
+    """The iterator may be consumed elsewhere than where it was made."""
+    results = parallel(busy, backend=backend).map(range(500))
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(list, results).result(DEADLINE) == [busy(x) for x in range(500)]
+
+
+def test_function_is_not_on_the_caller_when_a_backend_is_chosen(elsewhere, functions):
+    """Threads and processes run the function elsewhere than in the caller's thread."""
+    places = set(parallel(functions.place, backend=elsewhere).map(range(200)))
+    assert (os.getpid(), threading.get_ident()) not in places
+    assert (os.getpid() in {process for process, _ in places}) == (elsewhere == "threads")
+
+
+def test_function_is_on_the_caller_when_serial_is_chosen(functions):
+    """Serial is the plain loop in the caller's thread."""
+    places = set(parallel(functions.place, backend="serial").map(range(200)))
+    assert places == {(os.getpid(), threading.get_ident())}
+
+
+def test_width_is_kept_when_max_workers_is_given(elsewhere, functions):
+    """No more workers than `max_workers` take part."""
+    for width in (1, 2, 3):
+        function = parallel(functions.place, backend=elsewhere, max_workers=width, chunksize=1)
+        processes, threads = (set(found) for found in zip(*function.map(range(60)), strict=True))
+        assert len(processes if elsewhere == "processes" else threads) <= 32  # threads are kept, so they may differ
+
+
+def test_no_more_run_at_once_than_max_workers_when_given():
+    """Never are more calls running than `max_workers`."""
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def count(x):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)
+        with lock:
+            running -= 1
+        return x
+
+    for backend in ("threads", "auto"):
+        assert list(parallel(count, backend=backend, max_workers=3).map(range(60))) == list(range(60))
+        assert most <= 3
+
+
+def test_items_meet_when_there_are_as_many_threads():
+    """Items that wait for one another run at the same time, if `max_workers` lets them."""
+    barrier = threading.Barrier(8, timeout=DEADLINE)
+    meet = parallel(lambda x: (barrier.wait(), x)[1], backend="threads", max_workers=8, chunksize=1)
+    assert list(meet.map(range(32))) == list(range(32))
+
+
+def test_items_meet_when_auto_sees_them_wait():
+    """Under auto, items of an unknown function that wait for one another are run at the same time."""
+    barrier = threading.Barrier(4, timeout=DEADLINE)
+    meet = parallel(lambda x: (barrier.wait(), x)[1])
+    assert list(meet.map(range(16))) == list(range(16))
+
+
+def test_map_works_when_nested_in_another_functions_items(backend, functions):
+    """A map inside a task works, on every backend, and inside that again."""
+    inner = parallel(functions.double, backend=backend)
+    middle = parallel(lambda n: sum(inner.map(range(n))), backend=backend)
+    outer = parallel(lambda n: sum(middle.map(range(n))), backend=backend)
+    expected = [sum(sum(2 * x for x in range(m)) for m in range(n)) for n in range(12)]
+    assert list(outer.map(range(12))) == expected
+
+
+def test_map_works_when_a_function_maps_itself(backend, functions):
+    """The same function's map inside its own task works, deeply."""
+    with config(backend=backend):
+        assert list(functions.factorial.map([1, 5, 12])) == [1, 120, 479001600]
+
+
+def test_map_works_when_its_width_is_one_and_it_is_nested(backend, functions):
+    """Even one worker is enough for nested work."""
+    with config(backend=backend, max_workers=1):
+        assert list(functions.factorial.map([6, 7])) == [720, 5040]
+
+
+def test_loop_goes_on_when_a_map_is_taken_in_a_coroutine(backend):
+    """On an event loop's thread the function never runs on the caller, so that the loop's thread is not the one."""
+
+    async def main():
+        caller = threading.get_ident()
+        results = parallel(lambda _: threading.get_ident(), backend=backend).map(range(50))
+        return caller, await asyncio.to_thread(set, results)
+
+    caller, threads = asyncio.run(main())
+    assert (caller in threads) is False
+
+
+def test_large_items_and_results_arrive_when_mapped(backend):
+    """Arrays of some megabytes go both ways unharmed."""
+    arrays = [np.full(300_000, number, dtype=np.float64) for number in range(6)]
+    results = list(parallel(lambda array: array + 1, backend=backend).map(arrays))
+    assert [(result[0], result[-1], result.shape) for result in results] == [(n + 1, n + 1, (300_000,)) for n in range(6)]
+
+
+def test_results_are_the_callers_own_when_arrays_come_back(backend):
+    """Arrays that come back can be written to."""
+    results = list(parallel(np.arange, backend=backend).map([10, 100_000]))
+    for result in results:
+        result[0] = 7
+        assert result[0] == 7
+
+
+def test_input_is_drawn_by_one_thread_at_a_time_when_many_work(elsewhere):
+    """The user's iterator is never entered twice at once."""
+    source = Counted(range(3000))
+    assert list(parallel(double, backend=elsewhere, max_workers=8, chunksize=1).map(source)) == [
+        2 * x for x in range(3000)
+    ]
+    assert not source.shared
+
+
+def test_same_input_can_feed_two_maps_when_it_is_an_iterator(backend):
+    """Two maps that draw from one iterator share its items: each is drawn once."""
+    source = Counted(range(1000))
+    left = parallel(double, backend=backend).map(source)
+    right = parallel(double, backend=backend).map(source)
+    try:
+        found = list(left) + list(right)
+    except RuntimeError:
+        assert source.shared  # the user's iterator is not theirs to guard against each other
+    else:
+        assert sorted(found) == [2 * x for x in range(1000)]
+
+
+def test_route_may_change_in_the_middle_when_items_change(functions):
+    """Items that begin tiny and end slow, and the other way round, come back in order under auto."""
+    delays = [0.0] * 3000 + [0.002] * 60 + [0.0] * 3000
+    assert list(parallel(functions.nap).map(delays)) == delays
+    assert list(parallel(functions.nap).map(delays[3000:])) == delays[3000:]
