@@ -4,7 +4,6 @@ import math
 import os
 import sys
 from functools import cache
-from pathlib import Path
 
 __all__ = ["available_cpus", "cpu_quota", "gil_enabled"]
 
@@ -20,11 +19,11 @@ def available_cpus() -> int:
 def cpu_quota() -> float | None:
     """Return the CPUs that the container's quota allows (cgroup v2, then v1), or None when there is no quota."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = _text("/sys/fs/cgroup/cpu.max").split()
     except (OSError, ValueError):
         try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
+            quota = _text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+            period = _text("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
         except OSError:
             return None
     try:
@@ -38,3 +37,8 @@ def gil_enabled() -> bool:
     """Return whether Python code runs one thread at a time, now: an import can switch the GIL back on."""
     enabled = getattr(sys, "_is_gil_enabled", None)
     return True if enabled is None else bool(enabled())
+
+
+def _text(path: str) -> str:
+    with open(path) as file:  # not pathlib: it takes 5 ms to import, in every worker
+        return file.read()

@@ -17,6 +17,7 @@ from parallel_deco._shutdown import shutdown_at_exit
 from parallel_deco._source import Source
 from parallel_deco._submission import Submissions
 from parallel_deco.backends.batch import Shape
+from parallel_deco.routing.evidence import Evidence
 from parallel_deco.routing.explanation import Explanation
 
 __all__ = ["ParallelFunction", "parallel"]
@@ -46,7 +47,7 @@ class ParallelFunction(_Callable[P, R]):
     __wrapped__: Callable[P, R]
     _options: Options
     _profile: Profile
-    _submissions: dict[Options, Submissions]
+    _submissions: dict[tuple[Options, Evidence], Submissions]
     _descriptor: Any
 
     if TYPE_CHECKING:
@@ -101,9 +102,11 @@ class ParallelFunction(_Callable[P, R]):
         """
         shutdown_at_exit()
         options = self._options.in_force()
-        submissions = self._submissions.get(options)
+        evidence = self._profile.evidence(args, kwargs)
+        submissions = self._submissions.get((options, evidence))
         if submissions is None:
-            submissions = self._submissions.setdefault(options, Submissions(self._profile, options))
+            made = Submissions(self._profile, options, evidence)
+            submissions = self._submissions.setdefault((options, evidence), made)
         return submissions.submit(self.__wrapped__, args, kwargs)
 
     def map(self, *iterables: Iterable[Any], ordered: bool = True, return_exceptions: bool = False) -> MapIterator[R]:
@@ -158,7 +161,7 @@ class ParallelFunction(_Callable[P, R]):
         MapIterator
             An iterator of the results.
         """
-        return self._map(Source.of((arguments,)), Shape.STAR, ordered, return_exceptions)
+        return self._map(Source.of_rows(arguments), Shape.STAR, ordered, return_exceptions)
 
     def _map(self, source: Source, shape: Shape, ordered: bool, return_exceptions: bool) -> MapIterator[R]:
         shutdown_at_exit()
@@ -202,8 +205,8 @@ class ParallelFunction(_Callable[P, R]):
         InvalidOptionError, InvalidTypeError
             An option that does not exist, or a value that it cannot have.
         """
-        profile = Profile(self._profile.function, self._profile.evidence)
-        return ParallelFunction(self.__wrapped__, self._options.changed(**changes), profile, self._descriptor)
+        options = self._options.changed(**changes)
+        return ParallelFunction(self.__wrapped__, options, self._profile.sibling(), self._descriptor)
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> "ParallelFunction[P, R]": ...
@@ -292,10 +295,11 @@ def parallel(
     function: Callable[P, R],
     /,
     *,
-    backend: str = "auto",
+    backend: str | Callable[[Explanation], str] = "auto",
     max_workers: int | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
+    shared: bool | None = None,
 ) -> ParallelFunction[P, R]: ...
 
 
@@ -304,10 +308,11 @@ def parallel(
     function: None = None,
     /,
     *,
-    backend: str = "auto",
+    backend: str | Callable[[Explanation], str] = "auto",
     max_workers: int | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
+    shared: bool | None = None,
 ) -> Callable[[Callable[P, R]], ParallelFunction[P, R]]: ...
 
 
@@ -315,10 +320,11 @@ def parallel(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    backend: str = "auto",
+    backend: str | Callable[[Explanation], str] = "auto",
     max_workers: int | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
+    shared: bool | None = None,
 ) -> Any:
     """Decorate a function so that it can run in parallel; with and without parentheses.
 
@@ -326,15 +332,19 @@ def parallel(
     ----------
     function : callable, optional
         A function, method, class or static method, lambda or closure.
-    backend : {"auto", "serial", "threads", "processes"}
+    backend : {"auto", "serial", "threads", "processes"} or callable
         Where `submit` and `map` run it. "auto" measures the function and chooses; the others are obeyed, and never
-        replaced in silence.
+        replaced in silence. A callable is a policy: it gets an `Explanation` with the readings and what auto
+        proposes, and returns a route.
     max_workers : int, optional
         The most threads or processes at a time. None: as many as measurement says.
     chunksize : int, optional
         Items in one batch of `map`. None: about 8 ms of work.
     buffersize : int, optional
         The most items of `map` in flight or waiting to be taken. None: enough for full speed.
+    shared : bool, optional
+        True: the function must share memory with the caller, and is safe to run in several threads. False: it writes
+        nothing outside itself, the author vouches. None: "auto" reads its code, and keeps it here when in doubt.
 
     Returns
     -------
@@ -365,7 +375,9 @@ def parallel(
     >>> square.submit(5).result()
     25
     """
-    options = Options(backend=backend, max_workers=max_workers, chunksize=chunksize, buffersize=buffersize)
+    options = Options(
+        backend=backend, max_workers=max_workers, chunksize=chunksize, buffersize=buffersize, shared=shared
+    )
 
     def decorate(function: Any) -> Any:
         target = _checked(function)

@@ -55,7 +55,7 @@ def batch_size(facts: Facts, options: Options, route: Route, width: int, left: i
     if left is not None and route != SERIAL:
         size = min(size, -(-left // (2 * width)))
     if options.buffersize is not None:
-        size = min(size, -(-options.buffersize // width))
+        size = min(size, options.buffersize // (4 * width))
     return max(1, size)
 
 

@@ -26,7 +26,7 @@ from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
-from parallel_deco._profile import Profile
+from parallel_deco._profile import Profile, call_arguments
 from parallel_deco._sizes import rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
@@ -68,8 +68,10 @@ class Mapping:
         self._return_exceptions = return_exceptions
         self._context = copy_context()
         self._depth = depth()
-        self._steering = Steering(profile, options)
-        self._caller_runs = options.backend in ("auto", "serial") and not _on_event_loop()
+        example = call_arguments(shape, head[0]) if (head := source.peek()) else ((), {})
+        self._evidence = profile.evidence(*example)
+        self._steering = Steering(profile, options, self._evidence)
+        self._caller_runs = (options.chooses or options.backend == SERIAL) and not _on_event_loop()
         self._judge: Judge | None = None
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
@@ -113,7 +115,6 @@ class Mapping:
                 yield from self._with_errors(batch, result)
             else:
                 yield result.values
-            self._consumed(len(batch.items))
             del arrived, batch, result  # while the next is waited for, and in a traceback
         if self._source.error is not None and not self._closed:
             raise self._source.error
@@ -172,6 +173,7 @@ class Mapping:
         try:
             while True:
                 with self._lock:
+                    self._count_taken(self._handed)
                     arrived = self._pop()
                     if arrived is not None or self._at_end():
                         break
@@ -189,6 +191,7 @@ class Mapping:
             raise
         finally:
             self._waiting = False
+        self._feed()
         return arrived
 
     def _pop(self) -> tuple[Batch, BatchResult] | None:
@@ -198,15 +201,13 @@ class Mapping:
         if arrived is not None:
             self._next += 1
             self._handed = len(arrived[0].items)
+            self._count_taken(1)  # the first is as good as taken, the others count as not taken until the next list
         return arrived
 
-    def _consumed(self, count: int) -> None:
-        """Note that the user has taken all of a list: until then it counts as not taken."""
-        with self._lock:
-            self._outstanding -= count
-            self._taken += count
-            self._handed = 0
-        self._feed()
+    def _count_taken(self, count: int) -> None:
+        self._handed -= count
+        self._outstanding -= count
+        self._taken += count
 
     def _at_end(self) -> bool:
         if self._closed:
@@ -244,7 +245,7 @@ class Mapping:
         if piece.order == 0:
             self._dismiss_judge()
             if result.values:
-                self._profile.evidence.learn_size(received=rough_bytes(result.values[0]))
+                self._evidence.learn_size(received=rough_bytes(result.values[0]))
         self._deliver(piece, batch, result, crowd)
         self._feed()
 
@@ -274,6 +275,7 @@ class Mapping:
             yield stretch
         finally:
             self._source.take_back(stretch.drawn, stretch.exhausted)
+            self._evidence.learn_count(stretch.drawn)
 
     # Starting
 
@@ -284,7 +286,7 @@ class Mapping:
         steering.begin(self._source.left)
         if steering.route != SERIAL or not self._caller_runs:
             self._feed()
-        if not known and self._options.backend in ("auto", "threads"):
+        if not known and (self._options.chooses or self._options.backend == THREADS):
             self._judge = Judge(self._hear, self._start_without_consumer)
             self._judge.sit(pools.threads())
 
@@ -378,10 +380,8 @@ class Mapping:
             keep_going=self._return_exceptions,
             watch=self._steering.watches(),
         )
-        if piece.order == 0:
-            self._profile.look_at(batch)
-            if self._judge is not None:
-                self._judge.watch(batch)
+        if piece.order == 0 and self._judge is not None:
+            self._judge.watch(batch)
         return batch
 
     def _launch(self, piece: Piece, batch: Batch) -> None:
@@ -472,7 +472,7 @@ class Mapping:
         if not over and not self._source.exhausted:
             self._steering.learn(result.readings, crowd, finished, self._remaining())
         else:
-            self._profile.evidence.learn(result.readings, crowd)
+            self._evidence.learn(result.readings, crowd)
 
 
 class _Parts:

@@ -1,7 +1,7 @@
 """The options of a parallel function, and what overrides them: the environment and `config`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -21,22 +21,30 @@ class Options:
 
     Parameters
     ----------
-    backend : {"auto", "serial", "threads", "processes"}
+    backend : {"auto", "serial", "threads", "processes"} or callable
     max_workers : int or None
         The most threads or processes; None leaves it to measurement.
     chunksize : int or None
         Items in a batch; None leaves it to measurement.
     buffersize : int or None
         The most items in flight or waiting to be taken; None leaves it to measurement.
+    shared : bool or None
+        Whether the function must share memory with the caller; None reads its code.
     """
 
-    backend: str = "auto"
+    backend: "str | Callable[[Any], str]" = "auto"
     max_workers: int | None = None
     chunksize: int | None = None
     buffersize: int | None = None
+    shared: bool | None = None
 
     def __post_init__(self) -> None:
-        check_backend(self.backend, "backend")
+        if not callable(self.backend):
+            check_backend(self.backend, "backend")
+        if self.shared not in (None, True, False):
+            raise InvalidTypeError(f"shared must be True, False or None, not {self.shared!r}")
+        if self.shared and self.backend == "processes":
+            raise InvalidOptionError("shared=True keeps the work in this process; it contradicts backend='processes'")
         for name in ("max_workers", "chunksize", "buffersize"):
             check_count(getattr(self, name), name)
 
@@ -53,6 +61,11 @@ class Options:
             raise InvalidTypeError(f"there is no option {unknown[0]!r}; options are {', '.join(self.__slots__)}")
         return replace(self, **changes)
 
+    @property
+    def chooses(self) -> bool:
+        """Whether the route is chosen while it runs, by `auto` or by the user's policy."""
+        return self.backend == "auto" or not isinstance(self.backend, str)
+
     def in_force(self) -> "Options":
         """Return the options as they apply here and now, after the environment and then `config` overrode them."""
         overrides = _environment()
@@ -68,6 +81,12 @@ def check_backend(value: object, name: str) -> None:
         raise InvalidTypeError(f"{name} must be one of {_names()}, not {type(value).__name__} {value!r}")
     if value not in BACKENDS:
         raise InvalidOptionError(f"{name} {value!r} is unknown; choose one of {_names()}")
+
+
+def check_route(value: object, name: str) -> None:
+    """Raise unless a policy's answer is a route."""
+    if value not in BACKENDS[1:]:
+        raise InvalidOptionError(f"the policy {name} returned {value!r}; it must return one of {BACKENDS[1:]}")
 
 
 def check_count(value: object, name: str) -> None:

@@ -1,16 +1,19 @@
 """What is known of one function: its reading, its evidence, what was decided, and what keeps it in this process."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._cpus import available_cpus
 from parallel_deco._nesting import depth, in_worker_process
-from parallel_deco._options import Options
-from parallel_deco._sizes import rough_bytes
+from parallel_deco._options import Options, check_route
+from parallel_deco._sizes import rough_bytes, size_class
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape
+from parallel_deco.routing.advice import advice
 from parallel_deco.routing.evidence import Evidence, Facts
 from parallel_deco.routing.explanation import Explanation, PerItem
 from parallel_deco.routing.router import Decision, Situation, decide, guess
@@ -18,14 +21,9 @@ from parallel_deco.routing.router import Decision, Situation, decide, guess
 if TYPE_CHECKING:
     from parallel_deco.routing import static
 
-__all__ = ["Profile"]
+__all__ = ["Profile", "call_arguments"]
 
 _SCALARS = frozenset((int, float, complex, str, bytes, bool, type(None)))
-_READ_AND_WRITE = frozenset(
-    ("rebinds", "changes in place", "changes in place a part of", "stores into", "writes into", "sorts")
-)
-#: One batch in so many is watched by the sampler once the function is known.
-WATCH_EVERY = 16
 #: Items that are assumed to be left when the input does not tell its length.
 UNKNOWN_LENGTH = 64
 
@@ -38,42 +36,77 @@ class Profile:
     Attributes are replaced, never changed in place, so readers need no lock; `evidence` has a lock of its own.
     """
 
-    def __init__(self, function: Callable[..., Any], evidence: Evidence | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], evidence: dict[int, Evidence] | None = None) -> None:
         self.function = function
-        self.evidence = evidence or Evidence()
         self.decision: Decision | None = None
         self.effect: static.Effect | None = None  #: what its last work would write outside itself
         self.stuck: str | None = None  #: why it cannot be sent to another process
-        self._example: Batch | None = None
-        self._batches = 0
+        self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
+        self._latest = Evidence()
+        self._example: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._scalars_leave = False
+        self._turns: dict[int, threading.Lock] = {}
 
-    def watches(self) -> bool:
-        """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
-        self._batches += 1
-        return self.evidence.facts().gil is None or self._batches % WATCH_EVERY == 0
+    def sibling(self) -> "Profile":
+        """Return a profile of the same function, for other options, that shares what was measured."""
+        profile = Profile(self.function, self._evidence)
+        profile._turns = self._turns
+        return profile
 
-    def look_at(self, batch: Batch) -> None:
-        """Keep a call of the last work as the example that decisions look at, and note how much would move."""
-        self._example = batch
-        if self.evidence.facts().moved is None:
-            self.evidence.learn_size(sent=rough_bytes(batch.items[0]))
+    def evidence(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Evidence:
+        """Return what was measured of calls of this size: f(10) does not decide for f(10**7).
 
-    def may_leave(self, batch: Batch) -> bool:
+        Keeps the call as the example that decisions look at.
+        """
+        size = size_class(args, kwargs)
+        evidence = self._evidence.get(size)
+        if evidence is None:
+            evidence = self._evidence.setdefault(size, Evidence())
+        self._latest = evidence
+        self._example = args, kwargs
+        if evidence.facts().moved is None:
+            evidence.learn_size(sent=rough_bytes(args) + rough_bytes(kwargs))
+        return evidence
+
+    def may_leave(self, batch: Batch, options: Options) -> bool:
         """Whether the calls of a batch lose nothing in another process; note the effect if they would."""
+        if options.shared is False or options.backend == PROCESSES:
+            return True
+        effect = next(self._effects(batch), None)
+        if effect is None:
+            return True
+        self.effect = effect
+        return False
+
+    def turns(self, options: Options) -> "Callable[[Batch], AbstractContextManager[Any]] | None":
+        """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
+        return self._turn if options.chooses and options.shared is None else None
+
+    def _turn(self, batch: Batch) -> "AbstractContextManager[Any]":
+        """Return the turn of a batch: a lock if it has effects that would be lost when two make them at once.
+
+        A lock for each depth: calls only wait for deeper ones, so they cannot wait for a turn that they hold.
+        """
+        effect = next((effect for effect in self._effects(batch) if not effect.atomic), None)
+        if effect is None:
+            return nullcontext()
+        self.effect = effect
+        return self._turns.setdefault(batch.depth, threading.Lock())
+
+    def _effects(self, batch: Batch) -> "Iterator[static.Effect]":
+        """Yield what the calls of a batch would change outside, the gravest effect of each."""
         reading = self._read()
         if not reading.depends:
-            return not reading.effects
+            yield from reading.effects[:1]
+            return
         for item in batch.items:
-            if type(item) in _SCALARS and batch.shape is Shape.ONE and self._scalars_leave:
+            scalar = batch.shape is Shape.ONE and type(item) in _SCALARS
+            if scalar and self._scalars_leave:
                 continue
-            effect = reading.pin(*_arguments(batch, item))
+            effect = reading.pin(*_with_self(batch.function, *call_arguments(batch.shape, item)))
             if effect is not None:
-                self.effect = effect
-                return False
-            if type(item) in _SCALARS:
-                self._scalars_leave = True
-        return True
+                yield effect
+            self._scalars_leave = self._scalars_leave or (scalar and effect is None)
 
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
@@ -83,50 +116,71 @@ class Profile:
 
     def _look_for_effects(self) -> None:
         """Find what the example would write outside itself, before anything runs elsewhere."""
-        batch = self._example
-        if batch is not None:
+        example = self._example
+        if example is not None:
             self._example = None
-            self.effect = self._read().pin(*_arguments(batch, batch.items[0]))
+            self.effect = self._read().pin(*_with_self(self.function, *example))
 
-    def decide(
-        self, options: Options, items: int | None, facts: Facts | None = None, current: Route = SERIAL
-    ) -> Decision:
-        """Decide from the evidence, or from facts about a call that is still running.
+    def decide(self, options: Options, items: int | None, facts: Facts, current: Route = SERIAL) -> Decision:
+        """Decide from facts.
 
         The code is only read when the loop is to be left: work that stays cannot lose anything.
         """
-        known = facts or self.evidence.facts()
-        decision = decide(known, self.situation(options, items, current))
-        if options.backend == "auto" and decision.route != SERIAL and self._example is not None:
+        decision = decide(facts, self.situation(options, items, current))
+        if options.chooses and decision.route != SERIAL and options.shared is None and self._example is not None:
+            if decision.route == PROCESSES:
+                pools.processes().warm(decision.width)  # they start while the code is read
             self._look_for_effects()
-            decision = decide(known, self.situation(options, items, current))
-        return decision
+            decision = decide(facts, self.situation(options, items, current))
+        return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
+
+    def _ask(self, policy: Callable[[Explanation], str], proposal: Decision) -> Decision:
+        """Have the user's policy choose; it hears what `auto` proposes."""
+        route = policy(self._explanation(proposal, ()))
+        check_route(route, getattr(policy, "__qualname__", repr(policy)))
+        if route == proposal.route:
+            return proposal
+        if route not in proposal.here.open:
+            return proposal._replace(given=("your policy", f"your policy chose {route!r}, which is not open here"))
+        forecast = decide(proposal.facts, proposal.here._replace(open=frozenset((route,))))
+        return forecast._replace(predicted=proposal.predicted, given=("your policy", f"your policy chose {route!r}"))
 
     def explain(self, options: Options) -> Explanation:
         """Return why the last work went where it went, or where the next would go."""
-        facts = self.evidence.facts()
         decision = self.decision or guess(self._read().prior, self.situation(options, None))
+        return self._explanation(decision, tuple(self._notes(options, decision)))
+
+    def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> Explanation:
+        facts = self._latest.facts()
+        payload = round(facts.sent + facts.received)
         return Explanation(
             function=getattr(self.function, "__qualname__", repr(self.function)),
             route=decision.route,
             width=decision.width,
             rule=decision.rule,
             reason=decision.reason,
-            readings=PerItem(
-                facts.wall, facts.cpu, facts.gil, round(facts.sent + facts.received), facts.items, facts.samples
-            ),
+            readings=PerItem(facts.wall, facts.cpu, facts.gil, payload, facts.items, facts.samples),
             predicted=decision.predicted,
-            notes=tuple(self._notes(options)),
+            notes=notes,
         )
 
-    def _notes(self, options: Options) -> Iterator[str]:
-        if self.effect is not None and options.backend == "auto":
+    def _notes(self, options: Options, decision: Decision) -> Iterator[str]:
+        """Say what keeps the work from other routes, and what the user could do about it."""
+        if options.shared is not None:
+            yield (
+                "you declared shared=True: it stays in this process"
+                if options.shared
+                else "you declared shared=False: its code was not read for effects"
+            )
+        elif self.effect is not None and options.chooses:
             where = f"{self.effect.file}:{self.effect.line}"
             yield f"it {self.effect.what} ({where}), which only shared memory keeps, so it stays in this process"
-            if not safe_together(self.effect):
+            if not self.effect.atomic:
                 yield "calls that write so are not safe at the same time, so they run one after the other"
+            yield "return the result instead of writing it, or declare shared=False (nothing is lost) or shared=True"
         if self.stuck is not None:
             yield f"it cannot be sent to another process: {self.stuck}"
+        yield from advice(decision)
 
     @staticmethod
     def cpus() -> int:
@@ -147,34 +201,28 @@ class Profile:
         )
 
     def _open(self, options: Options, cpus: int) -> frozenset[Route]:
-        if options.backend != "auto":
+        if not options.chooses:
             route: Route = options.backend  # type: ignore[assignment]  # Options has checked it
             return frozenset((SERIAL if route == PROCESSES and in_worker_process() else route,))
         routes: set[Route] = {SERIAL}
-        if self.effect is None or safe_together(self.effect):
+        effect = self.effect if options.shared is None else None
+        if effect is None or effect.atomic:
             routes.add(THREADS)
-        if cpus > 1 and self.effect is None and self.stuck is None:
+        if cpus > 1 and effect is None and self.stuck is None and not options.shared:
             routes.add(PROCESSES)
         return frozenset(routes)
 
 
-def _arguments(batch: Batch, item: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of the call that an item makes, `self` of a bound method first."""
-    function = batch.function
-    kwargs: dict[str, Any] = {}
-    if batch.shape is Shape.CALL:
+def call_arguments(shape: Shape, item: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of the call that an item makes."""
+    if shape is Shape.CALL:
         args, kwargs = item
-    else:
-        args = (item,) if batch.shape is Shape.ONE else tuple(item)
-    if type(function) is MethodType:
-        args = (function.__self__, *args)
-    return args, kwargs
+        return args, kwargs
+    return ((item,) if shape is Shape.ONE else tuple(item)), {}
 
 
-def safe_together(effect: "static.Effect") -> bool:
-    """Whether calls with this effect lose nothing when threads make them at the same time.
-
-    What reads, changes and writes back (a counter, a rebound global, an array changed in place) does.
-    """
-    verb = effect.what.partition(" the ")[0]
-    return effect.kind.name not in ("WRITES_NONLOCAL", "WRITES_ATTRIBUTE") and verb not in _READ_AND_WRITE
+def _with_self(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Put the object of a bound method before its arguments."""
+    return ((function.__self__, *args) if type(function) is MethodType else args), kwargs

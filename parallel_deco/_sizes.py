@@ -1,8 +1,9 @@
-"""How many bytes an object would be on its way to another process, roughly and quickly."""
+"""How large an argument is, roughly and quickly: in bytes on its way to another process, and in order of magnitude."""
 
+import math
 from typing import Any
 
-__all__ = ["rough_bytes"]
+__all__ = ["rough_bytes", "size_class"]
 
 #: Elements of a container that are looked at; the others are taken to be like them.
 SAMPLE = 8
@@ -30,6 +31,17 @@ def rough_bytes(value: Any, depth: int = DEPTH) -> int:
         return value.bit_length() // 8 + 2
     state = getattr(value, "__dict__", None)
     return 64 + (_container(state, depth) if type(state) is dict else 0)
+
+
+def size_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Return in which two orders of magnitude the largest argument is: a number by its value, all else by its bytes."""
+    largest = 0.0
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if type(value) is int or type(value) is float:
+            largest = max(largest, abs(value) if value == value else 0.0)
+        else:
+            largest = max(largest, rough_bytes(value))
+    return int(math.log10(min(largest, 1e300) + 1)) // 2
 
 
 def _container(value: Any, depth: int) -> int:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 __all__ = ["Piece", "Source"]
@@ -50,6 +50,11 @@ class Source:
         self.error: BaseException | None = None
 
     @classmethod
+    def of_rows(cls, iterable: Iterable[Iterable[Any]]) -> "Source":
+        """Make a source of what `starmap` was given: each row becomes a tuple once, for looking into an iterator empties it."""
+        return cls(map(tuple, iterable), _length(iterable))
+
+    @classmethod
     def of(cls, iterables: tuple[Iterable[Any], ...]) -> "Source":
         """Make a source of what `map` was given: items, or tuples of items where there are several iterables."""
         lengths = [_length(iterable) for iterable in iterables]
@@ -77,6 +82,18 @@ class Source:
             self._pieces += 1
             self.pulled += len(items)
             return piece
+
+    def peek(self) -> tuple[Any, ...]:
+        """Return the next item in a tuple, without taking it; an empty tuple when there is none."""
+        with self._lock:
+            if self.exhausted or self._sequence is not None:
+                return tuple(self._sequence[self.pulled : self.pulled + 1]) if self._sequence is not None else ()
+            head = self._next(1)
+            if head:
+                self._iterator = chain(head, self._iterator)
+            else:
+                self.exhausted = True
+            return tuple(head)
 
     def lend(self) -> Iterator[Any] | None:
         """Give the input itself away until `take_back`; nobody may pull meanwhile. None when it has ended."""

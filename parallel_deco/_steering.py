@@ -31,21 +31,22 @@ class Steering:
     batch the old way, which is right on every route.
     """
 
-    def __init__(self, profile: Profile, options: Options) -> None:
+    def __init__(self, profile: Profile, options: Options, evidence: Evidence) -> None:
         self._profile = profile
+        self._evidence = evidence
         self._options = options
         self._lock = threading.Lock()
         self._decided = 0.0
         self._trial: tuple[float, int] | None = None
         self._most = 0
-        self.auto = options.backend == "auto"
+        self.auto = options.chooses
         self.route: Route = SERIAL
         self.width = 1
 
     @property
     def facts(self) -> Facts:
         """What is known of an item."""
-        return self._profile.evidence.facts()
+        return self._evidence.facts()
 
     @property
     def known(self) -> bool:
@@ -54,27 +55,25 @@ class Steering:
 
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler."""
-        return self._profile.watches()
+        return self._evidence.watches()
 
     def begin(self, left: int | None) -> None:
         """Take the route that is known, or that the user chose; an unknown function starts serial."""
         if not self.auto:
             self._obey(left)
         elif self.known:
-            self._go(self._profile.decide(self._options, left))
+            self._go(self._profile.decide(self._options, left, self.facts))
 
     def may_leave(self, batch: Batch) -> bool:
         """Whether a batch can go to another process; if it would lose something, none goes from here on."""
-        if not self.auto or self._profile.may_leave(batch):
+        if self._profile.may_leave(batch, self._options):
             return True
-        self._go(self._profile.decide(self._options, None))
+        self._go(self._profile.decide(self._options, None, self.facts))
         return False
 
     def learn(self, seen: Readings, crowd: int, finished: int, left: int | None) -> None:
         """Add what a batch cost, and decide again if it is worth it."""
-        self._profile.evidence.learn(seen, crowd)
-        if seen.moved:
-            self._profile.evidence.learn_moving(seen.moved, seen.sent, seen.received, seen.items)
+        self._evidence.learn(seen, crowd)
         self._try_threads(seen, finished)
         facts = self.facts
         now = perf_counter()
@@ -84,12 +83,12 @@ class Steering:
         if not self.auto:
             self._obey(left)
         else:
-            self._go(self._profile.decide(self._options, left, current=self.route), finished)
+            self._go(self._profile.decide(self._options, left, facts, self.route), finished)
 
     def stay(self, reason: str) -> None:
         """Note that the work cannot be sent to another process."""
         self._profile.stuck = reason
-        self._go(self._profile.decide(self._options, None))
+        self._go(self._profile.decide(self._options, None, self.facts))
 
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
@@ -110,7 +109,7 @@ class Steering:
     def _obey(self, left: int | None, facts: Facts | None = None) -> None:
         """Take the user's route, as wide as asked for, or else as measured."""
         options = self._options
-        decision = self._profile.decide(options, left, facts)
+        decision = self._profile.decide(options, left, facts or self.facts)
         width = decision.width
         if decision.route != SERIAL:
             width = options.max_workers or (width if facts or self.known else self._profile.cpus())
@@ -139,4 +138,4 @@ class Steering:
             self._trial = None
         facts = self.facts
         if facts.computes and self.width > 1 and seen.delay < 0.2 * seen.wall:
-            self._profile.evidence.learn_gain((finished - trial[1]) * facts.wall / elapsed)
+            self._evidence.learn_gain((finished - trial[1]) * facts.wall / elapsed)

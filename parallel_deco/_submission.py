@@ -65,12 +65,13 @@ class _Lane:
 
 
 class Submissions:
-    """The submitted calls of one function with one set of options."""
+    """The submitted calls of one function, of one order of size, with one set of options."""
 
-    def __init__(self, profile: Profile, options: Options) -> None:
+    def __init__(self, profile: Profile, options: Options, evidence: Evidence) -> None:
         self._profile = profile
         self._options = options
-        self._auto = options.backend == "auto"
+        self._evidence = evidence
+        self._auto = options.chooses
         self._lock = threading.Lock()
         self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
         self._started = 0
@@ -104,11 +105,11 @@ class Submissions:
 
     def _is_probe(self, level: int) -> bool:
         """Whether this is the first call of an unknown function, which the next ones wait 2 ms for."""
-        return self._auto and not level and self._profile.evidence.facts().items == 0
+        return self._auto and not level and self._evidence.facts().items == 0
 
     def _gather(self, lane: _Lane, decision: Decision) -> list[_Call]:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share."""
-        wall = self._profile.evidence.facts().wall
+        wall = self._evidence.facts().wall
         share = -(-len(lane.waiting) // max(1, decision.width))
         most = min(share, int(TARGET / wall)) if wall else 1
         calls = [lane.waiting.popleft()]
@@ -118,7 +119,7 @@ class Submissions:
 
     def _decide(self, level: int) -> Decision:
         """Choose where the next call goes: never the plain loop, for a submit does not run on the caller."""
-        facts = self._profile.evidence.facts()
+        facts = self._evidence.facts()
         if self._decision is not None and facts.items > 64 and self._started % REDECIDE:
             return self._decision
         decision = self._choose(facts)
@@ -133,9 +134,8 @@ class Submissions:
         decision = self._profile.decide(options, max(waiting, 2 * self._profile.cpus()), facts)
         if decision.route == SERIAL:
             # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
-            return decision._replace(
-                route=THREADS, width=options.max_workers or decision.here.cpus, given=decision.words()
-            )
+            width = options.max_workers or decision.here.cpus if THREADS in decision.here.open else 1
+            return decision._replace(route=THREADS, width=width, given=decision.words())
         return decision
 
     def _obey(self, facts: Facts) -> Decision:
@@ -162,11 +162,10 @@ class Submissions:
             context=calls[0].context,
             depth=level + 1,
             keep_going=True,
-            watch=self._profile.watches(),
-            careful=not 0 < self._profile.evidence.facts().wall < 0.5e-3,
+            watch=self._evidence.watches(),
+            careful=not 0 < self._evidence.facts().wall < 0.5e-3,
+            turn=self._profile.turns(self._options),
         )
-        if self._auto:
-            self._profile.look_at(batch)
         judge = self._judge(level, batch) if probe else None
         self._launch(level, calls, batch, decision, judge)
 
@@ -179,7 +178,7 @@ class Submissions:
             facts = so_far.facts()
             if facts.gil is None and not facts.waits:
                 return False
-            self._profile.evidence.learn(seen)
+            self._evidence.learn(seen)
             self._free(level, probe=True, place=False)
             return True
 
@@ -194,11 +193,11 @@ class Submissions:
         def done(result: BatchResult) -> None:
             if judge is not None:
                 judge.dismiss()
-            self._learn(result.readings, crowd)
+            self._evidence.learn(result.readings, crowd)
             _settle(calls, result)
             self._free(level, probe=judge is not None)
 
-        if decision.route != PROCESSES or (self._auto and not self._profile.may_leave(batch)):
+        if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
             pools.threads().start(batch, done)
             return
         try:
@@ -224,11 +223,6 @@ class Submissions:
             pools.threads().start(batch, done)
 
         return pools.processes().start(batch, done_there, width=width)
-
-    def _learn(self, seen: Readings, crowd: int) -> None:
-        self._profile.evidence.learn(seen, crowd)
-        if seen.moved:
-            self._profile.evidence.learn_moving(seen.moved, seen.sent, seen.received, seen.items)
 
     def _free(self, level: int, probe: bool, place: bool = True) -> None:
         """Give a place back, and let those in that wait for it."""

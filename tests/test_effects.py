@@ -38,7 +38,7 @@ import pytest
 from parallel_deco.routing.static import EffectKind, read
 
 # Nothing below is typed: the functions are what users write.
-# ruff: noqa: B006, C416, C419, E731, PERF, PLW, RUF005, RUF012, S, SIM, TRY, B023
+# ruff: noqa: B006, B905, RUF012, SIM
 
 LOG: list[Any] = []
 ROWS: list[list[int]] = [[1], [2]]
@@ -215,6 +215,85 @@ class Derived(Base):
         return super().value() + self.y
 
 
+class Setting:
+    """Appends to a global list when it is set, stored into or added to."""
+
+    @property
+    def value(self):
+        return 1
+
+    @value.setter
+    def value(self, x):
+        LOG.append(x)  # <- _sets_a_property_that_appends
+
+    def __setitem__(self, key, x):
+        LOG.append(x)  # <- _stores_an_item_that_appends
+
+    def __add__(self, x):
+        LOG.append(x)  # <- _adds_with_an_operator_that_appends
+        return self
+
+
+class Proxy:
+    """Makes up its attributes."""
+
+    def __getattr__(self, name):
+        return LOG.append
+
+
+class Node:
+    """A tree."""
+
+    def __init__(self, children):
+        self.children = children
+        self.seen = False
+
+    def weight(self):
+        return 1 + sum(child.weight() for child in self.children)
+
+
+class CountCalls:
+    """A decorator that is a class."""
+
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.calls = 0
+
+    def __call__(self, *args):
+        self.calls += 1  # <- _counts_with_a_decorated_class
+        return self.function(*args)
+
+
+@CountCalls
+def counted(x):
+    """Square."""
+    return x * x
+
+
+def same(x):
+    """Give back what was given."""
+    return x
+
+
+async def appending(x):
+    """Append."""
+    LOG.append(x)  # <- _appends_in_a_coroutine
+
+
+def handle_purely(x):
+    """Double."""
+    return 2 * x
+
+
+def handle(x):
+    """Append."""
+    LOG.append(x)  # <- _calls_one_of_a_table
+
+
+PROXY = Proxy()
+HANDLERS = {"a": handle, "b": handle_purely}
+PURE_HANDLERS = {"a": handle_purely, "b": same}
 COUNTING = Counter()
 WATCHED = Guarded()
 
@@ -918,6 +997,262 @@ def _calls_what_is_not_defined_yet(x):
     return not_defined_anywhere(x)  # type: ignore[name-defined]  # noqa: F821  # <-
 
 
+@changes([1])
+def _appends_by_a_partial(x):
+    functools.partial(append_to, LOG)(x)
+
+
+@changes([1])
+def _appends_by_a_method_caller(x):
+    operator.methodcaller("append", 1)(LOG)  # <-
+
+
+@changes([1])
+def _appends_by_getattr(x):
+    getattr(x, "append")(1)  # noqa: B009  # <-
+
+
+@changes([1])
+def _appends_by_the_module(x):
+    sys.modules[__name__].LOG.append(x)  # <-
+
+
+@changes([1])
+def _appends_with_spread_arguments(x):
+    append_to(*[LOG, x])
+
+
+@changes([1])
+def _appends_with_spread_keywords(x):
+    append_to(**{"items": x, "item": 1})
+
+
+@changes(bytearray(b"abc"))
+def _stores_by_a_memory_view(x):
+    memoryview(x)[0] = 1  # <-
+
+
+@changes({})
+def _stores_by_a_chain_map(x):
+    collections.ChainMap(x)["a"] = 1  # <-
+
+
+@changes(np.zeros(3))
+def _adds_at(x):
+    np.add.at(x, [0], 1)  # <-
+
+
+@changes(np.zeros(3))
+def _clips_in_place(x):
+    np.clip(x, 0, 1, x)  # <-
+
+
+@changes(np.zeros(3))
+def _clips_in_place_by_method(x):
+    x.clip(0, 1, x)  # <-
+
+
+@changes(np.zeros((3, 3)))
+def _stores_on_a_diagonal(x):
+    np.einsum("ii->i", x)[...] = 1  # <-
+
+
+@changes(np.zeros(3))
+def _stores_into_what_astype_gave(x):
+    y = x.astype(float, copy=False)
+    y[0] = 1  # <-
+
+
+@changes(np.zeros(3))
+def _replaces_nans_in_place(x):
+    return np.nan_to_num(x, copy=False)  # <-
+
+
+@changes(np.zeros(3))
+def _writes_in_nditer(x):
+    for v in np.nditer(x, op_flags=["readwrite"]):
+        v[...] = 2  # <-
+
+
+@changes(Counter())
+def _counts_on_the_class_of_an_argument(thing):
+    type(thing).total += 1  # <-
+
+
+@changes(Counter())
+def _counts_on_the_class_attribute_of_an_argument(thing):
+    thing.__class__.total += 1  # <-
+
+
+@changes(Counter())
+def _stores_into_vars(thing):
+    vars(thing)["count"] = 1  # <-
+
+
+@changes(1)
+def _sets_a_level(x):
+    logging.getLogger("a").setLevel(x)  # <-
+
+
+@changes(1)
+def _sets_a_property_that_appends(x):
+    Setting().value = x
+
+
+@changes(1)
+def _stores_an_item_that_appends(x):
+    Setting()["a"] = x
+
+
+@changes(1)
+def _adds_with_an_operator_that_appends(x):
+    return Setting() + x
+
+
+@changes(1)
+def _calls_a_made_up_method(x):
+    PROXY.anything(x)  # <-
+
+
+@changes("a")
+def _calls_one_of_a_table(name):
+    HANDLERS[name](1)
+
+
+@changes(1)
+def _starts_a_thread(x):
+    thread = threading.Thread(target=LOG.append, args=(x,))  # <-
+    thread.start()
+    thread.join()
+
+
+@changes([1], 3)
+def _loops_into_an_item(x, n):
+    for x[0] in range(n):  # <-
+        pass
+
+
+@changes([1])
+def _appends_by_way_of_a_generator(x):
+    def rows():
+        yield x
+        yield [2]
+
+    for row in rows():
+        row.append(1)  # <-
+
+
+@changes([1])
+def _appends_by_way_of_a_closure(x):
+    def get():
+        return x
+
+    get().append(1)  # <-
+
+
+@changes([1])
+def _appends_by_way_of_a_return(x):
+    same(x).append(1)  # <-
+
+
+@changes([1])
+def _appends_to_the_result_of_an_unknown_wrapper(x):
+    functools.lru_cache(lambda: x)().append(1)  # <-
+
+
+@changes(Node([Node([]), Node([])]))
+def _marks_a_tree(node):
+    node.seen = True  # <-
+    for child in node.children:
+        _marks_a_tree(child)
+
+
+@changes(Node([Node([])]))
+def _marks_the_last_of_a_chain(node):
+    while node.children:
+        node = node.children[0]
+    node.seen = True  # <-
+
+
+@changes([3, 1], print)
+def _sorts_after_reading(x, _function):
+    first = x[0]
+    x = x if first else []
+    x.sort()  # <-
+
+
+@changes(1)
+def _counts_with_a_decorated_class(x):
+    return counted(x)
+
+
+@changes({"a": 1})
+def _pops_from_an_alias_in_a_conditional(d):
+    e = d or {}
+    e.pop("a")  # <-
+
+
+@changes(1)
+def _appends_in_a_default_factory(x):
+    def note(y, log=LOG):
+        log.append(y)  # <-
+
+    note(x)
+
+
+@changes(1)
+async def _appends_in_a_coroutine(x):
+    await appending(x)
+
+
+@changes(Counter())
+def _appends_to_an_attribute_of_a_shallow_copy(thing):
+    copy.copy(thing).items.append(1)  # <-
+
+
+@changes([[1]])
+def _appends_to_an_element_of_a_shallow_copy(rows):
+    copy.copy(rows)[0].append(1)  # <-
+
+
+@changes(1)
+def _appends_to_a_list_of_a_module_not_loaded(x):
+    import antigravity
+
+    antigravity.flights.append(x)  # <-
+
+
+@changes(Node([]))
+def _appends_by_attrgetter(thing):
+    operator.attrgetter("children")(thing).append(1)  # <-
+
+
+@changes([1])
+def _maps_a_partial(xs):
+    return list(map(functools.partial(append_to, LOG), xs))
+
+
+@changes([1, 2])
+def _empties_a_global(x):
+    del LOG[:]  # <-
+
+
+@changes([1, 2])
+def _chooses_with_a_key_that_appends(xs):
+    return min(xs, key=LOG.append)  # <-
+
+
+@changes([1], 1)
+def _appends_in_an_except_branch(x, n):
+    target = []
+    try:
+        target = x
+        int(n)
+        target = []
+    except ValueError:
+        target.append(1)  # <-
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -1334,6 +1669,135 @@ def _swaps(pair):
     return a, b
 
 
+@pure("a")
+def _calls_a_library_not_loaded(x):
+    import wsgiref.handlers
+
+    return wsgiref.handlers.format_date_time(1) + x
+
+
+@pure("a")
+def _calls_one_of_a_pure_table(name):
+    return PURE_HANDLERS[name](1)
+
+
+@pure(Node([Node([]), Node([])]))
+def _weighs_a_tree(node):
+    return node.weight() + sum(child.weight() for child in node.children)
+
+
+@pure(3)
+def _builds_a_tree(depth):
+    node = Node([])
+    for _ in range(depth):
+        node = Node([node, Node([])])
+        node.seen = True
+        node.children.append(Node([]))
+    return node
+
+
+@pure([1.0, 2.0])
+def _normalizes(values):
+    mean = sum(values) / len(values)
+    deviations = [v - mean for v in values]
+    scale = math.sqrt(sum(d * d for d in deviations)) or 1.0
+    for i in range(len(deviations)):
+        deviations[i] /= scale
+    return deviations
+
+
+@pure("path")
+def _loads_an_image_and_draws_on_it(path):
+    with open(path, "rb") as stream:
+        image = np.frombuffer(stream.read(), dtype=np.uint8).copy()
+    image[0] = 0
+    image += 1
+    return image.mean()
+
+
+@pure(np.zeros((8, 8)))
+def _convolves(image):
+    out = np.zeros_like(image)
+    height, width = image.shape
+    for i in range(1, height - 1):
+        for j in range(1, width - 1):
+            out[i, j] = image[i - 1 : i + 2, j - 1 : j + 2].sum()
+    out /= out.max() or 1
+    return out
+
+
+@pure({"values": [1, 2], "name": "a"})
+def _handles_a_record(record):
+    result = dict(record)
+    result["total"] = sum(record["values"])
+    result["name"] = record["name"].upper()
+    values = list(record["values"])
+    values.append(3)
+    values[0] += 1
+    result["values"] = values
+    return result
+
+
+@pure(["b a", "a"])
+def _counts_words(lines):
+    counts = collections.Counter()
+    for line in lines:
+        counts.update(line.split())
+        counts["total"] += 1
+    return counts.most_common(3)
+
+
+@pure([[0, 1], [1, 0]], 0)
+def _searches_breadth_first(graph, start):
+    seen = {start}
+    queue = collections.deque([start])
+    while queue:
+        node = queue.popleft()
+        for other, joined in enumerate(graph[node]):
+            if joined and other not in seen:
+                seen.add(other)
+                queue.append(other)
+    return seen
+
+
+@pure(4, 2)
+def _fills_a_table(n, k):
+    table = [[0] * (k + 1) for _ in range(n + 1)]
+    for i in range(n + 1):
+        for j in range(min(i, k) + 1):
+            table[i][j] = 1 if j in (0, i) else table[i - 1][j - 1] + table[i - 1][j]
+    return table[n][k]
+
+
+@pure([3, 1, 2])
+def _sorts_by_merging(items):
+    if len(items) < 2:
+        return items
+    middle = len(items) // 2
+    left, right = _sorts_by_merging(items[:middle]), _sorts_by_merging(items[middle:])
+    merged = []
+    while left and right:
+        merged.append(left.pop(0) if left[0] < right[0] else right.pop(0))
+    return merged + left + right
+
+
+@pure([3, 1, 2])
+def _pushes_to_a_heap_of_its_own(items):
+    heap = []
+    for item in items:
+        heapq.heappush(heap, item)
+    return [heapq.heappop(heap) for _ in range(len(heap))]
+
+
+@pure(np.zeros(3), np.ones(3))
+def _steps_with_arrays(position, velocity):
+    for _ in range(10):
+        force = -position
+        velocity = velocity + force * 0.1
+        position = position + velocity * 0.1
+    return position, velocity
+
+
 # --- tests -----------------------------------------------------------------------------------------------------
 
 
@@ -1379,3 +1843,72 @@ def test_effect_is_described_when_found(case: Case) -> None:
 def test_nothing_is_found_when_function_is_pure(case: Case) -> None:
     """A pure function that resembles one with an effect is not pinned."""
     assert read(case.function).pin(case.args, case.kwargs) is None
+
+
+def _rows() -> dict[str, Any]:
+    """Return functions with an effect, by whether threads may make it at the same time."""
+    total = 0
+
+    def counts_in_a_closure(x):
+        nonlocal total
+        total += x
+
+    def counts_in_a_global(x):
+        global COUNTER
+        COUNTER += x
+
+    def counts_by_hand(x):
+        TABLE["a"] = TABLE.get("a", 0) + x
+
+    def counts_in_an_item(x):
+        TABLE["a"] += x
+
+    def counts_in_an_attribute(x):
+        COUNTING.count = COUNTING.count + x
+
+    def counts_after_appending(x):
+        LOG.append(x)
+        COUNTING.count += 1
+
+    def counts_in_an_argument(x):
+        x.count += 1
+
+    def takes_from_a_generator(x):
+        return next(NUMBERS)
+
+    def sets_a_thread_local(x):
+        LOCAL.value = x
+
+    def appends(x):
+        LOG.append(x)
+
+    def memoizes(x):
+        if x not in CACHE:
+            CACHE[x] = x * x
+        return CACHE[x]
+
+    def counts_under_a_lock(x):
+        global COUNTER
+        with GUARD:
+            COUNTER += x
+
+    def counts_in_a_call_under_a_lock(x):
+        with GUARD:
+            COUNTING.increment()
+
+    def writes(x):
+        STREAM.write(x)
+
+    def fills_an_item(x):
+        x[0] = 1
+
+    return {name: function for name, function in locals().items() if inspect.isfunction(function)}
+
+
+@pytest.mark.parametrize(("name", "function"), _rows().items())
+def test_effect_is_atomic_when_threads_may_make_it_at_once(name: str, function: Callable[..., Any]) -> None:
+    """Read-modify-writes are told from single steps, and the gravest effect is named first."""
+    at_once = ["appends", "memoizes", "counts_under_a_lock", "counts_in_a_call_under_a_lock", "writes", "fills_an_item"]
+    effect = read(function).pin(([1],) if name == "fills_an_item" else (COUNTING,))
+    assert effect is not None
+    assert effect.atomic == (name in at_once)

@@ -44,7 +44,8 @@ from hypothesis import strategies as st
 from parallel_deco.routing.ledger import STEPS_MAX, Ledger
 from parallel_deco.routing.static import Effect, EffectKind, Nature, Prior, Reading, read
 
-# ruff: noqa: B023, C416, C417, E731, PERF, PLW, RUF012, S, SIM, UP015
+# The functions below are what users write.
+# ruff: noqa: B905, SIM
 
 LABELLED: list[tuple[Nature, Callable[..., Any]]] = []
 PATTERN = re.compile(r"(a+)+b")
@@ -666,15 +667,21 @@ def test_pin_never_raises_when_given_anything(args: tuple[Any, ...], kwargs: dic
 CORPUS = [
     value
     for module in (argparse, asyncio.base_events, csv, statistics, subprocess, types)
-    for value in [*vars(module).values(), *(m for c in vars(module).values() if type(c) is type for m in vars(c).values())]
+    for value in [
+        *vars(module).values(),
+        *(m for c in vars(module).values() if type(c) is type for m in vars(c).values()),
+    ]
     if type(value) is types.FunctionType
 ]
 
 
 def test_read_understands_every_instruction_of_the_standard_library() -> None:
     """Code of the standard library, read as if it were the user's, is neither refused nor misread."""
-    own = [types.FunctionType(f.__code__.replace(co_filename="user.py"), {"__builtins__": __builtins__}) for f in CORPUS
-           if not f.__code__.co_freevars]
+    own = [
+        types.FunctionType(f.__code__.replace(co_filename="user.py"), {"__builtins__": __builtins__})
+        for f in CORPUS
+        if not f.__code__.co_freevars
+    ]
     given_up = [f for f in own for effect in read(f).effects if effect.what == "cannot be read"]
     assert len(own) > 300
     assert given_up == []
@@ -751,6 +758,21 @@ def test_read_reads_again_when_a_closure_is_rebound() -> None:
     log: list[Any] = []
     helper = log.append
     assert (before, len(read(function).effects)) == ((), 1)
+
+
+def test_read_reads_again_when_a_module_was_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is imported inside is in doubt until it was imported once."""
+
+    def function(x: Any) -> Any:
+        import parallel_deco_made_up  # type: ignore[import-not-found,unused-ignore]
+
+        return parallel_deco_made_up.double(x)
+
+    before = read(function).effects
+    module = types.ModuleType("parallel_deco_made_up")
+    exec("def double(x): return 2 * x", vars(module))
+    monkeypatch.setitem(sys.modules, "parallel_deco_made_up", module)
+    assert (len(before), read(function).effects) == (1, ())
 
 
 def test_read_keeps_no_function_alive() -> None:
@@ -847,7 +869,13 @@ def test_read_looks_through_when_bound_or_partial() -> None:
     def put(items: list[Any], x: Any) -> None:
         items.append(x)
 
-    things: list[Any] = [Keeper().keep, Keeper(), functools.partial(put, log), log.append, functools.partial(log.append)]
+    things: list[Any] = [
+        Keeper().keep,
+        Keeper(),
+        functools.partial(put, log),
+        log.append,
+        functools.partial(log.append),
+    ]
     assert [len(read(thing).effects) for thing in things] == [1] * len(things)
     assert [len(read(thing).effects) for thing in (Keeper().look, functools.partial(len), Keeper, str.upper)] == [0] * 4
 

@@ -1,4 +1,4 @@
-"""Frames over a stream socket: a small head, a pickle, and large buffers apart from it, in shared memory if possible."""
+"""Frames over a stream socket: a head, a pickle, and large buffers apart from it, in shared memory if possible."""
 
 import os
 import struct
@@ -99,9 +99,7 @@ class Connection:
         """
         self.transmit(self.stage(kind, body, buffers, seconds))
 
-    def stage(
-        self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0
-    ) -> "list[Any]":
+    def stage(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> "list[Any]":
         """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then.
 
         Raises

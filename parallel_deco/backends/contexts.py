@@ -1,10 +1,15 @@
 """Context variables on their way to a worker: those whose values can travel; the others are left out."""
 
+from __future__ import annotations
+
 from contextvars import Context, ContextVar
-from typing import Any
 
 from parallel_deco.backends import variables
 from parallel_deco.backends.payload import dump, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["pack", "unpack"]
 

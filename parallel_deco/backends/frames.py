@@ -1,6 +1,25 @@
-"""The kinds of frames between the pool and a worker."""
+"""What is said between the pool, its workers and the template: the kinds of messages."""
 
-__all__ = ["DEFINE", "DONE", "ECHO", "FAILED", "HELLO", "PART", "RUN", "SURROUNDINGS"]
+import struct
+
+__all__ = [
+    "DEFINE",
+    "DONE",
+    "ECHO",
+    "EXIT",
+    "FAILED",
+    "FORK",
+    "HELLO",
+    "KILL",
+    "MESSAGE",
+    "PART",
+    "RUN",
+    "SURROUNDINGS",
+]
+
+# Between the pool and the template: verb, a worker's number, its wait status.
+MESSAGE = struct.Struct("<iii")
+FORK, KILL, EXIT = 1, 2, 3
 
 # To a worker.
 SURROUNDINGS = 1  #: the caller's state, for `surroundings.apply`

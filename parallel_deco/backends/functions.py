@@ -12,7 +12,11 @@ from parallel_deco.backends.payload import dump, reference
 
 __all__ = ["Functions", "Travelling"]
 
-_ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
+#: What cannot change, or is the same object in spirit for as long as it is the same in fact.
+_ATOMS = (
+    *(type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)),
+    *(BuiltinFunctionType, ModuleType, CodeType),
+)
 _keys = count(1)
 
 
@@ -156,8 +160,9 @@ def _collect(value: Any, seen: dict[int, Any]) -> bool:
     """Add a value and what it refers to; False as soon as something mutable is met."""
     if id(value) in seen:
         return True
-    seen[id(value)] = value
-    if isinstance(value, _ATOMS) or isinstance(value, (BuiltinFunctionType, ModuleType, CodeType)):
+    # Functions weakly, or this would keep alive what it is filed under. One object has one plain weak reference.
+    seen[id(value)] = weakref.ref(value) if isinstance(value, FunctionType) else value
+    if isinstance(value, _ATOMS):
         return True
     if isinstance(value, (FunctionType, type)) and reference(value) is not None:
         return True

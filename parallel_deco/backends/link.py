@@ -32,9 +32,10 @@ class Link:
 
     Notes
     -----
-    `work`, `killed`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. `sending` guards what is written to the socket,
-    `known` and `version`; it is taken while the pool's lock is held but kept longer, so that the order of `work` is
-    the order on the wire and a large message blocks nobody else. The reader thread alone reads, and closes.
+    `work`, `killed`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. `sending` guards
+    what is written to the socket, `known` and `version`; it is taken while the pool's lock is held but kept longer, so
+    that the order of `work` is the order on the wire and a large message blocks nobody else. The reader thread alone
+    reads, and closes.
     """
 
     def __init__(self, number: int) -> None:

@@ -4,65 +4,21 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from signal import SIGCHLD, SIGINT, SIGTERM
 
 from parallel_deco._errors import ParallelError
-from parallel_deco.backends.surroundings import worker_environment
+from parallel_deco.backends.launch import launch, unavailable
 
 try:
-    import _socket  # `socket` takes 10 ms to import; this is what it wraps
+    import _socket
     import array
-
-    from parallel_deco.backends.template import EXIT, FORK, KILL, MESSAGE
 except ImportError:  # pragma: no cover - Windows: `unavailable` says so
     pass
 
-__all__ = ["Nursery", "unavailable"]
+from parallel_deco.backends.frames import FORK, KILL, MESSAGE
+
+__all__ = ["Nursery"]
 
 Exited = Callable[[int], None]
-
-# Runs before anything else in the template: `parallel_deco` becomes a package without its __init__, which would load
-# the face and the router into every worker. The first public name that somebody looks up in it (a module of the
-# user's with a decorated function, say) runs the __init__ after all; errors are found without.
-_BOOT = """
-import os, sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
-def boot(root, parent):
-    spec = PathFinder.find_spec('parallel_deco', [root])
-    package = sys.modules['parallel_deco'] = module_from_spec(spec)
-    def find(name):
-        if name[0] == '_':
-            raise AttributeError(f"module 'parallel_deco' has no attribute {name!r}")
-        __import__('parallel_deco._errors')
-        errors = package._errors
-        if name in errors.__all__:
-            return getattr(errors, name)
-        if package.__dict__.pop('__getattr__', None) is not None:
-            spec.loader.exec_module(package)
-        return getattr(package, name)
-    package.__getattr__ = find
-    control = os.dup(0)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    from parallel_deco.backends.template import run
-    run(control, parent)
-boot(sys.argv[1], int(sys.argv[2]))
-"""
-
-
-def unavailable() -> str | None:
-    """Return why there can be no worker processes here, or None."""
-    if not hasattr(os, "posix_spawn") or not hasattr(os, "fork"):
-        return f"worker processes need posix_spawn and fork, which {sys.platform} does not have"
-    if "_socket" not in globals() or not hasattr(_socket, "CMSG_LEN"):
-        return f"worker processes need to pass descriptors over sockets, which {sys.platform} cannot"
-    if not sys.executable:
-        return "worker processes are started with sys.executable, which is not set in this embedded interpreter"
-    if getattr(sys, "frozen", False):
-        return "worker processes are started with sys.executable, which in a frozen program is no interpreter"
-    return None
 
 
 class Nursery:
@@ -81,15 +37,10 @@ class Nursery:
         self._lock = threading.Lock()
         self._alive: dict[int, Exited] = {}
         self.closed = False
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
-            self.pid = _spawn(theirs.fileno())
+            self.pid, self._socket = launch()
         except OSError as error:
-            ours.close()
             raise ParallelError(f"cannot start {sys.executable!r} for worker processes: {error}") from error
-        finally:
-            theirs.close()
-        self._socket = ours
         self._thread = threading.Thread(target=self._listen, name="parallel_deco-nursery", daemon=True)
         self._thread.start()
 
@@ -163,41 +114,3 @@ class Nursery:
             os.waitpid(self.pid, 0)
         except ChildProcessError:  # somebody waits for all children, or ignores SIGCHLD
             return
-
-
-def _spawn(control: int) -> int:
-    """Start the template with the control socket as its standard input."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    command = [sys.executable, *_interpreter_flags(), "-c", _BOOT, root, str(os.getpid())]
-    return os.posix_spawn(
-        sys.executable,
-        command,
-        worker_environment(),
-        file_actions=[(os.POSIX_SPAWN_DUP2, control, 0)],
-        setsigmask=[],
-        setsigdef=[SIGINT, SIGTERM, SIGCHLD],
-    )
-
-
-#: Attributes of sys.flags and the options that set them, as in `subprocess._args_from_interpreter_flags`, which
-#: takes long to import.
-_FLAGS = {
-    "bytes_warning": "b",
-    "debug": "d",
-    "dont_write_bytecode": "B",
-    "no_site": "S",
-    "no_user_site": "s",
-    "ignore_environment": "E",
-    "isolated": "I",
-    "optimize": "O",
-    "quiet": "q",
-    "verbose": "v",
-}
-
-
-def _interpreter_flags() -> list[str]:
-    """Return the options that the caller's interpreter was started with, as far as they change what code does."""
-    flags = [f"-{letter * getattr(sys.flags, name)}" for name, letter in _FLAGS.items() if getattr(sys.flags, name)]
-    flags += [f"-W{option}" for option in sys.warnoptions]
-    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
-    return flags

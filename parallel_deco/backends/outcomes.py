@@ -1,10 +1,15 @@
 """Outcomes on their way back: values, and errors with their tracebacks, each so that one bad item spoils no other."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
 
-from parallel_deco._measure import Readings
+from collections.abc import Callable, Sequence
+
+from parallel_deco._readings import Readings
 from parallel_deco.backends.payload import dump, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Outcomes", "PackedError", "pack_error", "pack_outcomes", "unpack_error", "unpack_outcomes"]
 
@@ -80,7 +85,9 @@ def unpack_outcomes(body: Any, buffers: Sequence[Any]) -> Outcomes:
     return Outcomes(values, errors, None if readings is None else Readings._make(readings))
 
 
-def _unpack_each(pickled: list[tuple[bytes, int]], buffers: Sequence[Any], errors: dict[int, BaseException]) -> list[Any]:
+def _unpack_each(
+    pickled: list[tuple[bytes, int]], buffers: Sequence[Any], errors: dict[int, BaseException]
+) -> list[Any]:
     values: list[Any] = []
     used = 0
     for position, (body, count) in enumerate(pickled):

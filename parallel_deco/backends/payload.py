@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["LARGE", "Reference", "dump", "load", "locate", "reference"]
+__all__ = ["LARGE", "Reference", "dump", "dump_plain", "load", "locate", "reference"]
 
 #: From this many bytes on a buffer travels apart from the pickle; below, the pipe is as quick.
 LARGE = 64 * 1024
@@ -54,6 +54,12 @@ def dump(value: "Any", buffers: "list[Any] | None" = None) -> bytes:
         pickled = _by_value(value, keep)
     if buffers is not None:
         buffers.extend(apart)
+    return pickled
+
+
+def dump_plain(value: "Any") -> bytes:
+    """Pickle a value of importable types only."""
+    pickled: bytes = dumps(value, 5)
     return pickled
 
 

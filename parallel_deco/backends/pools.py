@@ -31,6 +31,9 @@ def processes() -> "ProcessBackend":
     global _processes
     pool = _processes
     if pool is None:
+        from parallel_deco.backends import launch
+
+        launch.early()  # the template boots while this process imports the rest
         from parallel_deco.backends.processes import ProcessBackend
 
         with _lock:

@@ -27,24 +27,24 @@ from functools import partial
 from itertools import count
 from math import inf
 from time import monotonic, perf_counter
-from typing import Any
 
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import ParallelError, WorkerDied
 from parallel_deco._traits import Traits
-from parallel_deco.backends.batch import Batch, Done
 from parallel_deco.backends.alarms import Alarms
+from parallel_deco.backends.batch import Batch, Done
 from parallel_deco.backends.connection import Frame
 from parallel_deco.backends.deaths import died, position_of, took_too_long
 from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
 from parallel_deco.backends.functions import Functions, Travelling
+from parallel_deco.backends.launch import unavailable
 from parallel_deco.backends.link import Link
-from parallel_deco.backends.nursery import Nursery, unavailable
+from parallel_deco.backends.nursery import Nursery
 from parallel_deco.backends.outcomes import unpack_error, unpack_outcomes
 from parallel_deco.backends.payload import load
 from parallel_deco.backends.surroundings import Surroundings
-from parallel_deco.backends.task import Piece, Task, report
+from parallel_deco.backends.task import Piece, Task, nowhere, report
 
 __all__ = ["ProcessBackend", "ProcessTicket"]
 
@@ -140,7 +140,7 @@ class ProcessBackend:
             Something in it cannot be pickled; says what, and where it sits.
         """
         function = self._functions.prepare(batch.function)
-        self._pack(Task(batch, _nowhere, function, ahead=False, width=1).whole())
+        self._pack(Task(batch, nowhere, function, ahead=False, width=1).whole())
         return function
 
     def warm(self, width: int | None = None) -> None:
@@ -267,7 +267,7 @@ class ProcessBackend:
             link.sending.release()
 
     def _next(self, link: Link) -> Piece | None:
-        """Return what a worker that has just finished gets, with its `sending` taken, or let it rest; under the lock."""
+        """Return what a worker that just finished gets, with its `sending` taken, or let it rest; under the lock."""
         while self._queue:
             piece = self._queue[0]
             if piece.task.over:
@@ -363,6 +363,7 @@ class ProcessBackend:
 
     def _on_part(self, link: Link, frame: Frame) -> None:
         outcomes = unpack_outcomes(frame.body, frame.buffers)
+        frame.buffers = ()
         with self._lock:
             report(link.work[0], outcomes)
 
@@ -377,6 +378,7 @@ class ProcessBackend:
         if seen is not None:
             moved = seen.moved + frame.seconds + perf_counter() - began
             outcomes.readings = seen._replace(moved=moved, received=frame.size)
+        frame.buffers = ()  # the reader keeps the frame until the next comes, but the values may go before
         with self._lock:
             complete = piece.task.ended(piece, outcomes)
         self._deliver(piece.task, complete)
@@ -404,7 +406,8 @@ class ProcessBackend:
 
     def _call_done(self, task: Task) -> None:
         try:
-            task.done(task.result())
+            done, result = task.hand_over()
+            done(result)
         except Exception:  # a callback of the user's; the reader must go on
             sys.excepthook(*sys.exc_info())
 
@@ -598,10 +601,6 @@ def _on_echo(link: Link, frame: Frame) -> None:
 def _blame(link: Link, position: int | None) -> Callable[..., BaseException]:
     """Return what makes the error for the item that a dead worker was at."""
     return took_too_long if position is not None and position == link.overdue else died
-
-
-def _nowhere(result: Any) -> None:
-    """Deliver nothing."""
 
 
 def _after_fork_in_child() -> None:

@@ -7,10 +7,11 @@ sender, and only then may the sender write into it again. So the receiver may do
 A segment is a memfd: it has no name, so nothing can be left behind, however the processes end.
 """
 
+from __future__ import annotations
+
 import os
 import weakref
 from collections import deque
-from typing import Any
 
 from parallel_deco import _shared
 
@@ -18,6 +19,10 @@ try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows: then there is no memfd either
     pass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Inbox", "Outbox", "Segment"]
 
@@ -98,19 +103,18 @@ class Outbox:
         self._take_back()
         size = buffer.nbytes
         held = _shared.address(buffer), size
-        for segment in reversed(self._free):
-            if segment.held == held and segment.mapping.holds(buffer):
-                return self._lend(segment)
+        for same in reversed(self._free):
+            if same.held == held and same.mapping.holds(buffer):
+                return self._lend(same)
         segment = self._fitting(size)
         if segment is not None:
             segment.write(buffer)
-            segment.held = held
-            return self._lend(segment)
-        fresh = self._create(size)
-        if fresh is None or not fresh.fill(buffer):
-            return None
-        fresh.held = held
-        return self._lend(fresh)
+        else:
+            segment = self._create(size)
+            if segment is None or not segment.fill(buffer):
+                return None
+        segment.held = held
+        return self._lend(segment)
 
     def _take_back(self) -> None:
         while self.released:

@@ -1,11 +1,16 @@
 """What a worker shares with the caller as it is when work is sent: paths, directory, environment, levels, filters."""
 
+from __future__ import annotations
+
 import os
 import sys
 import warnings
-from typing import Any
 
-from parallel_deco.backends.payload import dump
+from parallel_deco.backends.payload import dump_plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["THREAD_LIMITS", "Surroundings", "apply", "worker_environment"]
 
@@ -73,10 +78,12 @@ def _now() -> tuple[Any, ...]:
 def _pickled(state: tuple[Any, ...]) -> bytes:
     path, directory, _, argv, level, filters, streams = state
     common = (path, directory, dict(os.environ), argv, level)
+    # A category of `__main__`'s does not travel; everything else does without cloudpickle, which is slow to import.
+    filters = [entry for entry in filters if getattr(entry[2], "__module__", None) != "__main__"]
     try:
-        return dump((*common, filters, streams))
-    except Exception:  # a category or pattern of the user's that cannot travel: every warning comes back then
-        return dump((*common, None, streams))
+        return dump_plain((*common, filters, streams))
+    except Exception:  # a category or pattern of the user's that cannot travel: a worker keeps what it has then
+        return dump_plain((*common, None, streams))
 
 
 def _is_own(stream: Any, descriptor: int) -> bool:

@@ -5,14 +5,14 @@ from time import perf_counter
 from typing import Any
 
 from parallel_deco._errors import RemoteError
-from parallel_deco._measure import Readings
+from parallel_deco._readings import Readings
 from parallel_deco.backends.batch import Batch, BatchResult, Done
 from parallel_deco.backends.contexts import pack
 from parallel_deco.backends.functions import Travelling
 from parallel_deco.backends.outcomes import Outcomes
 from parallel_deco.backends.payload import dump
 
-__all__ = ["Piece", "Task"]
+__all__ = ["Piece", "Task", "nowhere", "report"]
 
 #: How often work may be lost in a worker that died before it began with an item; then items go alone, and are blamed.
 _STRAYS = 2
@@ -71,6 +71,7 @@ class Piece:
             batch.depth,
             batch.keep_going,
             batch.watch,
+            batch.careful,
             pack(batch.context),
             items,
         )
@@ -229,6 +230,17 @@ class Task:
         before = self.readings
         self.readings = seen if before is None else Readings._make(map(sum, zip(before, seen, strict=True)))
 
+    def hand_over(self) -> tuple[Done, BatchResult]:
+        """Return what to call with what, and keep nothing of either.
+
+        A ticket refers to its task, and what is called usually to the ticket: without this, arguments and results
+        would stay until the garbage collector finds the circle.
+        """
+        result, done = self.result(), self.done
+        self.values, self.errors = None, {}
+        self.batch, self.done = Batch(self.batch.function, ()), nowhere
+        return done, result
+
     def result(self) -> BatchResult:
         """Return what became of the batch; when it is complete."""
         values, errors = self.values or [], self.errors
@@ -237,6 +249,10 @@ class Task:
             values = values[:end]
             errors = {position: error for position, error in errors.items() if position < end}
         return BatchResult(values, errors, self.readings or Readings(0, 0.0, 0.0))
+
+
+def nowhere(result: BatchResult) -> None:
+    """Deliver nothing."""
 
 
 def report(piece: Piece, outcomes: Outcomes) -> None:

@@ -21,12 +21,11 @@ import sys
 from types import FrameType
 
 from parallel_deco import _shared
+from parallel_deco.backends.frames import EXIT, FORK, MESSAGE
 from parallel_deco.backends.worker import serve
 
-__all__ = ["EXIT", "FORK", "KILL", "MESSAGE", "run"]
+__all__ = ["run"]
 
-MESSAGE = struct.Struct("<iii")
-FORK, KILL, EXIT = 1, 2, 3
 _CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 _RIGHTS = _socket.CMSG_SPACE(2 * struct.calcsize("i"))
 
@@ -145,6 +144,10 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing: the signal only wakes."""
 
 
-def run(control: int, parent: int) -> None:
-    """Be the template; never returns."""
+def run(parent: int) -> None:
+    """Be the template of a process, whose socket is the standard input; never returns."""
+    control = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)  # a task that reads gets nothing, instead of what the user types
+    os.close(null)
     Template(control, parent).run()

@@ -1,10 +1,15 @@
 """Context variables have no names of their own: how one process tells another which of them it means."""
 
+from __future__ import annotations
+
 import sys
 from contextvars import Context, ContextVar
-from typing import Any
 
 from parallel_deco.backends.payload import dump, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Place", "find", "place"]
 
@@ -56,7 +61,8 @@ def find(name: str, where: str | int, default: bytes | None = None) -> ContextVa
         found: ContextVar[Any] = getattr(sys.modules[name], where)
         return found
     if where not in _numbered:
-        made: ContextVar[Any] = ContextVar(name) if default is None else ContextVar(name, default=load(default))
+        options = {} if default is None else {"default": load(default)}
+        made: ContextVar[Any] = ContextVar(name, **options)
         _numbered[where] = made
         _places[made] = name, where, default  # a result that holds it finds its way back
     return _numbered[where]

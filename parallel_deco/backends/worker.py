@@ -4,6 +4,8 @@ One thread, the main one, reads and runs. Other threads appear only when the use
 and print, so `_send` may be called from any thread, and even from within itself (a log record made by a `__del__`).
 """
 
+from __future__ import annotations
+
 import _thread
 import faulthandler
 import os
@@ -12,10 +14,9 @@ from collections import deque
 from collections.abc import Sequence
 from time import monotonic, perf_counter
 from types import ModuleType
-from typing import Any
 
 from parallel_deco import _nesting, _shared
-from parallel_deco._measure import Readings
+from parallel_deco._readings import Readings
 from parallel_deco.backends import surroundings
 from parallel_deco.backends.batch import Batch, Shape, run_batch
 from parallel_deco.backends.connection import Connection, Frame
@@ -29,6 +30,7 @@ from parallel_deco.backends.slot import FINISHED, LOADING, Slot
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from typing import Any
 
 __all__ = ["serve"]
 
@@ -37,7 +39,7 @@ FLUSH = 0.01
 _SHAPES = tuple(Shape)
 
 
-def serve(template: int, socket: "_socket.socket", slot: int) -> int:
+def serve(template: int, socket: _socket.socket, slot: int) -> int:
     """Be a worker until the caller closes the socket; return the exit status.
 
     Parameters
@@ -68,7 +70,7 @@ class Worker:
     slot : Slot
     """
 
-    def __init__(self, socket: "_socket.socket", slot: Slot) -> None:
+    def __init__(self, socket: _socket.socket, slot: Slot) -> None:
         self._socket = socket
         self._connection = Connection(socket)
         self._slot = slot
@@ -148,7 +150,7 @@ class Worker:
         words[0] = self._batches
         began = perf_counter()
         try:
-            key, shape, first, depth, keep_going, watch, packed, items = load(frame.body, frame.buffers)
+            key, shape, first, depth, keep_going, watch, careful, packed, items = load(frame.body, frame.buffers)
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
             self.send(FAILED, dump((False, pack_error(error))))
             return
@@ -157,7 +159,7 @@ class Worker:
         if problem is not None:
             self.send(FAILED, dump((True, problem)))
             return
-        batch = Batch(function, items, _SHAPES[shape], first, unpack(packed), depth, keep_going, watch)
+        batch = Batch(function, items, _SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
         del items
         moved = perf_counter() - began
         _Run(self, batch, self._slot).run(moved)

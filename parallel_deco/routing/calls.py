@@ -1,43 +1,47 @@
 """Knows what a call may change and what it may give back, whoever is called.
 
 Functions in Python are walked through with the values they are called with, so that a change of a parameter is a
-change of what was passed. Functions in C, and those of known libraries, are looked up in the tables of `known`.
+change of what was passed. What cannot be walked through is a matter for `natives`.
 """
 
 from __future__ import annotations
 
-import functools
 import types
-from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
 from parallel_deco.routing import known
 from parallel_deco.routing.frames import Frame
+from parallel_deco.routing.instructions import ACTIONS
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.lookup import (
     MISSING,
     attribute,
+    builtins_of,
     class_attribute,
     dotted_name,
     home,
     is_a,
     is_any,
-    loaded,
+    is_ours,
     mro,
+    namespace,
     unwrap_partial,
 )
+from parallel_deco.routing.members import Members
+from parallel_deco.routing.natives import verb, words_for_unknown
+from parallel_deco.routing.rules import CALLABLES, RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
     Bound,
-    Const,
+    Given,
     Made,
     Method,
     Origin,
     Outside,
     Place,
+    Read,
     Site,
-    Super,
     Value,
     describe,
     follow,
@@ -47,453 +51,262 @@ __all__ = ["Calls"]
 
 DEPTH_MAX: Final = 10  # guessed; the number of steps bounds the cost, this bounds Python's own stack
 
-Keywords: TypeAlias = dict[str, Value]
 
-_CALLABLES: Final = (
-    types.FunctionType,
-    types.MethodType,
-    types.BuiltinFunctionType,
-    functools.partial,
-    functools._lru_cache_wrapper,
-)
-_PROPERTIES: Final = (property, functools.cached_property)
-
-
-def _single(place: Place) -> Value:
-    return frozenset((place,))
-
-
-def _union(values: Iterable[Value]) -> Value:
-    return EMPTY.union(*values)
-
-
-class Calls:
+class Calls(Members):
     """Reads calls; the frames that it starts come back to it for theirs."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.active: dict[types.CodeType, Frame] = {}
-        self._frames: list[Frame] = []
+        super().__init__(ledger)
         self._remembered: dict[object, tuple[int, Value]] = {}
 
-    # --- what frames ask for -----------------------------------------------------------------------------------
+    def call(self, callee: Value, given: Given) -> Value:
+        """Return what a call of `callee` may give, and write down what it may change."""
+        places = [place for place in callee if type(place) is not Read]
+        if not places:
+            return self.call_fresh(EMPTY, given)
+        return self.ledger.narrow(union([self.call_place(place, given) for place in places]))
 
-    def call(self, callee: Value, arguments: list[Value], keywords: Keywords, spread: Value | None = None) -> Value:
-        """Return what a call of `callee` may give, and write down what it may change.
-
-        `spread` is what ``*args`` and ``**kwargs`` hold: it may land in any parameter.
-        """
-        if not callee:
-            return self._call_fresh(EMPTY, arguments, keywords, spread)
-        result: set[Place] = set()
-        for place in callee:
-            result |= self._call_place(place, arguments, keywords, spread)
-        return frozenset(result)
-
-    def attribute(self, value: Value, name: str, to_call: bool = False) -> Value:
-        """Return what the attribute `name` of `value` may be; it is about to be called if `to_call`."""
-        found: set[Place] = set()
-        for place in value:
-            kind = type(place)
-            if kind is Outside:
-                found |= self._outside_attribute(place, name)  # type: ignore[arg-type]
-            elif kind is Site:
-                found |= self._site_attribute(place, name, to_call)  # type: ignore[arg-type]
-            elif kind is Super:
-                found |= self._super_attribute(place, name)  # type: ignore[arg-type]
-            elif kind is Const or kind is Made:
-                found |= self.ledger.method(place, name)
-        return frozenset(found)
-
-    def item(self, value: Value, key: Value) -> Value:
-        """Return what ``value[key]`` may be."""
-        if not value:
-            return EMPTY
-        constant = next((place.value for place in key if type(place) is Const), None)
-        found: set[Place] = set()
-        for place in value:
-            if type(place) is Outside:
-                found |= self._outside_item(place, constant)
-            elif type(place) is Site:
-                found |= self._site_item(place, constant)
-        return frozenset(found)
-
-    def iterate(self, value: Value) -> Value:
-        """Return what an iterator over `value` may be; an iterator is used up by it."""
-        found = value
-        self.ledger.uses_up(value)
-        for place in value:
-            if type(place) is Outside or (type(place) is Site and place.cls is not None):
-                found |= self._own_special(place, "__iter__", [])
-        return found
-
-    def module(self, name: str, top: bool) -> Value:
-        """Return the module that an import statement would give, if it is loaded already."""
-        wanted = name.partition(".")[0] if top else name
-        return self.ledger.imported(wanted, loaded(wanted))
-
-    # --- attributes and items ----------------------------------------------------------------------------------
-
-    def _outside_attribute(self, place: Outside, name: str) -> Value:
-        for thing in self.ledger.ask(place) or ():
-            if species(type(thing))[0] is Species.PLAIN:
-                found = class_attribute(type(thing), name)
-                if is_any(found, _PROPERTIES):
-                    return self._property(found, _single(place))
-        return self.ledger.child(place, "." + name)
-
-    def _property(self, found: object, receiver: Value) -> Value:
-        getter = found.fget if is_a(found, property) else getattr(found, "func", None)
-        if is_a(getter, types.FunctionType) and own_function(getter):
-            return self.call_function(getter, [receiver], {})
-        return receiver
-
-    def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
-        site.read = True
-        found = site.attributes.get(name, EMPTY) | self.ledger.method(site, name)
-        if site.opaque:
-            found |= frozenset(place for place in site.contents if not to_call or _looks_callable(place))
-        if site.cls is None or is_library(home(site.cls)):
-            return found
-        member = class_attribute(site.cls, name)
-        if is_any(member, _PROPERTIES):
-            return found | self._property(member, _single(site))
-        if member is MISSING or is_any(member, (*_CALLABLES, staticmethod, classmethod)):
-            return found
-        return found | self.ledger.keeper(Origin.GLOBAL, f"{site.cls.__name__}.{name}", member)
-
-    def _super_attribute(self, place: Super, name: str) -> Value:
-        found: set[Place] = set()
-        for cls in self._classes(place.receiver) or (place.after,):
-            order = mro(cls)
-            rest = order[order.index(place.after) + 1 :] if place.after in order else mro(place.after)[1:]
-            for base in rest:
-                member = type.__dict__["__dict__"].__get__(base).get(name, MISSING)
-                if member is not MISSING:
-                    found.add(self.ledger.bound(member, place.receiver))
-                    break
-        return frozenset(found)
-
-    def _classes(self, receiver: Value) -> list[type]:
-        classes: list[type] = []
-        for place in receiver:
-            if type(place) is Site and place.cls is not None:
-                classes.append(place.cls)
-            elif type(place) is Outside:
-                for thing in self.ledger.ask(place) or ():
-                    classes.append(thing if is_a(thing, type) else type(thing))
-        return classes
-
-    def _outside_item(self, place: Outside, constant: object) -> Value:
-        examples = place.examples
-        if type(constant) is slice:
-            if examples is not None and all(is_any(thing, (list, tuple)) for thing in examples):
-                self.ledger.ask(place)
-                site = self.ledger.site((place, "[:]"))
-                self.ledger.put(site, self.ledger.child(place, "[]"))
-                return _single(site)
-            return self.ledger.child(place, "[:]")
-        for thing in examples or ():
-            kind = species(type(thing))[0]
-            if kind is Species.WATCHFUL:
-                self.ledger.change(_single(place), "reads from, and so may add to,")
-            elif kind is Species.PLAIN:
-                own = self._own_special(place, "__getitem__", [EMPTY])
-                if own:
-                    return own | self.ledger.child(place, "[]")
-        if place.origin is Origin.ARGUMENT:
-            self.ledger.depends_on_reading(place)
-        return self.ledger.child(place, "[]")
-
-    def _site_item(self, site: Site, constant: object) -> Value:
-        site.read = True
-        if site.fields is not None and type(constant) is int and -len(site.fields) <= constant < len(site.fields):
-            return site.fields[constant]
-        if type(constant) is slice or site.fields is None:
-            return frozenset(site.contents) | (_single(site) if type(constant) is slice else EMPTY)
-        return _union(site.fields)
-
-    def _own_special(self, place: Outside | Site, name: str, arguments: list[Value]) -> Value:
-        """Call the special method `name` if the place holds objects of a class that defines it in Python."""
-        if type(place) is Site:
-            found = class_attribute(place.cls, name) if place.cls is not None else MISSING
-            if is_a(found, types.FunctionType) and own_function(found):
-                return self.call_function(found, [_single(place), *arguments], {})
-            return EMPTY
-        assert isinstance(place, Outside)
-        result = EMPTY
-        for thing in place.examples or ():
-            if species(type(thing))[0] in (Species.PLAIN, Species.RESOURCE):
-                found = class_attribute(type(thing), name)
-                if is_a(found, types.FunctionType) and own_function(found):
-                    self.ledger.ask(place)
-                    result |= self.call_function(found, [_single(place), *arguments], {})
-        return result
-
-    # --- calls, by where the callee is from --------------------------------------------------------------------
-
-    def _call_place(self, place: Place, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
+    def call_place(self, place: Place, given: Given) -> Value:
+        """Call what is kept at `place`."""
         if type(place) is Outside:
             if place.step[:1] == "." and place.parent is not None:
-                return self._call_attribute(place, arguments, keywords, spread)
-            return self._call_outside(place, arguments, keywords, spread)
+                return self._call_attribute(place, place.parent, given)
+            return self._call_outside(place, given)
         if type(place) is Made:
-            return self._call_made(place, arguments, keywords, spread)
+            return self._call_made(place, given)
         if type(place) is Method:
-            return self._call_method_of_fresh(place, arguments, keywords, spread)
+            return self._call_method_of_fresh(place, given)
         if type(place) is Bound:
-            return self._call_bound(place, arguments, keywords, spread)
+            return self._call_bound(place, given)
         if type(place) is Site:
-            return self._call_site(place, arguments, keywords, spread)
-        return self._call_fresh(EMPTY, arguments, keywords, spread)
+            return self._call_site(place, given)
+        return self.call_fresh(EMPTY, given)
 
-    def _call_outside(
-        self, place: Outside, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
+    # --- things of the outside -----------------------------------------------------------------------------------
+
+    def _call_outside(self, place: Outside, given: Given) -> Value:
         examples = self.ledger.ask(place)
+        library = _library_name(place) if examples is None else ""
+        if library:
+            return self.native_function(library, MISSING, given)
         if examples is None:
-            missing = ", which is not defined yet" if not place.path and place.origin is Origin.GLOBAL else ""
             argument = place.name if place.origin is Origin.ARGUMENT else None
-            self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls {describe(place)}{missing}", argument)
-            self._callbacks(arguments, keywords, spread)
-            return _single(place) | self._doubtful(arguments, keywords, spread)
-        results = [self.call_object(thing, _single(place), arguments, keywords, spread) for thing in examples]
-        return _union(results)
+            self.ledger.record(EffectKind.CALLS_UNKNOWN, words_for_unknown(place), argument)
+            return self.call_fresh(single(place), given)
+        return union([self.call_object(thing, single(place), given) for thing in examples])
 
-    def _call_attribute(
-        self, place: Outside, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
-        """Call ``owner.name(…)`` where the owner is from outside."""
-        owner, name = place.parent, place.step[1:]
-        assert owner is not None
+    def _call_attribute(self, place: Outside, owner: Outside, given: Given) -> Value:
+        """Call ``owner.name(…)``."""
         examples = self.ledger.ask(owner)
-        if examples is None:
-            library = _library_name(place)
-            if library:
-                return self._native_function(library, None, arguments, keywords, spread)
-            if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
-                self.ledger.record(EffectKind.UNKNOWN, f"calls .{name}() of {describe(owner)}")
-            return self._native_method(owner, name, arguments, keywords, spread)
-        results = [self._call_member(thing, owner, place, name, arguments, keywords, spread) for thing in examples]
-        return _union(results)
+        if examples is not None:
+            return union([self._call_member(thing, owner, place, given) for thing in examples])
+        name = place.step[1:]
+        library = _library_name(place)
+        if library:
+            if owner.parent is not None and known.mutating(name):
+                self.ledger.change(single(owner), verb(name))
+            return self.native_function(library, MISSING, given)
+        if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
+            self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}")
+        return self.native_method(owner, name, given)
 
-    def _call_member(
-        self,
-        thing: object,
-        owner: Outside,
-        place: Outside,
-        name: str,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-    ) -> Value:
-        kind = species(type(thing))[0]
-        found = attribute(thing, name)
+    def _call_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
+        name = place.step[1:]
         if is_a(thing, types.ModuleType):
+            found = attribute(thing, name)
+            via = f"{home(thing)}.{name}"
             if found is MISSING:
-                return self._native_function(f"{home(thing)}.{name}", None, arguments, keywords, spread)
-            return self.call_object(found, _single(place), arguments, keywords, spread, via=f"{home(thing)}.{name}")
+                return self.native_function(via, MISSING, given)
+            return self.call_object(found, single(place), given, via)
         if is_a(thing, type):
-            if is_a(found, classmethod):
-                return self.call_object(found.__func__, EMPTY, [_single(owner), *arguments], keywords, spread)
-            if found is MISSING or species(thing)[0] is Species.NATIVE and not is_a(found, types.FunctionType):
-                return self._native_function(f"{dotted_name(thing)}.{name}", found, arguments, keywords, spread)
-            return self.call_object(found, _single(place), arguments, keywords, spread)
+            return self._call_class_member(thing, owner, place, given)
+        kind = species(type(thing))[0]
         if kind is Species.SCALAR:
-            self._callbacks(arguments, keywords, spread)
+            self.callbacks(given)
             return EMPTY
-        if kind is Species.RANDOM:
-            self.ledger.record(EffectKind.RANDOM_STATE, f"draws from {describe(owner)}, a random generator")
-            return self._native_method(owner, name, arguments, keywords, spread)
+        if kind is Species.LOGGER and name in known.LOGGING_SETTINGS:
+            self.set_logging(name)
         if kind is Species.LOGGER or (kind is Species.CONTEXT and name not in ("set", "reset", "run")):
             return EMPTY
         if kind is Species.CONTEXT:
-            self.ledger.change(_single(owner), f"calls .{name}() of")
+            self.ledger.change(single(owner), f"calls .{name}() of")
             return EMPTY
-        if name in ("map", "starmap", "submit") and home(type(thing)).startswith("parallel_deco."):
-            inner = attribute(thing, "__wrapped__")
-            given = [self.ledger.reach(value) for value in arguments]
-            return self.call_object(inner, EMPTY, given, keywords, spread) if inner is not MISSING else EMPTY
-        return self._call_found(thing, found, owner, place, name, arguments, keywords, spread)
+        if kind is Species.RANDOM:
+            self.ledger.record(
+                EffectKind.RANDOM_STATE, f"draws from {describe(owner)}, a random generator", atomic=True
+            )
+            return self.native_method(owner, name, given)
+        if name in ("map", "starmap", "submit") and is_ours(thing):
+            elements = [self.ledger.inside(value) | value for value in given.positional]
+            return self.call_object(attribute(thing, "__wrapped__"), EMPTY, Given(elements, given.keywords))
+        return self._call_instance_member(thing, owner, place, given)
 
-    def _call_found(
-        self,
-        thing: object,
-        found: object,
-        owner: Outside,
-        place: Outside,
-        name: str,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-    ) -> Value:
-        on_class = class_attribute(type(thing), name)
-        if found is not MISSING and found is not on_class:  # in the namespace of the instance
-            return self.call_object(found, _single(place), arguments, keywords, spread)
-        if is_a(found, staticmethod):
-            return self.call_object(found.__func__, EMPTY, arguments, keywords, spread)
+    def _call_class_member(self, cls: type, owner: Outside, place: Outside, given: Given) -> Value:
+        found = attribute(cls, place.step[1:])
         if is_a(found, classmethod):
-            cls = self.ledger.outside(Origin.GLOBAL, type(thing).__name__, type(thing))
-            return self.call_object(found.__func__, EMPTY, [cls, *arguments], keywords, spread)
-        if is_a(found, types.FunctionType) and own_function(found):
-            return self.call_function(found, [_single(owner), *arguments], keywords, spread)
-        if is_any(found, _PROPERTIES):
-            got = self._property(found, _single(owner))
-            return self._call_fresh(got, arguments, keywords, spread)
-        wrapped = attribute(found, "__wrapped__") if found is not MISSING else MISSING
-        if is_a(wrapped, types.FunctionType) and own_function(wrapped):
-            return self.call_function(wrapped, [_single(owner), *arguments], keywords, spread)
+            return self.call_object(found.__func__, EMPTY, given.after(single(owner)))
+        if is_any(found, (types.FunctionType, staticmethod)):
+            return self.call_object(found, single(place), given)
+        base = next((base for base in mro(cls) if place.step[1:] in namespace(base)), cls)
+        name = f"{dotted_name(base)}.{place.step[1:]}"
+        return self.native_function(name, found, given)
+
+    def _call_instance_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
+        name = place.step[1:]
+        found = attribute(thing, name)
+        if found is not MISSING and found is not class_attribute(type(thing), name):
+            return self.call_object(found, single(place), given)  # in the namespace of the instance
+        if is_a(found, staticmethod):
+            return self.call_object(found.__func__, EMPTY, given)
+        if is_a(found, classmethod):
+            cls = self.ledger.keeper(Origin.GLOBAL, type(thing).__name__, type(thing))
+            return self.call_object(found.__func__, EMPTY, given.after(cls))
+        function = self.readable(found)
+        if function is not None:
+            return self.call_function(function, given.after(single(owner)))
+        if self.is_property(found):
+            return self.call_fresh(self.read_property(found, single(owner)), given)
+        if found is not MISSING and class_attribute(type(found), "__get__") is MISSING:
+            return self.call_object(found, single(place), given)  # an object on the class that is no method
+        if found is MISSING and (owner.origin is not Origin.ARGUMENT or self.answers_anything(thing)):
+            self.ledger.record(
+                EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}, which cannot be looked up"
+            )
         if species(type(thing))[0] is Species.FOREIGN and owner.origin is not Origin.ARGUMENT:
             self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}, which is compiled")
-        return self._native_method(owner, name, arguments, keywords, spread)
+        return self.native_method(owner, name, given)
 
-    def call_object(
-        self,
-        thing: object,
-        value: Value,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None = None,
-        via: str = "",
-    ) -> Value:
+    # --- objects that are known ------------------------------------------------------------------------------------
+
+    def call_object(self, thing: object, value: Value, given: Given, via: str = "") -> Value:
         """Call an object that is known; `value` is where it is kept, `via` the dotted name it was reached by."""
-        if is_a(thing, functools.partial):
-            thing, first, named = unwrap_partial(thing)
-            captured = [self.ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(first)]
-            arguments = [*captured, *arguments]
-            keywords = {**{k: self.ledger.keeper(Origin.CAPTURED, k, x) for k, x in named.items()}, **keywords}
-            self.ledger.notice(_union([*arguments, *keywords.values()]))
+        if is_any(thing, CALLABLES[3:4]):
+            thing, given = self._without_partial(thing, given)
+        if is_any(thing, (staticmethod, classmethod)):
+            thing = thing.__func__  # type: ignore[attr-defined]
         if is_a(thing, types.FunctionType):
             if own_function(thing):
-                return self.call_function(thing, arguments, keywords, spread)
-            return self._library_function(thing, via, arguments, keywords, spread)
+                return self.call_function(thing, given)
+            return self._library_function(thing, via, given)
         if is_a(thing, types.MethodType):
-            return self._call_bound_object(thing.__func__, thing.__self__, value, arguments, keywords, spread)
+            return self._call_bound_object(thing.__func__, thing.__self__, value, given)
         if is_a(thing, type):
-            return self.instantiate(thing, arguments, keywords, spread)
-        if is_any(thing, (staticmethod, classmethod)):
-            return self.call_object(thing.__func__, value, arguments, keywords, spread)  # type: ignore[attr-defined]
+            return self.instantiate(thing, given)
         if is_a(thing, types.BuiltinFunctionType):
             receiver = thing.__self__
             if receiver is not None and not is_any(receiver, (types.ModuleType, type)):
-                return self._call_bound_object(thing, receiver, value, arguments, keywords, spread)
-            return self._native_function(via or dotted_name(thing), thing, arguments, keywords, spread)
-        return self._call_instance(thing, value, arguments, keywords, spread, via)
+                return self._call_bound_object(thing, receiver, value, given)
+            return self.native_function(via or dotted_name(thing), thing, given)
+        return self._call_instance(thing, value, given, via)
 
-    def _call_instance(
-        self,
-        thing: object,
-        value: Value,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-        via: str,
-    ) -> Value:
-        method = class_attribute(type(thing), "__call__")
-        if is_a(method, types.FunctionType) and own_function(method):
-            receiver = value or self.ledger.outside(Origin.CAPTURED, type(thing).__name__, thing)
-            return self.call_function(method, [receiver, *arguments], keywords, spread)
+    def _without_partial(self, thing: object, given: Given) -> tuple[object, Given]:
+        inner, arguments, keywords = unwrap_partial(thing)
+        first = [self.ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(arguments)]
+        named = {name: self.ledger.keeper(Origin.CAPTURED, name, x) for name, x in keywords.items()}
+        self.ledger.notice(union((*first, *named.values())))
+        return inner, Given([*first, *given.positional], {**named, **given.keywords}, given.spread)
+
+    def _call_instance(self, thing: object, value: Value, given: Given, via: str) -> Value:
+        method = self.readable(class_attribute(type(thing), "__call__"))
+        if method is not None:
+            receiver = value or self.ledger.keeper(Origin.CAPTURED, type(thing).__name__, thing)
+            return self.call_function(method, given.after(receiver))
         wrapped = attribute(thing, "__wrapped__")
-        if wrapped is not MISSING and wrapped is not thing:
-            self.ledger.spend(1)  # a chain of wrappers may be a ring
-            return self.call_object(wrapped, EMPTY, arguments, keywords, spread)
-        return self._native_function(via or dotted_name(thing), thing, arguments, keywords, spread)
+        if wrapped is not MISSING:
+            self.ledger.spend(50)  # a chain of wrappers may be a ring
+            return self.call_object(wrapped, EMPTY, given, via or dotted_name(thing))
+        return self.native_function(via or dotted_name(thing), thing, given)
 
-    def _call_bound_object(
-        self,
-        function: object,
-        receiver: object,
-        value: Value,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-    ) -> Value:
+    def _call_bound_object(self, function: object, receiver: object, value: Value, given: Given) -> Value:
         """Call a method that was bound before: its receiver is a captured object."""
-        name = next((place.name for place in value if type(place) is Outside), "")
         if is_a(receiver, type):
-            owner = self.ledger.outside(Origin.GLOBAL, receiver.__name__, receiver)
-        else:
-            owner = self.ledger.keeper(Origin.CAPTURED, f"receiver of {name}" if name else "receiver", receiver)
-            self.ledger.notice(owner)
-        if is_a(function, types.FunctionType) and own_function(function):
-            return self.call_function(function, [owner, *arguments], keywords, spread)
+            owner = self.ledger.keeper(Origin.GLOBAL, receiver.__name__, receiver)
+            return self.call_object(function, EMPTY, given.after(owner))
         called = dotted_name(function).rpartition(".")[2]
-        for place in owner:
-            if type(place) is Outside:
-                if species(type(receiver))[0] is Species.RANDOM and known.mutating(called):
-                    self.ledger.change(_union(arguments[:1]), "shuffles")
-                return self._native_method(place, called, arguments, keywords, spread)
-        return self._call_fresh(EMPTY, arguments, keywords, spread)
+        if species(type(receiver))[0] is Species.RANDOM:
+            self.ledger.record(
+                EffectKind.RANDOM_STATE, f"draws from the shared random stream with {called}()", atomic=True
+            )
+            if known.mutating(called):
+                self.ledger.change(given.first(), "shuffles")
+            return self.call_fresh(EMPTY, given)
+        name = next((place.name for place in value if type(place) is Outside), "")
+        owner = self.ledger.keeper(Origin.CAPTURED, f"receiver of {name}" if name else "receiver", receiver)
+        self.ledger.notice(owner)
+        readable = self.readable(function)
+        if readable is not None:
+            return self.call_function(readable, given.after(owner))
+        return union([self.native_method(place, called, given) for place in owner if type(place) is Outside])
 
-    # --- functions in Python -----------------------------------------------------------------------------------
+    def _library_function(self, function: types.FunctionType, via: str, given: Given) -> Value:
+        """Call a function in Python of a known library: believed, but for the user's functions inside it."""
+        result = self.native_function(via or dotted_name(function), function, given)
+        found = [attribute(function, "__wrapped__")]
+        for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=False):
+            for place in self.ledger.captured(cell, name):
+                for thing in (place.examples or ()) if type(place) is Outside else ():
+                    registry = is_any(thing, (dict, types.MappingProxyType))
+                    found.extend((follow((thing,), "[]") or ()) if registry else (thing,))
+        inner = {id(each): each for each in found if is_a(each, types.FunctionType) and own_function(each)}
+        for each in inner.values():
+            result |= self.call_function(each, given)
+        return result
 
-    def call_function(
-        self, function: types.FunctionType, arguments: list[Value], keywords: Keywords, spread: Value | None = None
-    ) -> Value:
+    # --- functions in Python ---------------------------------------------------------------------------------------
+
+    def call_function(self, function: types.FunctionType, given: Given) -> Value:
         """Walk through a function in Python with the values that it is called with."""
         code = function.__code__
-        names = code.co_freevars
         free = tuple(
-            self.ledger.captured(cell, name) for cell, name in zip(function.__closure__ or (), names, strict=False)
+            [
+                self.ledger.captured(cell, name)
+                for cell, name in zip(function.__closure__ or (), code.co_freevars, strict=False)
+            ]
         )
-        positional = [self._default(code, value) for value in function.__defaults__ or ()]
-        named = {name: self._default(code, value) for name, value in (function.__kwdefaults__ or {}).items()}
-        bound = self._bind(code, arguments, keywords, spread, positional, named)
-        return self._walk(code, function.__globals__, function.__builtins__, free, bound)
+        defaults = [self.ledger.keeper(Origin.DEFAULT, code.co_name, x) for x in function.__defaults__ or ()]
+        named = {
+            name: self.ledger.keeper(Origin.DEFAULT, code.co_name, x)
+            for name, x in (function.__kwdefaults__ or {}).items()
+        }
+        bound = self._bind(code, given, defaults, named)
+        return self.walk(code, function.__globals__, builtins_of(function), free, bound)
 
-    def _default(self, code: types.CodeType, value: object) -> Value:
-        return self.ledger.keeper(Origin.DEFAULT, code.co_name, value)
-
-    def _call_made(self, made: Made, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
+    def _call_made(self, made: Made, given: Given) -> Value:
         defaults: list[Value] = []
         for place in made.defaults:
             if type(place) is Site and place.fields is not None:
                 defaults = list(place.fields)
         inside = self.ledger.inside(made.keyword_defaults)
-        named = {name: inside for name in _keyword_only(made.code)} if made.keyword_defaults else {}
-        bound = self._bind(made.code, arguments, keywords, spread, defaults, named)
-        return self._walk(made.code, made.module, self._frames[-1].builtins, made.closure, bound)
+        bound = self._bind(made.code, given, defaults, dict.fromkeys(_keyword_only(made.code), inside))
+        return self.walk(made.code, made.module, self.frames[-1].builtins, made.closure, bound)
 
     def _bind(
-        self,
-        code: types.CodeType,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-        defaults: list[Value],
-        keyword_defaults: Keywords,
+        self, code: types.CodeType, given: Given, defaults: list[Value], named_defaults: dict[str, Value]
     ) -> list[Value]:
         """Return the values of the parameters; wrong calls are forgiven, they fail without help."""
-        count, names = code.co_argcount, code.co_varnames
-        left = dict(keywords)
-        bound: list[Value] = []
+        count, names, spread = code.co_argcount, code.co_varnames, given.spread or EMPTY
+        left = dict(given.keywords)
+        bound = list(given.positional[:count])
         without = count - len(defaults)
-        for index in range(count):
-            if index < len(arguments):
-                bound.append(arguments[index])
-                continue
-            if names[index] in left:
-                value = left.pop(names[index])
-            else:
-                value = defaults[index - without] if index >= without else EMPTY
-            bound.append(value | spread if spread else value)
+        for index in range(len(bound), count):
+            default = defaults[index - without] if index >= without else EMPTY
+            bound.append(left.pop(names[index], default) | spread)
         for name in _keyword_only(code):
-            value = left.pop(name) if name in left else keyword_defaults.get(name, EMPTY)
-            bound.append(value | spread if spread else value)
+            bound.append(left.pop(name, named_defaults.get(name, EMPTY)) | spread)
         if code.co_flags & 4:
-            bound.append(self._collected(code, "*", arguments[count:], spread))
+            bound.append(self._collected(code, "*", given.positional[count:], given.spread))
         if code.co_flags & 8:
-            bound.append(self._collected(code, "**", list(left.values()), spread))
+            bound.append(self._collected(code, "**", list(left.values()), given.spread))
         return bound
 
     def _collected(self, code: types.CodeType, star: str, values: list[Value], spread: Value | None) -> Value:
         site = self.ledger.site((code, star, tuple(values), spread))
-        self.ledger.put(site, _union(values) | (spread or EMPTY))
+        self.ledger.put(site, union(values) | (spread or EMPTY))
         if star == "*" and spread is None:
             site.fields = values
-        return _single(site)
+        return single(site)
 
-    def _walk(
+    def walk(
         self,
         code: types.CodeType,
         module: dict[str, object],
@@ -501,606 +314,180 @@ class Calls:
         free: tuple[Value, ...],
         bound: list[Value],
     ) -> Value:
+        """Walk through code with the values of its parameters; return what it may give."""
         key = (id(code), tuple(bound), free)
         remembered = self._remembered.get(key)
         if remembered is not None and remembered[0] == self.ledger.version:
             return remembered[1]
-        for frame in self._frames:
-            if frame.code is code:  # recursion: the walk under way takes these arguments, too
-                frame.recursive = True
-                frame.enter([*bound])
-                return self._given(frame)
-        if len(self._frames) >= DEPTH_MAX:
-            raise Exhausted
+        under_way = [frame for frame in self.frames if frame.code is code]
+        if len(under_way) > 1:
+            # Recursion: the walk under way takes these arguments, too. The first level is walked on its own, so
+            # that what only the caller of the caller gave is not mixed with what the function gives itself.
+            under_way[-1].recursive = True
+            under_way[-1].enter(bound)
+            return self._result(under_way[-1])
         frame = self._frame(code, module, builtins, free)
-        self._frames.append(frame)
-        self.ledger.stack.append(frame)
-        try:
-            frame.enter([*bound])
-            frame.run()
-        finally:
-            self._frames.pop()
-            self.ledger.stack.pop()
-        result = self._given(frame)
+        self._run(frame, bound)
+        result = self._result(frame)
         self._remembered[key] = (self.ledger.version, result)
         return result
 
     def _frame(
         self, code: types.CodeType, module: dict[str, object], builtins: dict[str, object], free: tuple[Value, ...]
     ) -> Frame:
-        caller = self._frames[-1] if self._frames else None
+        if len(self.frames) >= DEPTH_MAX:
+            raise Exhausted
+        caller = self.frames[-1] if self.frames else None
         key = self.ledger.frame_key(caller.key, caller.index, code) if caller is not None else 0
-        return Frame(self, code, module, builtins, free, key)
+        return Frame(self, code, module, builtins, free, key, ACTIONS)
 
-    def _given(self, frame: Frame) -> Value:
-        if not frame.code.co_flags & 0x2A0:  # neither generator nor coroutine
+    def _run(self, frame: Frame, bound: list[Value]) -> None:
+        self.frames.append(frame)
+        self.ledger.stack.append(frame)
+        try:
+            frame.enter(bound)
+            frame.run()
+        finally:
+            self.frames.pop()
+            self.ledger.stack.pop()
+
+    def _result(self, frame: Frame) -> Value:
+        if not frame.code.co_flags & _SUSPENDS:
             return frame.returned
         site = self.ledger.site((frame.code, "generator"))
         self.ledger.put(site, frame.yielded | frame.returned)
-        return _single(site)
+        return single(site)
 
-    # --- classes -----------------------------------------------------------------------------------------------
+    # --- classes ---------------------------------------------------------------------------------------------------
 
-    def instantiate(
-        self, cls: type, arguments: list[Value], keywords: Keywords, spread: Value | None = None
-    ) -> Value:
+    def instantiate(self, cls: type, given: Given) -> Value:
         """Make an instance of a class."""
-        meta = class_attribute(type(cls), "__call__")
-        if is_a(meta, types.FunctionType) and own_function(meta):
-            owner = self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)
-            return self.call_function(meta, [owner, *arguments], keywords, spread)
+        meta = self.readable(class_attribute(type(cls), "__call__"))
+        if meta is not None:
+            return self.call_function(meta, given.after(self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)))
         name = dotted_name(cls)
-        if is_library(name) or name in _SPECIAL:
-            return self._native_function(name, cls, arguments, keywords, spread)
+        if is_library(name) or name in RULES:
+            return self.native_function(name, cls, given)
         if species(cls)[0] is Species.SCALAR:
             return EMPTY
-        site = self._new_site(("instance", cls))
+        site = self.new_site(("instance", cls))
         site.cls = cls
-        made: Value = _single(site)
-        followed = False
-        for special in ("__new__", "__init__"):
-            method = class_attribute(cls, special)
-            method = method.__func__ if is_a(method, staticmethod) else method
-            if is_a(method, types.FunctionType) and own_function(method):
-                followed = True
-                first = self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) if special == "__new__" else made
-                made |= self.call_function(method, [first, *arguments], keywords, spread)
-        if not followed:
+        made: Value = single(site)
+        constructors = [
+            (special, function)
+            for special in ("__new__", "__init__")
+            if (function := self.readable(_unwrapped(class_attribute(cls, special)))) is not None
+        ]
+        for special, function in constructors:
+            first = self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) if special == "__new__" else made
+            result = self.call_function(function, given.after(first))
+            made |= result if special == "__new__" else EMPTY
+        if not constructors:
             site.opaque = True
-            self.ledger.put(site, self._all(arguments, keywords, spread))
-            self._callbacks(arguments, keywords, spread)
+            self.ledger.put(site, given.all())
+            self.callbacks(given)
             if species(cls)[0] is Species.FOREIGN:
-                self._foreign(cls.__name__, arguments, keywords, spread)
+                self.foreign(cls.__name__, given)
         return made
 
-    def _new_site(self, kind: object) -> Site:
-        frame = self._frames[-1] if self._frames else None
-        return self.ledger.site((frame.key, frame.index, kind) if frame is not None else kind)
-
-    def _build_class(self, arguments: list[Value]) -> Value:
+    def build_class(self, given: Given) -> Value:
         """Run a class statement: its functions become the members of a class made during the call."""
-        site = self._new_site("class")
+        site = self.new_site("class")
         site.members = {} if site.members is None else site.members
-        for place in arguments[0] if arguments else EMPTY:
-            if type(place) is Made and len(self._frames) < DEPTH_MAX:
-                frame = self._frame(place.code, place.module, self._frames[-1].builtins, place.closure)
-                self._frames.append(frame)
-                self.ledger.stack.append(frame)
-                try:
-                    frame.enter([])
-                    frame.run()
-                finally:
-                    self._frames.pop()
-                    self.ledger.stack.pop()
+        for place in given.first():
+            if type(place) is Made:
+                frame = self._frame(place.code, place.module, self.frames[-1].builtins, place.closure)
+                self._run(frame, [])
                 site.members.update(frame.namespace)
-                self.ledger.put(site, _union(frame.namespace.values()))
-        for base in arguments[2:]:
+                self.ledger.put(site, union(frame.namespace.values()))
+        for base in given.positional[2:]:
             self.ledger.put(site, base)
-        return _single(site)
+        return single(site)
 
-    def _call_site(self, site: Site, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-        """Call something made during the call: a class, or an instance with ``__call__``."""
+    def _call_site(self, site: Site, given: Given) -> Value:
+        """Call something made during the call: a class, or an instance."""
         if site.members is not None:
-            instance = self._new_site(("instance", site))
+            instance = self.new_site(("instance", site))
             instance.opaque = True
-            made = _single(instance)
-            self.ledger.put(instance, frozenset(site.contents) | self._all(arguments, keywords, spread))
-            for name in ("__init__", "__post_init__"):
-                if name in site.members:
-                    self.call(site.members[name], [made, *arguments], keywords, spread)
+            made = single(instance)
+            self.ledger.put(instance, frozenset(site.contents) | given.all())
+            if "__init__" in site.members:
+                self.call(site.members["__init__"], given.after(made))
             return made
         if site.cls is not None:
-            method = class_attribute(site.cls, "__call__")
-            if is_a(method, types.FunctionType) and own_function(method):
-                return self.call_function(method, [_single(site), *arguments], keywords, spread)
+            method = self.readable(class_attribute(site.cls, "__call__"))
+            if method is not None:
+                return self.call_function(method, given.after(single(site)))
         # A wrapper made by a library (``np.vectorize(f)``, a partial) calls what was put into it.
-        self._callbacks([self.ledger.inside(_single(site))], {}, self._all(arguments, keywords, spread))
-        return self._call_fresh(frozenset(site.contents), arguments, keywords, spread)
+        inside = self.ledger.inside(single(site))
+        for place in inside:
+            if looks_callable(place):
+                self.call_place(place, Given([], {}, inside | self.ledger.reach(given.all())))
+        if site.cls is not None and dotted_name(site.cls) == "operator.methodcaller":
+            self.ledger.change(given.all(), "calls a method of")
+        return self.call_fresh(inside, given)
 
-    # --- methods of what was made during the call --------------------------------------------------------------
+    # --- methods of what was made during the call ------------------------------------------------------------------
 
-    def _call_method_of_fresh(
-        self, method: Method, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
+    def _call_method_of_fresh(self, method: Method, given: Given) -> Value:
         owner, name = method.owner, method.name
+        if type(owner) is Made and name == "__call__":
+            return self._call_made(owner, given)
         if type(owner) is not Site:
-            self._callbacks(arguments, keywords, spread)
-            return self._call_made_method(owner, name, arguments, keywords, spread)
+            self.callbacks(given)
+            return EMPTY
         if owner.cls is not None and not is_library(home(owner.cls)):
             found = class_attribute(owner.cls, name)
             if is_any(found, (staticmethod, classmethod)):
-                first = [] if is_a(found, staticmethod) else [
-                    self.ledger.keeper(Origin.GLOBAL, owner.cls.__name__, owner.cls)
-                ]
-                return self.call_object(found.__func__, EMPTY, [*first, *arguments], keywords, spread)  # type: ignore[attr-defined]
-            if is_a(found, types.FunctionType) and own_function(found):
-                return self.call_function(found, [_single(owner), *arguments], keywords, spread)
+                cls = self.ledger.keeper(Origin.GLOBAL, owner.cls.__name__, owner.cls)
+                return self.call_object(found, EMPTY, given if is_a(found, staticmethod) else given.after(cls))
+            function = self.readable(found)
+            if function is not None:
+                return self.call_function(function, given.after(single(owner)))
         local = [place for place in owner.contents if type(place) is Made and place.code.co_name == name]
         if local:
             owner.read = True
-            return _union(
-                [self._call_made(made, [_single(owner), *arguments], keywords, spread) for made in local]
-            )
-        return self._native_method_of_fresh(owner, name, arguments, keywords, spread)
+            return union([self._call_made(made, given.after(single(owner))) for made in local])
+        return self.native_method_of_fresh(owner, name, given)
 
-    def _call_made_method(
-        self, owner: Place, name: str, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
-        if type(owner) is Made and name == "__call__":
-            return self._call_made(owner, arguments, keywords, spread)
-        return EMPTY
-
-    def _native_method_of_fresh(
-        self, owner: Site, name: str, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
-        given = self._all(arguments, keywords, spread)
-        if name in known.CONSUMING:
-            self.ledger.change(given, "fills")
-        self._outs(keywords)
-        self._callbacks(arguments, keywords, spread)
-        if given:
-            self.ledger.put(owner, given if name not in ("extend", "update") else self.ledger.reach(given))
-        owner.read = True
-        if name in ("__enter__", "__iter__", "__next__"):
-            return _single(owner) | frozenset(owner.contents)
-        if known.mutating(name) and not name.startswith(("pop", "get", "set", "fit")):
-            return EMPTY
-        result = self._new_site(("result", name))
-        self.ledger.put(result, frozenset(owner.contents))
-        result.opaque = owner.opaque
-        if name in known.FRESH_METHODS:
-            return _single(result)
-        return _single(result) | frozenset(owner.contents)
-
-    # --- what cannot be walked through -------------------------------------------------------------------------
-
-    def _call_bound(
-        self, place: Bound, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
+    def _call_bound(self, place: Bound, given: Given) -> Value:
         function = place.function
         if is_a(function, staticmethod):
-            return self.call_object(function.__func__, EMPTY, arguments, keywords, spread)
-        function = function.__func__ if is_a(function, classmethod) else function
+            return self.call_object(function, EMPTY, given)
+        function = _unwrapped(function)
         if is_a(function, types.FunctionType):
-            return self.call_object(function, EMPTY, [place.receiver, *arguments], keywords, spread)
+            return self.call_object(function, EMPTY, given.after(place.receiver))
         name = dotted_name(function).rpartition(".")[2]
         if known.mutating(name):
-            self.ledger.change(place.receiver, _verb(name))
-        for receiver in place.receiver:
-            if type(receiver) is Site:
-                self.ledger.put(receiver, self._all(arguments, keywords, spread))
-        return place.receiver if name == "__new__" else self._call_fresh(EMPTY, arguments, keywords, spread)
-
-    def _call_fresh(
-        self, callee: Value, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
-        """Call an object of which nothing is known but that it does not come from outside."""
-        self._outs(keywords)
-        self._callbacks(arguments, keywords, spread)
-        return callee | self._doubtful(arguments, keywords, spread)
-
-    def _doubtful(self, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-        """Return a result that may be new, an argument, or a part of one."""
-        given = self._all(arguments, keywords, spread)
-        site = self._new_site("result")
-        if not given:
-            return _single(site)
-        reached = frozenset(place for place in self.ledger.reach(given) if type(place) is not Const)
-        site.opaque = True
-        self.ledger.put(site, reached)
-        return reached | _single(site)
-
-    def _all(self, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-        return _union([*arguments, *keywords.values(), spread or EMPTY])
-
-    def _native_method(
-        self, owner: Outside, name: str, arguments: list[Value], keywords: Keywords, spread: Value | None
-    ) -> Value:
-        """Call a method, known by its name only, of something of the outside."""
-        receiver = _single(owner)
-        if known.mutating(name):
-            self.ledger.change(receiver, _verb(name))
-        if name in known.CONSUMING:
-            self.ledger.change(self._all(arguments, keywords, spread), "fills")
-        self._outs(keywords, receiver)
-        self._callbacks(arguments, keywords, spread)
-        site = self._new_site(("result", owner, name))
-        if name in known.SHALLOW_METHODS:
-            self.ledger.put(site, self.ledger.child(owner, "[*]"))
-        if name in known.FRESH_METHODS:
-            return _single(site)
-        if name in ("items", "popitem"):
-            return self._items(owner, site, one=name == "popitem")
-        if name in ("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__"):
-            inner = self.ledger.child(owner, "[]") | _union(arguments[1:])
-            self.ledger.put(site, inner)
-            return inner | _single(site)
-        if name == "__enter__":
-            return receiver
-        inner = self.ledger.child(owner, "." + name + "()")
-        self.ledger.put(site, inner)
-        return inner | _single(site)
-
-    def _items(self, owner: Outside, site: Site, one: bool) -> Value:
-        """Return the pairs of a dict: what is unpacked from one is an element."""
-        inner = self.ledger.child(owner, "[]")
-        pair = self._new_site(("pair", owner))
-        pair.fields = [inner, inner]
-        self.ledger.put(pair, inner)
-        self.ledger.put(site, _single(pair))
-        return _single(pair if one else site)
-
-    def _library_function(
-        self,
-        function: types.FunctionType,
-        via: str,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-    ) -> Value:
-        """Call a function in Python of a known library: believed, but for the user's functions inside it."""
-        result = self._native_function(via or dotted_name(function), function, arguments, keywords, spread)
-        wrapped = attribute(function, "__wrapped__")
-        inner = [wrapped] if is_a(wrapped, types.FunctionType) and own_function(wrapped) else []
-        for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=False):
-            for place in self.ledger.captured(cell, name):
-                for thing in place.examples or () if type(place) is Outside else ():
-                    things = follow((thing,), "[]") or () if is_any(thing, (dict, types.MappingProxyType)) else (thing,)
-                    inner += [
-                        each for each in things
-                        if is_a(each, types.FunctionType) and own_function(each) and each is not wrapped
-                    ]
-        for each in inner:
-            result |= self.call_object(each, EMPTY, arguments, keywords, spread)
-        return result
-
-    def _native_function(
-        self,
-        name: str,
-        thing: object,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-    ) -> Value:
-        """Call a function that is known by its name only."""
-        special = _SPECIAL.get(name)
-        if special is not None:
-            return special(self, arguments, keywords, spread)
-        true_name = dotted_name(thing) if thing is not None and thing is not MISSING else name
-        last = name.rpartition(".")[2]
-        given = self._all(arguments, keywords, spread)
-        if name in known.PROCESS_STATE or true_name in known.PROCESS_STATE:
-            self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
-        if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
-            self.ledger.change(arguments[0] if arguments else given, f"changes, with {name}(),")
-        elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
-            self.ledger.change(arguments[0] if arguments else given, _verb(last))
-            for value in arguments[1:]:
-                self._put_into(arguments[0], value)
-        if last in known.CONSUMING:
-            self.ledger.change(given, "fills")
-        self._outs(keywords, arguments[0] if arguments else EMPTY)
-        if home(type(thing)) == "numpy" and type(thing).__name__ == "ufunc":
-            self.ledger.change(_union(arguments[thing.nin :]), "writes into")  # type: ignore[attr-defined]
-            if last == "at":
-                self.ledger.change(_union(arguments[:1]), "writes into")
-        if not is_library(name) and not is_library(home(thing)):
-            self._foreign(name, arguments, keywords, spread)
-        self._callbacks(arguments, keywords, spread)
-        return self._native_result(name, thing, last, arguments, keywords, spread)
-
-    def _native_result(
-        self,
-        name: str,
-        thing: object,
-        last: str,
-        arguments: list[Value],
-        keywords: Keywords,
-        spread: Value | None,
-    ) -> Value:
-        module = name.partition(".")[0]
-        if module not in known.FRESH_MODULES or last in known.ALIASING or "copy" in keywords:
-            return self._doubtful(arguments, keywords, spread)
-        site = self._new_site(("made by", name))
-        site.opaque = True
-        if is_a(thing, type):
-            site.cls = thing
-            self.ledger.put(site, self.ledger.reach(self._all(arguments, keywords, spread)))
-        elif module in ("builtins", "itertools", "random", "heapq"):
-            self.ledger.put(site, self.ledger.inside(self._all(arguments, keywords, spread)))
-        return _single(site)
-
-    def _foreign(self, name: str, arguments: list[Value], keywords: Keywords, spread: Value | None) -> None:
-        """Pass captured objects to compiled code that nobody knows: in doubt, it changes them."""
-        for place in self._all(arguments, keywords, spread):
-            if type(place) is Outside and place.origin is not Origin.ARGUMENT:
-                if place.examples is not None and all(is_any(x, (*_CALLABLES, type)) for x in place.examples):
-                    continue
-                self.ledger.change(_single(place), f"passes to {name}(), which is compiled,")
-
-    def _outs(self, keywords: Keywords, receiver: Value = EMPTY) -> None:
-        """Look at the keyword arguments that ask a library to write in place."""
-        for name, value in keywords.items():
-            if name in ("out", "file", "where_out", "output", "dst"):
-                self.ledger.change(value, "writes into")
-            elif name == "inplace" or name.startswith("overwrite_"):
-                if not _is(value, False):
-                    self.ledger.change(receiver, f"with {name}, changes")
-
-    def _callbacks(self, arguments: list[Value], keywords: Keywords, spread: Value | None) -> None:
-        """Functions that are passed to somebody else are called by him, with whatever else he got."""
-        values = [*arguments, *keywords.values(), *([spread] if spread else [])]
-        for value in values:
-            for place in value:
-                if type(place) in (Made, Method, Bound) or (
-                    type(place) is Outside
-                    and place.examples is not None
-                    and any(is_any(thing, _CALLABLES) or _is_own_callable(thing) for thing in place.examples)
-                ):
-                    others = [self.ledger.reach(self.ledger.reach(other)) for other in values if other is not value]
-                    rest = _union(others)
-                    if type(place) is Method and type(place.owner) is not Site:
-                        continue
-                    self._call_place(place, [], {}, rest)
-                elif type(place) is Outside and place.step[:1] == "." and place.examples is None:
-                    self._passed_method(place)
-
-    def _passed_method(self, place: Outside) -> None:
-        """``map(log.append, xs)``: a method of the outside is handed over."""
-        if place.parent is not None and known.mutating(place.step[1:]):
-            self.ledger.change(_single(place.parent), _verb(place.step[1:]))
-
-    def _put_into(self, value: Value, contents: Value) -> None:
-        for place in value:
-            if type(place) is Site:
-                self.ledger.put(place, contents)
+            self.ledger.change(place.receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+        self.put_into(place.receiver, given.all())
+        return place.receiver if name == "__new__" else self.call_fresh(EMPTY, given)
 
 
-def _library_name(place: Outside) -> str:
-    """Return the dotted name of what is reached from a module of a known library, but not loaded yet."""
-    names: list[str] = []
-    step: Outside | None = place
-    while step is not None:
-        if step.examples is not None and len(step.examples) == 1 and is_a(step.examples[0], types.ModuleType):
-            name = ".".join([home(step.examples[0]), *names])
-            return name if is_library(name) else ""
-        names.insert(0, step.step[1:])
-        step = step.parent
-    return ""
+_SUSPENDS: Final = 0x2A0  # generator, coroutine, asynchronous generator
 
 
-def _looks_callable(place: Place) -> bool:
-    if type(place) is Outside:
-        return place.examples is not None and any(
-            is_any(thing, (*_CALLABLES, type)) or _is_own_callable(thing) for thing in place.examples
-        )
-    return type(place) is not Const
-
-
-def _is_own_callable(thing: object) -> bool:
-    if is_any(thing, (type, types.ModuleType)):
-        return False
-    method = class_attribute(type(thing), "__call__")
-    return is_a(method, types.FunctionType) and own_function(method)
-
-
-def _is(value: Value, constant: object) -> bool:
-    return len(value) == 1 and all(type(place) is Const and place.value is constant for place in value)
-
-
-def _verb(name: str) -> str:
-    return known.VERBS.get(name) or f"calls .{name}() of"
+def _unwrapped(thing: object) -> object:
+    return thing.__func__ if is_any(thing, (staticmethod, classmethod)) else thing  # type: ignore[attr-defined]
 
 
 def _keyword_only(code: types.CodeType) -> tuple[str, ...]:
     return code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
 
 
-# --- built-in functions that need a rule of their own ----------------------------------------------------------
-
-Special: TypeAlias = "Callable[[Calls, list[Value], Keywords, Value | None], Value]"
-_SPECIAL: Final[dict[str, Special]] = {}
-
-
-def _special(names: str) -> Callable[[Special], Special]:
-    def register(rule: Special) -> Special:
-        for name in names.split():
-            _SPECIAL[name] = rule
-        return rule
-
-    return register
-
-
-@_special("""
-    builtins.len builtins.abs builtins.hash builtins.id builtins.ord builtins.chr builtins.bin builtins.hex
-    builtins.oct builtins.repr builtins.str builtins.int builtins.float builtins.bool builtins.complex
-    builtins.isinstance builtins.issubclass builtins.callable builtins.round builtins.divmod builtins.pow
-    builtins.ascii builtins.format builtins.range builtins.hasattr builtins.bytes builtins.any builtins.all
-    builtins.slice
-""")
-def _plain(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    for value in arguments:
-        calls.ledger.uses_up(value)
-    return EMPTY
-
-
-@_special("builtins.print")
-def _print(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    calls._outs(keywords)
-    return EMPTY
-
-
-@_special("""
-    builtins.list builtins.tuple builtins.set builtins.frozenset builtins.sorted builtins.reversed builtins.iter
-    builtins.sum collections.deque copy.copy builtins.bytearray itertools.chain itertools.islice
-    itertools.chain.from_iterable itertools.product itertools.combinations itertools.permutations
-    itertools.cycle itertools.zip_longest
-""")
-def _container(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    calls._callbacks(arguments, keywords, spread)
-    contents: Value = EMPTY
-    for value in [*arguments, spread or EMPTY]:
-        contents |= calls.ledger.inside(calls.iterate(value))
-    site = calls._new_site("container")
-    calls.ledger.put(site, contents)
-    return _single(site)
-
-
-@_special("builtins.zip")
-def _zip(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    if spread is not None:
-        return _container(calls, arguments, keywords, spread)
-    return _pairs(calls, [calls.ledger.inside(calls.iterate(value)) for value in arguments])
-
-
-@_special("builtins.enumerate")
-def _enumerate(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    if spread is not None or not arguments:
-        return _container(calls, arguments, keywords, spread)
-    return _pairs(calls, [EMPTY, calls.ledger.inside(calls.iterate(arguments[0]))])
-
-
-def _pairs(calls: Calls, fields: list[Value]) -> Value:
-    pair = calls._new_site("pair")
-    calls.ledger.put(pair, _union(fields))
-    pair.fields = fields if pair.fields is None else [a | b for a, b in zip(pair.fields, fields, strict=False)]
-    site = calls._new_site("container")
-    calls.ledger.put(site, _single(pair))
-    return _single(site)
-
-
-@_special("builtins.map builtins.filter functools.reduce itertools.starmap itertools.accumulate itertools.groupby")
-def _applied(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    if not arguments:
-        return calls._doubtful(arguments, keywords, spread)
-    iterated = [calls.ledger.inside(calls.iterate(value)) for value in arguments[1:]]
-    result = calls.call(arguments[0], [], {}, _union(iterated)) if arguments[0] else EMPTY
-    site = calls._new_site("container")
-    calls.ledger.put(site, result | _union(iterated))
-    return _single(site) | (result | _union(iterated))
-
-
-@_special("builtins.dict collections.OrderedDict collections.Counter collections.defaultdict")
-def _dict(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    given = _union([*arguments, spread or EMPTY])
-    calls._callbacks(arguments, keywords, spread)
-    once = calls.ledger.inside(calls.iterate(given))
-    site = calls._new_site("container")
-    calls.ledger.put(site, once | calls.ledger.inside(once) | _union(keywords.values()))
-    return _single(site)
-
-
-@_special("copy.deepcopy")
-def _deepcopy(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    return _single(calls._new_site("copy"))
-
-
-@_special("builtins.min builtins.max operator.getitem _operator.getitem")
-def _chosen(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    calls._callbacks(arguments, keywords, spread)
-    given = _union([*arguments, spread or EMPTY])
-    return calls.ledger.reach(calls.iterate(given))
-
-
-@_special("builtins.next builtins.anext")
-def _next(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    first = arguments[0] if arguments else spread or EMPTY
-    calls.ledger.change(first, "takes from")
-    for place in first:
-        if type(place) is Outside or type(place) is Site:
-            calls._own_special(place, "__next__", [])
-    return calls.ledger.inside(first) | _union(arguments[1:])
-
-
-@_special("builtins.getattr")
-def _getattr(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    if len(arguments) < 2 or spread:
-        return calls._doubtful(arguments, keywords, spread)
-    names = [place.value for place in arguments[1] if type(place) is Const and type(place.value) is str]
-    found = _union([calls.attribute(arguments[0], name) for name in names])
-    return (found if names else calls.ledger.reach(arguments[0])) | _union(arguments[2:])
-
-
-@_special("builtins.setattr builtins.delattr")
-def _setattr(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    first = arguments[0] if arguments else spread or EMPTY
-    calls.ledger.change(first, "sets an attribute of", EffectKind.WRITES_ATTRIBUTE)
-    calls._put_into(first, _union(arguments[2:]))
-    for place in first:
-        if type(place) is Site:
-            place.opaque = True
-    return EMPTY
-
-
-@_special("builtins.vars builtins.super.__self__")
-def _vars(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    return calls.ledger.reach(_union(arguments))
-
-
-@_special("builtins.globals")
-def _globals(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    return calls.ledger.keeper(Origin.GLOBAL, "globals()", calls._frames[-1].module)
-
-
-@_special("builtins.super")
-def _super(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    frame = calls._frames[-1]
-    if len(arguments) >= 2:
-        classes, receiver = arguments[0], arguments[1]
-    else:
-        classes = EMPTY
-        for index, value in frame.free.items():
-            if frame.names[index] == "__class__":
-                classes = value
-        receiver = (frame.variables[0] if frame.variables else None) or EMPTY
-        if 0 in frame.cells:
-            receiver = frame.load(0)
-    found: set[Place] = set()
-    for place in classes:
-        for thing in (place.examples or ()) if type(place) is Outside else ():
-            if is_a(thing, type):
-                found.add(calls.ledger.super_of(thing, receiver))
-    return frozenset(found) or calls.ledger.reach(receiver)
-
-
-@_special("builtins.__build_class__")
-def _class_statement(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    return calls._build_class(arguments)
-
-
-@_special("builtins.type")
-def _type(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    if len(arguments) != 1:
-        return calls._doubtful(arguments, keywords, spread)
-    found: set[Place] = set()
-    for cls in calls._classes(arguments[0]):
-        found |= calls.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)
-    return frozenset(found)
-
-
-@_special("numpy.nan_to_num numpy.array")
-def _maybe_copied(calls: Calls, arguments: list[Value], keywords: Keywords, spread: Value | None) -> Value:
-    if _is(keywords.get("copy", EMPTY), True) or "copy" not in keywords:
-        return _single(calls._new_site("copy"))
-    calls.ledger.change(_union(arguments[:1]), "with copy=False, may change")
-    return calls._doubtful(arguments, keywords, spread)
+def _library_name(place: Outside) -> str:
+    """Return the dotted name of what is reached from a module of a known library, but not loaded yet."""
+    names: list[str] = []
+    step: Outside | None = place
+    while step is not None and step.examples is None:
+        if step.origin is Origin.IMPORTED and step.parent is None and is_library(step.name):
+            return step.name + "".join(names)
+        names.insert(0, step.step)
+        step = step.parent
+    if step is None or not all(name[0] == "." for name in names):
+        return ""
+    for module in step.examples or ():
+        name = home(module) + "".join(names)
+        if is_a(module, types.ModuleType) and is_library(name):
+            return name
+    return ""

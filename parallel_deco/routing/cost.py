@@ -121,14 +121,9 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
 def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool) -> Prediction:
     width = min(most or cpus, max(1, items))
     moving = _moving(facts, machine)
-    size = _batch(facts)
-    rounds = -(-items // (width * size)) if items > width * size else 1
-    work = min(rounds * size, -(-items // width)) * (facts.wall + moving)
-    work = max(work, items * facts.cpu / min(cpus, width))
-    setup = machine.start if cold else machine.wake
-    return Prediction(
-        work + items * moving / 2 + _batches(facts, items) * machine.dispatch_process / width + setup, width
-    )
+    work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / min(cpus, width))
+    handing = items * moving / 2 + _batches(facts, items) * machine.dispatch_process / width
+    return Prediction(work + handing + (machine.start if cold else machine.wake), width)
 
 
 def _moving(facts: Facts, machine: Machine) -> float:
@@ -138,10 +133,6 @@ def _moving(facts: Facts, machine: Machine) -> float:
     return 2e-6 + (facts.sent + facts.received) / machine.bandwidth
 
 
-def _batch(facts: Facts) -> int:
-    """Return how many items a batch of the target size has."""
-    return max(1, int(TARGET / max(facts.wall, 1e-9)))
-
-
 def _batches(facts: Facts, items: int) -> int:
-    return -(-items // _batch(facts))
+    """Return in how many batches of the target size so many items are handed out."""
+    return -(-items // max(1, int(TARGET / max(facts.wall, 1e-9))))

@@ -13,15 +13,16 @@ from parallel_deco.routing.ledger import Effect, EffectKind, Exhausted, Ledger
 from parallel_deco.routing.lookup import (
     MISSING,
     attribute,
+    builtins_of,
     class_attribute,
-    home,
     instance_namespace,
     is_a,
     is_any,
+    is_ours,
     loaded,
     unwrap_partial,
 )
-from parallel_deco.routing.values import EMPTY, Examples, Origin, Value, follow, identity, signature
+from parallel_deco.routing.values import EMPTY, Examples, Given, Origin, Value, follow, identity, signature
 
 __all__ = ["Findings", "Guard", "Subject", "find_effects", "subject_of", "unwrapped"]
 
@@ -99,7 +100,7 @@ class Subject(NamedTuple):
 def unwrapped(function: object) -> object:
     """Return the function inside the wrappers of this package."""
     for _ in range(16):
-        if not home(type(function)).startswith("parallel_deco."):
+        if not is_ours(function):
             break
         inner = attribute(function, "__wrapped__")
         if inner is MISSING:
@@ -139,7 +140,7 @@ def find_effects(subject: Subject, given: Mapping[str, object] | None = None) ->
 def _start(subject: Subject, given: Mapping[str, object] | None, ledger: Ledger, calls: Calls) -> None:
     function = subject.function
     bound = [ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(subject.arguments)]
-    if subject.arguments and subject.names and (code := subject.code()) is not None:
+    if (code := subject.code()) is not None:
         bound = [
             ledger.keeper(Origin.CAPTURED, name, x)
             for name, x in zip(code.co_varnames, subject.arguments, strict=False)
@@ -149,14 +150,14 @@ def _start(subject: Subject, given: Mapping[str, object] | None, ledger: Ledger,
         ledger.notice(value)
     if not is_a(function, types.FunctionType):
         everything = ledger.inside(_argument(ledger, "arguments", given))
-        calls.call_object(function, ledger.keeper(Origin.GLOBAL, "function", function), bound, named, everything)
+        calls.call_object(function, ledger.keeper(Origin.GLOBAL, "function", function), Given(bound, named, everything))
         return
     code = function.__code__
     names = code.co_varnames
     for name in names[len(bound) : code.co_argcount]:
         bound.append(named.pop(name) if name in named else _argument(ledger, name, given))
     if not own_function(function):
-        calls.call_object(function, EMPTY, bound, named)
+        calls.call_object(function, EMPTY, Given(bound, named))
         return
     del bound[code.co_argcount :]
     index = code.co_argcount + code.co_kwonlyargcount
@@ -172,7 +173,7 @@ def _start(subject: Subject, given: Mapping[str, object] | None, ledger: Ledger,
     free = tuple(
         ledger.captured(cell, name) for cell, name in zip(function.__closure__ or (), code.co_freevars, strict=False)
     )
-    calls._walk(code, function.__globals__, function.__builtins__, free, bound)
+    calls.walk(code, function.__globals__, builtins_of(function), free, bound)
 
 
 def _argument(ledger: Ledger, name: str, given: Mapping[str, object] | None) -> Value:
@@ -207,6 +208,8 @@ def _relied(ledger: Ledger, function: object) -> tuple[tuple[str, str, object], 
             found.append(("", name, _reference(thing)))
         elif is_a(module, str) and _namespace(module) is namespace:
             found.append((module, name, _reference(thing)))
+    for name, thing in ledger.modules_read.items():
+        found.append((MODULE, name, _reference(thing)))
     for index, cell in enumerate(closure):
         if id(cell) in ledger.cells_read:
             found.append((CELL, str(index), _reference(ledger.cells_read[id(cell)][1])))
@@ -214,6 +217,7 @@ def _relied(ledger: Ledger, function: object) -> tuple[tuple[str, str, object], 
 
 
 CELL: Final = "<cell>"
+MODULE: Final = "<module>"
 
 
 def _namespace(module: str) -> object:
@@ -237,6 +241,8 @@ def _held(function: types.FunctionType, where: str, name: str) -> object:
             return (function.__closure__ or ())[int(name)].cell_contents
         except ValueError:
             return MISSING
+    if where == MODULE:
+        return loaded(name)
     namespace = _namespace(where) if where else function.__globals__
     return dict.get(namespace, name, MISSING) if is_a(namespace, dict) else MISSING
 

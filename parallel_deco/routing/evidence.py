@@ -9,6 +9,8 @@ __all__ = ["Evidence", "Facts"]
 
 #: What is left of the older sums when a batch is added: about the last four batches count.
 KEEP = 0.75
+#: One batch in so many is watched by the sampler once the function is known.
+WATCH_EVERY = 16
 #: A wall time is believed beside others when the GIL was in use less than this, by all threads together.
 UNCROWDED = 0.5
 
@@ -89,6 +91,7 @@ class Evidence:
         self._inner: float = 1.0
         self._gain: float | None = None
         self._facts: Facts | None = Facts()  # None when the sums have changed since
+        self._asked = 0
 
     def learn(self, seen: Readings, crowd: int = 1) -> None:
         """Add what a batch cost, while so many threads of this process ran the same function."""
@@ -104,16 +107,23 @@ class Evidence:
                 self._look(seen)
             if self._believable(wall, seen, crowd):
                 self._alone.add(wall, seen.items)
+            if seen.moved:
+                self._moved.add(seen.moved, seen.items)
+                self._sent.add(seen.sent, seen.items)
+                self._received.add(seen.received, seen.items)
             if crowd == 1 and seen.process_cpu and seen.wall > 1e-3:
                 self._inner = max(1.0, seen.process_cpu / seen.wall) if seen.cpu > 0.5 * wall else 1.0
 
-    def learn_moving(self, seconds: float, sent: int, received: int, items: int) -> None:
-        """Add what it cost to move the arguments and results of some items between processes."""
+    def watches(self) -> bool:
+        """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
+        self._asked += 1  # a lost count does no harm
+        return self.facts().gil is None or self._asked % WATCH_EVERY == 0
+
+    def learn_count(self, items: int) -> None:
+        """Note that so many more items ran without being measured."""
         with self._lock:
             self._facts = None
-            self._moved.add(seconds, items)
-            self._sent.add(sent, items)
-            self._received.add(received, items)
+            self._items += items
 
     def learn_size(self, *, sent: int | None = None, received: int | None = None) -> None:
         """Note how large the argument or the result of an item is that has not been moved yet."""

@@ -1,11 +1,12 @@
 """What `explain()` gives: the route, the readings behind it, what the others would have cost, and a report of it."""
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from parallel_deco._traits import Route
 
-__all__ = ["Explanation", "PerItem", "seconds_text"]
+__all__ = ["Explanation", "PerItem", "bytes_text", "seconds_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,23 @@ class Explanation:
         looks = f" ({seen.samples} looks)" if seen.samples else ""
         parts = [f"{seconds_text(seen.wall)} an item: CPU {seconds_text(seen.cpu)}, GIL held {gil}{looks}"]
         if seen.payload:
-            parts.append(f"{_bytes(seen.payload)} to move")
+            parts.append(f"{bytes_text(seen.payload)} to move")
         count = "1 item" if seen.items == 1 else f"{seen.items:,} items"
         return ", ".join(parts) + f"; {count} seen"
 
     def _predicted(self) -> str:
         ranked = sorted(self.predicted.items(), key=lambda entry: entry[1])
         return ", ".join(f"{route} {seconds_text(seconds)}" for route, seconds in ranked) + " for what was left"
+
+    def _repr_html_(self) -> str:
+        """Return the report as a table, for notebooks."""
+        ranked = sorted(self.predicted.items(), key=lambda entry: entry[1])
+        rows = [("why", self.reason), ("measured", self._measured())]
+        rows += [("predicted", f"{route}: {seconds_text(seconds)}") for route, seconds in ranked]
+        rows += [("note", note) for note in self.notes]
+        body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+        title = f"{escape(self.function)} → {self.route}"
+        return f"<table><caption><b>{title}</b></caption><tbody>{body}</tbody></table>"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain dicts, lists, strings and numbers, ready for JSON."""
@@ -114,8 +125,9 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-def _bytes(count: int) -> str:
+def bytes_text(count: float) -> str:
+    """Return a size with three digits and the unit that suits it."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
-    return f"{count} bytes"
+    return f"{count:.0f} bytes"

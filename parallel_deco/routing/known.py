@@ -16,14 +16,18 @@ from parallel_deco.routing.lookup import is_a, is_iterator_type, mro, namespace,
 
 __all__ = [
     "ALIASING",
+    "ATOMIC_METHODS",
     "CONSUMING",
     "FRESH_METHODS",
     "FRESH_MODULES",
+    "LOGGING_SETTINGS",
     "MUTATES_FIRST",
     "MUTATING_METHODS",
+    "OUT_POSITIONS",
     "PROCESS_STATE",
     "SCALAR_ATTRIBUTES",
     "SHALLOW_METHODS",
+    "SHARED_RANDOM",
     "VERBS",
     "Species",
     "is_library",
@@ -57,7 +61,7 @@ _STANDARD_DIRECTORY: Final = os.path.dirname(os.__file__) + os.sep
 def is_library(module: str) -> bool:
     """Say whether `module` belongs to the standard library or to a library of the table."""
     top = module.partition(".")[0]
-    return top in _STANDARD and top != "__main__" or top in _LIBRARIES
+    return (top in _STANDARD and top != "__main__") or top in _LIBRARIES
 
 
 def own_function(function: types.FunctionType) -> bool:
@@ -85,6 +89,13 @@ MUTATING_METHODS: Final = _words("""
     add_node add_edge add_nodes_from add_edges_from remove_node remove_edge commit rollback
     __setitem__ __delitem__ __setattr__ __delattr__ __iadd__ __isub__ __imul__ __iand__ __ior__ __ixor__
     __itruediv__ __ifloordiv__ __imod__ __ipow__ __imatmul__ __ilshift__ __irshift__ __set__ __next__ __setstate__
+""")
+
+# Those of them that are one step in C: threads may call them at the same time.
+ATOMIC_METHODS: Final = _words("""
+    append appendleft extend extendleft insert remove pop popleft popitem clear setdefault add discard
+    write writelines put put_nowait get_nowait send sendall acquire release notify notify_all set_result set_exception
+    flush commit
 """)
 
 # Read-looking methods that use up their receiver or write into their arguments.
@@ -125,7 +136,8 @@ FRESH_METHODS: Final = _words("""
     splitlines startswith std strftime strip sum swapcase take timestamp title tobytes tolist total translate upper
     var zfill difference intersection symmetric_difference union most_common elements as_posix exists is_file is_dir
     read_text read_bytes hexdigest digest bit_length bit_count item trace median quantile match fullmatch search
-    findall finditer sub subn predict predict_proba score transform
+    findall finditer sub subn predict predict_proba score transform merge assign reset_index rename drop sort_values
+    fillna dropna apply agg pivot_table melt
 """)
 
 
@@ -155,7 +167,6 @@ MUTATES_FIRST: Final = _words("""
     builtins.setattr builtins.delattr builtins.next builtins.anext
     numpy.copyto numpy.put numpy.place numpy.putmask numpy.fill_diagonal numpy.put_along_axis numpy.ndarray.sort
     numpy.random.shuffle random.shuffle random.Random.shuffle functools.update_wrapper
-   
     cv2.rectangle cv2.circle cv2.line cv2.ellipse cv2.polylines cv2.fillPoly cv2.fillConvexPoly cv2.putText
     cv2.drawContours cv2.arrowedLine cv2.drawMarker cv2.floodFill cv2.accumulate cv2.randu cv2.randn
     itertools.tee
@@ -182,6 +193,39 @@ PROCESS_STATE: Final = _words("""
     cv2.setNumThreads cv2.setRNGSeed matplotlib.use
 """)
 
+# Functions of NumPy that are no ufuncs, by the position of their `out`.
+OUT_POSITIONS: Final = {
+    "dot": 2,
+    "clip": 3,
+    "round": 2,
+    "around": 2,
+    "cumsum": 3,
+    "cumprod": 3,
+    "mean": 3,
+    "sum": 3,
+    "prod": 3,
+    "std": 3,
+    "var": 3,
+    "take": 3,
+    "choose": 2,
+    "compress": 3,
+    "max": 2,
+    "min": 2,
+    "amax": 2,
+    "amin": 2,
+    "all": 2,
+    "any": 2,
+}
+
+# Functions that draw from a stream of random numbers that the process shares, and that is not found by its type.
+SHARED_RANDOM: Final = _words("""
+    torch.rand torch.randn torch.randint torch.randperm torch.normal torch.bernoulli torch.multinomial
+    torch.rand_like torch.randn_like cupy.random.rand cupy.random.randn cv2.randu cv2.randn
+""")
+
+# Methods that configure a logger.
+LOGGING_SETTINGS: Final = _words("addHandler removeHandler setLevel addFilter removeFilter setFormatter setStream")
+
 # Functions of libraries otherwise fresh whose result may be, or share memory with, an argument.
 ALIASING: Final = _words("""
     asarray asanyarray ascontiguousarray asfortranarray asarray_chkfinite ravel reshape squeeze transpose swapaxes
@@ -189,7 +233,7 @@ ALIASING: Final = _words("""
     hsplit vsplit dsplit diagonal diag real imag real_if_close flip fliplr flipud rot90 trim_zeros require frombuffer
     as_strided sliding_window_view nditer ndenumerate asmatrix matrix_transpose permute_dims unstack from_dlpack
     from_numpy as_tensor view_as narrow chunk unbind exif_transpose nan_to_num meshgrid matrix shares_memory
-    Series DataFrame fromarray
+    Series DataFrame fromarray einsum masked_array masked_where getdata memoryview ChainMap proxy ref cast view
 """)
 
 # Modules whose functions return nothing that is part of an argument (`ALIASING` excepted).
@@ -227,8 +271,8 @@ _SCALARS: Final = _words("""
     builtins.range builtins.ellipsis builtins.NotImplementedType builtins.slice builtins.code
     datetime.date datetime.time datetime.datetime datetime.timedelta datetime.timezone datetime.tzinfo
     decimal.Decimal fractions.Fraction re.Pattern uuid.UUID pathlib.PurePath pathlib._local.PurePath
-    dataclasses._HAS_DEFAULT_FACTORY_CLASS dataclasses._MISSING_TYPE zoneinfo.ZoneInfo enum.Enum numpy.generic numpy.dtype _struct.Struct ipaddress.IPv4Address
-    ipaddress.IPv6Address
+    dataclasses._HAS_DEFAULT_FACTORY_CLASS dataclasses._MISSING_TYPE zoneinfo.ZoneInfo enum.Enum
+    numpy.generic numpy.dtype _struct.Struct ipaddress.IPv4Address ipaddress.IPv6Address
 """)
 _FROZEN: Final = _words("builtins.tuple builtins.frozenset builtins.mappingproxy types.MappingProxyType")
 _RESOURCES: Final = {
@@ -329,7 +373,6 @@ def _classify(cls: type) -> tuple[Species, str]:
 def _compiled(cls: type) -> bool:
     """Say whether methods of `cls` are written in C or Cython by somebody whom no table knows."""
     return any(
-        not is_library(type_name(base))
-        and any(type(value).__name__ in _COMPILED for value in namespace(base).values())
+        not is_library(type_name(base)) and any(type(value).__name__ in _COMPILED for value in namespace(base).values())
         for base in mro(cls)
     )

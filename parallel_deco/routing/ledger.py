@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
 from parallel_deco.routing.known import Species, species
-from parallel_deco.routing.lookup import MISSING, is_a, is_iterator_type
+from parallel_deco.routing.lookup import MISSING, is_a, is_iterator_type, loaded
 from parallel_deco.routing.values import (
     EMPTY,
     Bound,
@@ -20,12 +20,14 @@ from parallel_deco.routing.values import (
     Origin,
     Outside,
     Place,
+    Read,
     Site,
     Super,
     Value,
     describe,
     example,
     follow,
+    identity,
     is_scalar,
     signature,
 )
@@ -34,6 +36,7 @@ __all__ = ["Effect", "EffectKind", "Exhausted", "Ledger", "Position"]
 
 STEPS_MAX: Final = 6000  # guessed: about 6 ms of reading; beyond it a function counts as unreadable
 PATH_MAX: Final = 4
+PLACES_MAX: Final = 24  # more places than that in one value are lumped together
 
 
 class EffectKind(enum.Enum):
@@ -63,6 +66,9 @@ class Effect:
     kind : EffectKind
     unless_immutable : str or None
         Name of the argument that decides: there is no effect where a number, string or the like is given.
+    atomic : bool
+        Whether threads may do it at the same time without losing any of it: `list.append` is, ``n += 1`` is not.
+        (The order is another matter: only the plain loop keeps it.)
     """
 
     what: str
@@ -70,6 +76,7 @@ class Effect:
     line: int
     kind: EffectKind
     unless_immutable: str | None = None
+    atomic: bool = False
 
 
 class Exhausted(Exception):
@@ -86,6 +93,11 @@ class Position(Protocol):
         """Offset in bytes of the current instruction."""
         ...
 
+    @property
+    def guarded(self) -> bool:
+        """Whether a lock is held here."""
+        ...
+
 
 class Ledger:
     """The book of one reading.
@@ -97,7 +109,7 @@ class Ledger:
         Whether the types of the arguments could change the answer.
     guards : dict from Outside to frozenset of int
         The examples of arguments that the answer relied on, by place.
-    globals_read, cells_read : dict
+    globals_read, modules_read, cells_read : dict
         The names and cells that were looked up, with what they held.
     """
 
@@ -105,6 +117,7 @@ class Ledger:
         self.depends = False
         self.guards: dict[Outside, frozenset[int] | None] = {}
         self.globals_read: dict[tuple[int, str], tuple[dict[str, object], object]] = {}
+        self.modules_read: dict[str, object] = {}
         self.cells_read: dict[int, tuple[types.CellType, object]] = {}
         self.version = 0  # grows when a site that was already read gets new contents
         self.stack: list[Position] = []
@@ -117,6 +130,7 @@ class Ledger:
         self._kept: dict[tuple[Origin, str, int], Value] = {}
         self._supers: dict[tuple[int, Value], Super] = {}
         self._bounds: dict[tuple[int, Value], Bound] = {}
+        self._marks: dict[tuple[Outside, str], Value] = {}
         self._methods: dict[tuple[Place, str], Value] = {}
         self._sites: dict[object, Site] = {}
         self._globals: dict[tuple[int, str], Value] = {}
@@ -125,8 +139,8 @@ class Ledger:
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """The effects found so far, in the order of finding."""
-        return tuple(self._effects.values())
+        """The effects found so far; those that threads may not make at once come first."""
+        return tuple(sorted(self._effects.values(), key=lambda effect: effect.atomic))
 
     def spend(self, steps: int) -> None:
         """Count steps of reading; raises `Exhausted` when there were too many."""
@@ -136,21 +150,38 @@ class Ledger:
 
     # --- writing down ------------------------------------------------------------------------------------------
 
-    def record(self, kind: EffectKind, what: str, argument: str | None = None) -> None:
+    def record(self, kind: EffectKind, what: str, argument: str | None = None, atomic: bool = False) -> None:
         """Write down an effect at the current line."""
+        file, line = "", 0
         if self.stack:
             frame = self.stack[-1]
             file, line = frame.code.co_filename, line_at(frame.code, frame.offset)
-        else:
-            file, line = "", 0
-        self._effects.setdefault((what, file, line), Effect(what, file, line, kind, argument))
+            atomic = atomic or any(frame.guarded for frame in self.stack)
+        known = self._effects.get((what, file, line))
+        if known is None or (known.atomic and not atomic):
+            self._effects[what, file, line] = Effect(what, file, line, kind, argument, atomic)
 
-    def change(self, value: Value, verb: str, kind: EffectKind | None = None) -> None:
+    def change(self, value: Value, verb: str, kind: EffectKind | None = None, atomic: bool = False) -> None:
         """Write down that `value` is changed, wherever it may be something of the outside."""
         for place in value:
             if type(place) is Outside and not self._unchangeable(place):
                 argument = place.name if place.origin is Origin.ARGUMENT else None
-                self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument)
+                self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
+
+    def store(self, owner: Value, value: Value, step: str, verb: str, kind: EffectKind | None = None) -> None:
+        """Write down that `value` is stored into `owner`."""
+        for place in owner:
+            marks = [mark for mark in value if type(mark) is Read and mark.step == step]
+            once = not any(mark.owner is place for mark in marks)
+            self.change(frozenset((place,)), verb, kind, atomic=once)
+
+    def mark(self, owner: Outside, step: str) -> Value:
+        """Return the mark of values that come from this item or attribute."""
+        key = (owner, step)
+        found = self._marks.get(key)
+        if found is None:
+            found = self._marks[key] = frozenset((Read(owner, step),))
+        return found
 
     def _unchangeable(self, place: Outside) -> bool:
         examples = self.ask(place)
@@ -169,6 +200,13 @@ class Ledger:
             self.depends = True
             self.guards.setdefault(place, signature(place.examples))
         return place.examples
+
+    @staticmethod
+    def is_lock(place: Place) -> bool:
+        """Say whether a place holds a lock of the outside."""
+        return type(place) is Outside and any(
+            species(type(thing)) == (Species.RESOURCE, "lock") for thing in place.examples or ()
+        )
 
     # --- places ------------------------------------------------------------------------------------------------
 
@@ -220,9 +258,11 @@ class Ledger:
             value = self._kept[key] = self.outside(origin, name, thing)
         return value
 
-    def imported(self, name: str, module: object) -> Value:
-        """Return the value of a module."""
-        return self.keeper(Origin.GLOBAL, name, module)
+    def imported(self, name: str) -> Value:
+        """Return the value of a module, which may not be loaded yet."""
+        module = loaded(name)
+        self.modules_read[name] = module
+        return self.keeper(Origin.IMPORTED if module is MISSING else Origin.GLOBAL, name, module)
 
     def super_of(self, after: type, receiver: Value) -> Super:
         """Return the same `Super` each time."""
@@ -239,10 +279,6 @@ class Ledger:
         if found is None:
             found = self._bounds[key] = Bound(function, receiver)
         return found
-
-    def depends_on_reading(self, place: Outside) -> None:
-        """Note that reading an item of an argument may change it: a defaultdict adds what it does not have."""
-        self.ask(place)
 
     def look_up(self, module: dict[str, object], builtins: dict[str, object], name: str) -> Value:
         """Return the value of a global or built-in name."""
@@ -282,21 +318,31 @@ class Ledger:
                 kind, word = species(type(thing))
                 if kind is Species.RESOURCE:
                     name = describe(place).replace(place.origin.value, f"the {word}", 1)
-                    self.record(EffectKind.CAPTURES_RESOURCE, f"captures {name}, which cannot travel")
+                    atomic = word not in ("generator", "iterator", "coroutine", "thread-local")
+                    self.record(EffectKind.CAPTURES_RESOURCE, f"captures {name}, which cannot travel", atomic=atomic)
                 elif kind is Species.RANDOM:
-                    self.record(EffectKind.RANDOM_STATE, f"draws from {describe(place)}, a random generator")
+                    self.record(
+                        EffectKind.RANDOM_STATE, f"draws from {describe(place)}, a random generator", atomic=True
+                    )
 
     def child(self, place: Outside, step: str) -> Value:
         """Return the value one step inside an outside place."""
         key = (place, step)
         value = self._children.get(key)
         if value is None:
-            if place.step == "…":
+            above = place.parent
+            if place.examples and step[0] != "." and is_scalar(place.examples):
                 value = frozenset((place,))
+            elif place.step == "…" or (above is not None and above.step == "…"):
+                deep = above if above is not None and above.step == "…" else place
+                if step[0] == "." and deep is place:
+                    value = frozenset((Outside(place.origin, place.name, None, place, step),))
+                else:
+                    value = self.child(deep, step) if step[0] == "." else frozenset((deep,))
             elif len(place.path) >= PATH_MAX:
-                value = frozenset((Outside(place.origin, place.name, None, place, "…"),))
+                value = self.child(self._deep(place), step)
             else:
-                examples = follow(place.examples, step)
+                examples = follow(place.examples, step) if step != "…" else None
                 if place.origin is not Origin.ARGUMENT and is_scalar(examples):
                     value = EMPTY
                 else:
@@ -315,9 +361,31 @@ class Ledger:
             elif type(place) is Site:
                 place.read = True
                 found |= place.contents
-                for value in place.attributes.values():
-                    found |= value
-        return frozenset(found) if found else EMPTY
+                for attribute in place.attributes.values():
+                    found |= attribute
+        return self.narrow(frozenset(found)) if found else EMPTY
+
+    def narrow(self, value: Value) -> Value:
+        """Return a coarser value instead of one with very many places: "something of the argument 'x'"."""
+        if len(value) <= PLACES_MAX:
+            return value
+        self.spend(len(value) >> 2)
+        return frozenset(
+            [
+                self._deep(place) if type(place) is Outside and place.step != "…" and not looks_known(place) else place
+                for place in value
+            ]
+        )
+
+    def _deep(self, place: Outside) -> Outside:
+        """Return the place that stands for everything far inside the root of `place`."""
+        root = place
+        while root.parent is not None:
+            root = root.parent
+        for deep in self.child(root, "…"):
+            if type(deep) is Outside:
+                return deep
+        return root
 
     def reach(self, value: Value) -> Value:
         """Return `value` and what is one step inside it."""
@@ -340,10 +408,16 @@ class Ledger:
                         self.change(frozenset((place,)), "takes from")
 
 
+def looks_known(place: Outside) -> bool:
+    """Say whether what a place holds is a function, class or module, of which the name matters."""
+    return place.examples is not None and any(identity(thing) is thing for thing in place.examples)
+
+
 _KINDS: Final = {
     Origin.ARGUMENT: EffectKind.MUTATES_ARGUMENT,
     Origin.GLOBAL: EffectKind.WRITES_GLOBAL,
     Origin.CAPTURED: EffectKind.MUTATES_CAPTURED,
+    Origin.IMPORTED: EffectKind.WRITES_GLOBAL,
     Origin.DEFAULT: EffectKind.MUTATES_CAPTURED,
     Origin.NOWHERE: EffectKind.UNKNOWN,
 }

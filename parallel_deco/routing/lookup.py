@@ -15,6 +15,7 @@ from typing import Any, Final, TypeGuard, TypeVar
 __all__ = [
     "MISSING",
     "attribute",
+    "builtins_of",
     "class_attribute",
     "dotted_name",
     "home",
@@ -22,6 +23,7 @@ __all__ = [
     "is_a",
     "is_any",
     "is_iterator_type",
+    "is_ours",
     "loaded",
     "mro",
     "namespace",
@@ -62,6 +64,12 @@ _DESCRIPTOR_TYPES: Final = (
 def is_a(thing: object, kind: type[T]) -> TypeGuard[T]:
     """Say whether `thing` is an instance of `kind`; `isinstance` would ask the ``__class__`` of the user's."""
     return issubclass(type(thing), kind)
+
+
+def builtins_of(function: types.FunctionType) -> dict[str, object]:
+    """Return the namespace in which a function looks for built-in names."""
+    found: dict[str, object] = getattr(function, "__builtins__")  # noqa: B009  # typeshed did not always know it
+    return found
 
 
 def is_any(thing: object, kinds: tuple[type, ...]) -> bool:
@@ -138,7 +146,7 @@ def home(thing: object) -> str:
         if found is None and owner is not None and not is_a(owner, types.ModuleType):
             found = _MODULE(owner if is_a(owner, type) else type(owner))
     elif is_any(thing, _DESCRIPTOR_TYPES):
-        found = _MODULE(thing.__objclass__)
+        found = _MODULE(thing.__objclass__)  # type: ignore[attr-defined]
     else:
         found = attribute(thing, "__module__")
         if not is_a(found, str):
@@ -154,15 +162,20 @@ def dotted_name(thing: object) -> str:
         return type_name(thing)
     name: Any = MISSING
     if is_any(thing, _NAMED_TYPES):
-        name = thing.__qualname__
+        name = thing.__qualname__  # type: ignore[attr-defined]
     elif is_any(thing, _DESCRIPTOR_TYPES):
-        name = f"{_QUALNAME(thing.__objclass__)}.{thing.__name__}"
+        name = f"{_QUALNAME(thing.__objclass__)}.{thing.__name__}"  # type: ignore[attr-defined]
     elif home(type(thing)).partition(".")[0] in ("numpy", "scipy"):  # ufuncs and dispatchers: C getters
         name = getattr(thing, "__name__", MISSING)
     else:
         name = attribute(thing, "__qualname__")
         name = name if is_a(name, str) else attribute(thing, "__name__")
     return f"{home(thing)}.{name}" if is_a(name, str) else type_name(type(thing))
+
+
+def is_ours(thing: object) -> bool:
+    """Say whether `thing` is an object of this package: a decorated function."""
+    return home(type(thing)).partition(".")[0] == "parallel_deco"
 
 
 def loaded(name: str) -> object:
@@ -185,7 +198,7 @@ def unwrap_partial(
         if not is_a(thing, functools.partial):
             break
         inner = functools.partial
-        arguments = (*inner.args.__get__(thing), *arguments)  # type: ignore[attr-defined]
-        keywords = {**inner.keywords.__get__(thing), **keywords}  # type: ignore[attr-defined]
-        thing = inner.func.__get__(thing)  # type: ignore[attr-defined]
+        arguments = (*inner.args.__get__(thing), *arguments)
+        keywords = {**inner.keywords.__get__(thing), **keywords}
+        thing = inner.func.__get__(thing)
     return thing, arguments, keywords

@@ -14,8 +14,17 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from parallel_deco.routing.bytecode import VERSION, Program, decode
-from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, dotted_name, is_a, is_any, loaded
 from parallel_deco.routing.known import own_function
+from parallel_deco.routing.lookup import (
+    MISSING,
+    attribute,
+    builtins_of,
+    class_attribute,
+    dotted_name,
+    is_a,
+    is_any,
+    loaded,
+)
 
 __all__ = ["Nature", "Prior", "guess"]
 
@@ -52,78 +61,54 @@ class Prior:
     because: str
 
 
+def _table(text: str) -> dict[str, tuple[Nature, float]]:
+    rows = [line.split() for line in text.strip().splitlines()]
+    return {name: (Nature(nature), float(weight)) for nature, weight, *names in rows for name in names}
+
+
 _WAITS, _FREE, _HELD, _TINY = Nature.WAITS, Nature.GIL_FREE, Nature.GIL_HELD, Nature.TINY
 
-# By the longest dotted name that fits: what a call of it spends its time on, and how often that is so.
-_FUNCTIONS: Final[dict[str, tuple[Nature, float]]] = {
-    **dict.fromkeys(("time.sleep", "asyncio.sleep", "builtins.input"), (_WAITS, 0.97)),
-    **dict.fromkeys(
-        (
-            "subprocess", "os.system", "posix.system", "os.waitpid", "posix.waitpid", "os.popen", "select", "selectors",
-            "socket", "_socket", "urllib.request", "http", "ftplib", "smtplib", "imaplib", "poplib", "telnetlib",
-            "xmlrpc", "requests", "httpx", "urllib3", "aiohttp", "paramiko", "boto3", "botocore", "redis", "pymongo",
-            "psycopg", "psycopg2", "pymysql", "sqlalchemy", "grpc", "websocket", "openai",
-        ),
-        (_WAITS, 0.9),
-    ),
-    **dict.fromkeys(("threading", "queue", "asyncio", "concurrent.futures", "multiprocessing", "signal"), (_WAITS, 0.7)),
-    **dict.fromkeys(("sqlite3", "_sqlite3", "shutil", "os.fsync", "posix.fsync", "glob"), (_WAITS, 0.6)),
-    **dict.fromkeys(("builtins.open", "_io.open", "io.open", "pathlib", "os.scandir", "os.walk", "os.listdir"), (_WAITS, 0.5)),
-    **dict.fromkeys(("zlib", "bz2", "_bz2", "lzma", "_lzma", "gzip", "zstandard", "lz4", "blosc2"), (_FREE, 0.85)),
-    **dict.fromkeys(("hashlib.scrypt", "hashlib.pbkdf2_hmac", "_hashlib.scrypt", "_hashlib.pbkdf2_hmac"), (_FREE, 0.95)),
-    **dict.fromkeys(("hashlib", "_hashlib", "_blake2", "_sha2", "_sha3", "_sha1", "_md5", "hmac"), (_FREE, 0.6)),
-    "parallel_deco.kernels": (_FREE, 0.95),
-    "parallel_deco.kernels.reference": (_HELD, 0.95),
-    **dict.fromkeys(("cv2", "PIL", "torch", "numba", "pyarrow", "polars", "cryptography", "soundfile"), (_FREE, 0.7)),
-    **dict.fromkeys(("numpy.linalg", "numpy.fft", "scipy.linalg", "scipy.fft", "scipy.signal", "scipy.ndimage"), (_FREE, 0.8)),
-    **dict.fromkeys(
-        [
-            f"numpy.{name}"
-            for name in (
-                "dot matmul einsum tensordot inner outer sort argsort partition unique convolve correlate cumsum "
-                "cumprod exp log sin cos tan sqrt power arctan2 hypot tanh cosh sinh interp histogram var std median "
-                "percentile quantile bincount searchsorted"
-            ).split()
-        ],
-        (_FREE, 0.75),
-    ),
-    "numpy.random": (_FREE, 0.65),
-    "numpy": (_FREE, 0.5),
-    "numpy.vectorize": (_HELD, 0.9),
-    "numpy.apply_along_axis": (_HELD, 0.9),
-    "numpy.frompyfunc": (_HELD, 0.9),
-    "scipy": (_FREE, 0.6),
-    "scipy.optimize": (_HELD, 0.7),
-    "scipy.integrate": (_HELD, 0.7),
-    "sklearn": (_FREE, 0.55),
-    "pandas": (_HELD, 0.65),
-    **dict.fromkeys(
-        (
-            "json", "_json", "re", "csv", "_csv", "ast", "xml", "html", "pickle", "_pickle", "marshal", "difflib",
-            "textwrap", "string", "tokenize", "configparser", "tomllib", "yaml", "bs4", "lxml", "sympy", "networkx",
-            "nltk", "jinja2", "statistics", "fractions", "decimal", "_decimal", "itertools", "functools.reduce",
-            "collections", "copy.deepcopy", "heapq", "bisect", "random", "base64", "binascii", "struct", "email",
-        ),
-        (_HELD, 0.7),
-    ),
-    **dict.fromkeys(("builtins.sorted", "builtins.sum", "builtins.eval", "builtins.exec"), (_HELD, 0.6)),
-    **dict.fromkeys(("builtins.map", "builtins.filter", "builtins.any", "builtins.all"), (_HELD, 0.65)),
-    **dict.fromkeys(("builtins.min", "builtins.max", "builtins.zip", "builtins.enumerate"), (_TINY, 0.5)),
-    **dict.fromkeys(("math.factorial", "math.comb", "math.perm"), (_HELD, 0.7)),
-    **dict.fromkeys(
-        ("builtins", "math", "cmath", "operator", "_operator", "time", "os", "posix", "sys", "logging", "datetime",
-         "dataclasses", "enum", "types", "uuid", "warnings", "contextlib", "typing"),
-        (_TINY, 0.6),
-    ),
-}
+# What a call of a function spends its time on, by the longest dotted name that fits, and how often that is so.
+_FUNCTIONS: Final = _table("""
+    waits    0.97  time.sleep asyncio.sleep builtins.input
+    waits    0.9   subprocess os.system posix.system os.waitpid posix.waitpid os.popen select selectors socket _socket
+    waits    0.9   urllib.request http ftplib smtplib imaplib poplib telnetlib xmlrpc requests httpx urllib3 aiohttp
+    waits    0.9   paramiko boto3 botocore redis pymongo psycopg psycopg2 pymysql sqlalchemy grpc websocket openai
+    waits    0.7   threading queue asyncio concurrent.futures multiprocessing signal
+    waits    0.6   sqlite3 _sqlite3 shutil os.fsync posix.fsync glob
+    waits    0.5   builtins.open _io.open io.open pathlib os.scandir os.walk os.listdir
+    gil-free 0.95  hashlib.scrypt hashlib.pbkdf2_hmac _hashlib.scrypt _hashlib.pbkdf2_hmac parallel_deco.kernels
+    gil-free 0.85  zlib bz2 _bz2 lzma _lzma gzip zstandard lz4 blosc2
+    gil-free 0.8   numpy.linalg numpy.fft scipy.linalg scipy.fft scipy.signal scipy.ndimage
+    gil-free 0.75  numpy.dot numpy.matmul numpy.einsum numpy.tensordot numpy.inner numpy.outer numpy.sort numpy.argsort
+    gil-free 0.75  numpy.partition numpy.unique numpy.convolve numpy.correlate numpy.cumsum numpy.cumprod numpy.exp
+    gil-free 0.75  numpy.log numpy.sin numpy.cos numpy.tan numpy.sqrt numpy.power numpy.arctan2 numpy.hypot numpy.tanh
+    gil-free 0.75  numpy.interp numpy.histogram numpy.var numpy.std numpy.median numpy.percentile numpy.quantile
+    gil-free 0.75  numpy.bincount numpy.searchsorted
+    gil-free 0.7   cv2 PIL torch numba pyarrow polars cryptography soundfile
+    gil-free 0.65  numpy.random
+    gil-free 0.6   hashlib _hashlib _blake2 _sha2 _sha3 _sha1 _md5 hmac scipy
+    gil-free 0.55  sklearn
+    gil-free 0.5   numpy
+    gil-held 0.95  parallel_deco.kernels.reference
+    gil-held 0.9   numpy.vectorize numpy.apply_along_axis numpy.frompyfunc
+    gil-held 0.7   scipy.optimize scipy.integrate json _json re csv _csv ast xml html pickle _pickle marshal difflib
+    gil-held 0.7   textwrap string tokenize configparser tomllib yaml bs4 lxml sympy networkx nltk jinja2 statistics
+    gil-held 0.7   fractions decimal _decimal itertools functools.reduce collections copy.deepcopy heapq bisect random
+    gil-held 0.7   base64 binascii struct email math.factorial math.comb math.perm
+    gil-held 0.65  pandas builtins.map builtins.filter builtins.any builtins.all
+    gil-held 0.6   builtins.sorted builtins.sum builtins.eval builtins.exec
+    tiny     0.6   builtins math cmath operator _operator time os posix sys logging datetime dataclasses enum types
+    tiny     0.6   uuid warnings contextlib typing
+""")
 
-# By name, for methods of what is only known when it runs.
-_METHODS: Final[dict[str, tuple[Nature, float]]] = {
-    **dict.fromkeys("recv recvfrom accept connect sendall communicate urlopen getresponse".split(), (_WAITS, 0.85)),
-    **dict.fromkeys("wait acquire result fetchall fetchone execute executemany read_text read_bytes".split(), (_WAITS, 0.6)),
-    **dict.fromkeys("compress decompress dot matmul fft solve".split(), (_FREE, 0.7)),
-    **dict.fromkeys("findall finditer sub subn match search fullmatch most_common groupby apply".split(), (_HELD, 0.6)),
-}
+# The same for methods of what is only known when it runs, by their bare name.
+_METHODS: Final = _table("""
+    waits    0.85  recv recvfrom accept connect sendall communicate urlopen getresponse
+    waits    0.6   wait acquire result fetchall fetchone execute executemany read_text read_bytes
+    gil-free 0.7   compress decompress dot matmul fft solve
+    gil-held 0.6   findall finditer sub subn match search fullmatch most_common groupby apply
+""")
 
 _LOOPS: Final = frozenset(("JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"))
 _READS_GLOBAL: Final = frozenset(("LOAD_GLOBAL", "LOAD_NAME"))
@@ -153,7 +138,7 @@ class _Scan:
     def function(self, function: types.FunctionType, depth: int, looped: bool) -> None:
         """Look through a function in Python."""
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-        self.code(function.__code__, function.__globals__, function.__builtins__, cells, depth, looped)
+        self.code(function.__code__, function.__globals__, builtins_of(function), cells, depth, looped)
 
     def code(
         self,
@@ -321,7 +306,9 @@ def _is_short(program: Program, loops: list[tuple[int, int]]) -> bool:
     for first, _ in loops:
         if names[first] != "FOR_ITER" or first < 3:
             return False
-        before = [index for index in range(max(first - 5, 0), first) if names[index] in ("LOAD_CONST", "LOAD_SMALL_INT")]
+        before = [
+            index for index in range(max(first - 5, 0), first) if names[index] in ("LOAD_CONST", "LOAD_SMALL_INT")
+        ]
         if not before:
             return False
         argument = program.arguments[before[-1]]

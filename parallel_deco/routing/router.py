@@ -151,7 +151,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
 def _why_threads(width: int, facts: Facts) -> tuple[str, str]:
     if facts.computes:
         return "computes, GIL released", (
-            f"it computes with the GIL released {_percent(1 - facts.held / facts.cpu if facts.cpu else 1.0)} of that time, "
+            f"it computes with the GIL released {_percent(1 - facts.held / max(facts.cpu, 1e-12))} of that time, "
             f"so {width} threads compute at the same time"
         )
     share = 1 - facts.cpu / facts.wall if facts.wall else 1.0

@@ -44,11 +44,15 @@ class Reading:
     prior: Prior
     effects: tuple[Effect, ...]
     depends: bool = False
-    _subject: weakref.ReferenceType[types.FunctionType] | Subject | None = field(default=None, repr=False, compare=False)
+    _subject: weakref.ReferenceType[types.FunctionType] | Subject | None = field(
+        default=None, repr=False, compare=False
+    )
     _answers: list[Findings] = field(default_factory=list, repr=False, compare=False)
 
     def pin(self, args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None) -> Effect | None:
         """Return what pins a call with these arguments to shared memory, or None.
+
+        Of several effects, the gravest: one that threads may not make at the same time (not `Effect.atomic`).
 
         Parameters
         ----------
@@ -63,9 +67,8 @@ class Reading:
         """
         if self._subject is None or not self.depends:
             return self.effects[0] if self.effects else None
-        for effect in self.effects:
-            if effect.unless_immutable is None:
-                return effect
+        if self.effects and self.effects[0].unless_immutable is None and not self.effects[0].atomic:
+            return self.effects[0]
         try:
             return self._pin(args, kwargs or {})
         except Exception:  # whatever the arguments do to the reader: in doubt, shared memory

@@ -12,7 +12,7 @@ import enum
 import functools
 import types
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from parallel_deco.routing.known import SCALAR_ATTRIBUTES, Species, species
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, loaded, type_name
@@ -23,10 +23,12 @@ __all__ = [
     "Cell",
     "Const",
     "Examples",
+    "Given",
     "Made",
     "Method",
     "Origin",
     "Outside",
+    "Read",
     "Site",
     "Super",
     "Value",
@@ -46,6 +48,7 @@ class Origin(enum.Enum):
     GLOBAL = "the global"
     CAPTURED = "the captured"
     DEFAULT = "the default of"
+    IMPORTED = "the module"
     NOWHERE = "something unknown in"
 
 
@@ -136,6 +139,19 @@ class Method:
         self.name = name
 
 
+class Read:
+    """A mark on a value: it comes from this item or attribute of something outside.
+
+    A value with the mark that is stored back there makes a read-modify-write, which threads may not do at once.
+    """
+
+    __slots__ = ("owner", "step")
+
+    def __init__(self, owner: Outside, step: str) -> None:
+        self.owner = owner
+        self.step = step
+
+
 class Bound:
     """A function that exists outside, bound to a receiver."""
 
@@ -156,7 +172,27 @@ class Super:
         self.receiver = receiver
 
 
-Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super
+class Given(NamedTuple):
+    """What a callable is called with; `spread` is what ``*args`` and ``**kwargs`` hold, for any parameter."""
+
+    positional: list[Value]
+    keywords: dict[str, Value] = {}  # noqa: RUF012 - never changed
+    spread: Value | None = None
+
+    def first(self) -> Value:
+        """Return the first argument."""
+        return self.positional[0] if self.positional else self.spread or EMPTY
+
+    def all(self) -> Value:
+        """Return all that an argument may be."""
+        return EMPTY.union(*self.positional, *self.keywords.values(), self.spread or EMPTY)
+
+    def after(self, receiver: Value) -> Given:
+        """Return the same with a receiver before it."""
+        return Given([receiver, *self.positional], self.keywords, self.spread)
+
+
+Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super | Read
 Value: TypeAlias = frozenset[Place]
 EMPTY: Final[Value] = frozenset()
 
@@ -168,8 +204,10 @@ def describe(place: Outside) -> str:
     if not place.path:
         return root
     if len(attributes) == len(place.path):
-        return f"'{place.name}{''.join(attributes)}' of {root}" if place.origin is Origin.ARGUMENT else (
-            f"{place.origin.value} '{place.name}{''.join(attributes)}'"
+        return (
+            f"'{place.name}{''.join(attributes)}' of {root}"
+            if place.origin is Origin.ARGUMENT
+            else (f"{place.origin.value} '{place.name}{''.join(attributes)}'")
         )
     return f"a part of {root}"
 

@@ -29,6 +29,7 @@ LARGE = 20_000  # float64: 160 KB, apart from the pickle
 
 
 def work(item):
+    """What each item does, by its kind."""
     number, kind, array = item
     if kind == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -135,6 +136,7 @@ def inventory():
 
 
 def children():
+    """Process ids of this process's children."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -147,6 +149,7 @@ def children():
 
 
 def items_of(count, chance, trouble):
+    """Yield the items: number, kind and, for one in ten, an array."""
     kinds = ["segfault", "exit", "hang", "raise"]
     for number in range(count):
         kind = chance.choice(kinds) if trouble and chance.random() < len(kinds) / 50 else "good"
@@ -154,6 +157,7 @@ def items_of(count, chance, trouble):
 
 
 def main():
+    """Run the rounds and say what went wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--every", type=float, default=0.05)
@@ -169,7 +173,8 @@ def main():
         for trouble in (False, True):
             backend = ProcessBackend()
             killing = not trouble
-            round_ = Round(backend, list(items_of(options.items if killing else options.items // 4, chance, trouble)), options.width)
+            count = options.items if killing else options.items // 4
+            round_ = Round(backend, list(items_of(count, chance, trouble)), options.width)
             began = time.perf_counter()
             with Killer(backend, options.every if killing else 3600, chance) as killer:
                 round_.run()
@@ -177,7 +182,7 @@ def main():
             wrong = round_.wrong(killing)
             died = sum(error is not None for outcomes in round_.outcomes for _, error in outcomes)
             print(
-                f"round {number}: {len(round_.items)} items in {seconds:.1f} s, {killer.killed} workers killed from outside,"
+                f"round {number}: {count} items in {seconds:.1f} s, {killer.killed} workers killed from outside,"
                 f" {died} items with errors, {len(wrong)} wrong",
                 flush=True,
             )

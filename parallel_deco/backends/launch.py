@@ -1,0 +1,122 @@
+"""Starts the template process. It needs little, so that the template boots while the caller imports the rest."""
+
+import os
+import sys
+from signal import SIGCHLD, SIGINT, SIGTERM
+
+from parallel_deco.backends.surroundings import worker_environment
+
+try:
+    import _socket  # `socket` takes 10 ms to import; this is what it wraps
+except ImportError:  # pragma: no cover - Windows: `unavailable` says so
+    _socket = None  # type: ignore[assignment]
+
+__all__ = ["Template", "early", "launch", "unavailable"]
+
+#: Process id and the caller's end of the control socket.
+Template = tuple[int, "_socket.socket"]
+
+_early: dict[int, Template] = {}
+
+
+# What the template runs. The directory that holds the package need not be on its path for long: workers get the
+# caller's path with their first work.
+_BOOT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from parallel_deco.backends.template import run
+del sys.path[0]
+run(int(sys.argv[2]))
+"""
+
+
+def unavailable() -> str | None:
+    """Return why there can be no worker processes here, or None."""
+    if not hasattr(os, "posix_spawn") or not hasattr(os, "fork"):
+        return f"worker processes need posix_spawn and fork, which {sys.platform} does not have"
+    if _socket is None or not hasattr(_socket, "CMSG_LEN"):
+        return f"worker processes need to pass descriptors over sockets, which {sys.platform} cannot"
+    if not sys.executable:
+        return "worker processes are started with sys.executable, which is not set in this embedded interpreter"
+    if getattr(sys, "frozen", False):
+        return "worker processes are started with sys.executable, which in a frozen program is no interpreter"
+    return None
+
+
+def early() -> None:
+    """Start a template that the next `launch` will return; does nothing where there can be none."""
+    if unavailable() is None and os.getpid() not in _early:
+        try:
+            _early[os.getpid()] = _start()
+        except OSError:  # `launch` will meet it again, and say so
+            return
+
+
+def launch() -> Template:
+    """Return a template that was just started.
+
+    Raises
+    ------
+    OSError
+    """
+    return _early.pop(os.getpid(), None) or _start()
+
+
+def _forget_after_fork() -> None:
+    """The child must not hold the socket of its parent's template."""
+    for _, ours in _early.values():
+        ours.close()
+    _early.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def _start() -> Template:
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        return _spawn(theirs.fileno()), ours
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+
+
+def _spawn(control: int) -> int:
+    """Start the template with the control socket as its standard input."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    command = [sys.executable, *_interpreter_flags(), "-c", _BOOT, root, str(os.getpid())]
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        worker_environment(),
+        file_actions=[(os.POSIX_SPAWN_DUP2, control, 0)],
+        setsigmask=[],
+        setsigdef=[SIGINT, SIGTERM, SIGCHLD],
+    )
+
+
+#: Attributes of sys.flags and the options that set them, as in `subprocess._args_from_interpreter_flags`, which
+#: takes long to import.
+_FLAGS = {
+    "bytes_warning": "b",
+    "debug": "d",
+    "dont_write_bytecode": "B",
+    "no_site": "S",
+    "no_user_site": "s",
+    "ignore_environment": "E",
+    "isolated": "I",
+    "optimize": "O",
+    "quiet": "q",
+    "verbose": "v",
+}
+
+
+def _interpreter_flags() -> list[str]:
+    """Return the options that the caller's interpreter was started with, as far as they change what code does."""
+    flags = [f"-{letter * getattr(sys.flags, name)}" for name, letter in _FLAGS.items() if getattr(sys.flags, name)]
+    flags += [f"-W{option}" for option in sys.warnoptions]
+    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
+    return flags

@@ -1,0 +1,47 @@
+"""What the user could do to make a function faster on the route that it takes, or to open a better one."""
+
+from collections.abc import Iterator
+
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS
+from parallel_deco.routing.explanation import bytes_text, seconds_text
+from parallel_deco.routing.router import Decision
+
+__all__ = ["advice"]
+
+#: Shares of an item's time from which something is worth saying.
+MUCH = 0.3
+HELD = 0.1
+
+
+def advice(decision: Decision) -> Iterator[str]:
+    """Yield what could be done, most useful first.
+
+    Parameters
+    ----------
+    decision : Decision
+        The last one, with the facts that it was made from.
+    """
+    facts = decision.facts
+    if not facts.items:
+        return
+    moving = facts.moved or 0.0
+    if decision.route == PROCESSES and moving > MUCH * facts.wall:
+        yield (
+            f"moving {bytes_text(facts.sent + facts.received)} takes {seconds_text(moving)} of each item: give less, "
+            "return less (a sum, a file name), or make the function release the GIL and it goes to threads"
+        )
+    if decision.route == THREADS and facts.computes and facts.held > HELD * facts.cpu:
+        yield (
+            f"the GIL is held {100 * facts.held / facts.cpu:.0f} % of the time, which bounds threads to "
+            f"{facts.cpu / facts.held:.1f} times one: less Python between the calls that release it helps"
+        )
+    if decision.route == THREADS and facts.waits and decision.width < _could_wait(decision):
+        yield "more threads than max_workers allows could wait at the same time"
+    if decision.route == SERIAL and facts.inner > 1.3:
+        yield "its own threads (BLAS, OpenMP) are at work; limit them with threadpoolctl if you want ours instead"
+
+
+def _could_wait(decision: Decision) -> int:
+    """Return how many threads would wait if only the number of items and the GIL were in the way."""
+    facts = decision.facts
+    return min(decision.here.items, int(facts.wall / max(facts.held, facts.wall / 64, 1e-9)))

@@ -1,0 +1,238 @@
+"""Knows what attributes, items and iterators of values may be, and what reading them may change."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import Final
+
+from parallel_deco.routing.frames import Frame
+from parallel_deco.routing.known import Species, is_library, own_function, species
+from parallel_deco.routing.ledger import Ledger
+from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, mro, namespace
+from parallel_deco.routing.natives import Natives
+from parallel_deco.routing.rules import CALLABLES, looks_callable, single, union
+from parallel_deco.routing.values import EMPTY, Const, Given, Made, Origin, Outside, Place, Site, Super, Value
+
+__all__ = ["Members"]
+
+_PROPERTIES: Final = (property, functools.cached_property)
+_METHODS: Final = (*CALLABLES, staticmethod, classmethod)
+
+
+class Members(Natives):
+    """Reads attributes and items."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.frames: list[Frame] = []
+
+    def call_function(self, function: types.FunctionType, given: Given) -> Value:
+        """Walk through a function in Python."""
+        raise NotImplementedError
+
+    def new_site(self, kind: object) -> Site:
+        """Return the site of what the call under way makes."""
+        frame = self.frames[-1] if self.frames else None
+        return self.ledger.site((frame.key, frame.index, kind) if frame is not None else kind)
+
+    def module_in_force(self) -> dict[str, object]:
+        """Return the globals of the function under way."""
+        return self.frames[-1].module
+
+    def module(self, name: str, top: bool) -> Value:
+        """Return the module that an import statement would give, if it is loaded already."""
+        return self.ledger.imported(name.partition(".")[0] if top else name)
+
+    def readable(self, thing: object) -> types.FunctionType | None:
+        """Return the function in Python that `thing` is or wraps, if it is one to be walked through."""
+        if not is_a(thing, types.FunctionType) and thing is not MISSING:
+            thing = attribute(thing, "__wrapped__")
+        return thing if is_a(thing, types.FunctionType) and own_function(thing) else None
+
+    def answers_anything(self, thing: object) -> bool:
+        """Say whether a class of the user's makes up attributes when it is asked for them."""
+        return self.readable(class_attribute(type(thing), "__getattr__")) is not None
+
+    # --- attributes ------------------------------------------------------------------------------------------------
+
+    def attribute(self, value: Value, name: str, to_call: bool = False) -> Value:
+        """Return what the attribute `name` of `value` may be; it is about to be called if `to_call`."""
+        if len(value) == 1:
+            (place,) = value
+            return self._attribute_of(place, name, to_call)
+        return self.ledger.narrow(union([self._attribute_of(place, name, to_call) for place in value]))
+
+    def _attribute_of(self, place: Place, name: str, to_call: bool) -> Value:
+        if type(place) is Outside:
+            return self._outside_attribute(place, name, to_call)
+        if type(place) is Site:
+            return self._site_attribute(place, name, to_call)
+        if type(place) is Super:
+            return self._super_attribute(place, name)
+        return self.ledger.method(place, name) if type(place) in (Const, Made) else EMPTY
+
+    def _outside_attribute(self, place: Outside, name: str, to_call: bool) -> Value:
+        for thing in self.ledger.ask(place) or ():
+            if species(type(thing))[0] is Species.PLAIN:
+                found = class_attribute(type(thing), name)
+                if self.is_property(found):
+                    return self.read_property(found, single(place))
+        found = self.ledger.child(place, "." + name)
+        bare = to_call or any(is_a(thing, types.ModuleType) for thing in place.examples or ())
+        return found if bare else found | self.ledger.mark(place, "." + name)
+
+    def is_property(self, found: object) -> bool:
+        """Say whether reading the attribute `found` of a class runs a getter."""
+        return is_any(found, _PROPERTIES)
+
+    def read_property(self, found: object, receiver: Value) -> Value:
+        """Walk through the getter of a property."""
+        getter = found.fget if is_a(found, property) else getattr(found, "func", None)
+        if is_a(getter, types.FunctionType) and own_function(getter):
+            return self.call_function(getter, Given([receiver]))
+        return receiver
+
+    def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
+        site.read = True
+        found = site.attributes.get(name, EMPTY) | self.ledger.method(site, name)
+        if site.opaque:
+            found |= frozenset([place for place in site.contents if not to_call or looks_callable(place)])
+        if site.cls is None or is_library(home(site.cls)):
+            return found
+        member = class_attribute(site.cls, name)
+        if self.is_property(member):
+            return found | self.read_property(member, single(site))
+        if member is MISSING or is_any(member, _METHODS):
+            return found
+        return found | self.ledger.keeper(Origin.GLOBAL, f"{site.cls.__name__}.{name}", member)
+
+    def _super_attribute(self, place: Super, name: str) -> Value:
+        found: set[Place] = set()
+        for cls in self.classes_of(place.receiver) or [place.after]:
+            order = mro(cls)
+            after = order.index(place.after) + 1 if place.after in order else 0
+            for base in order[after:] if after else mro(place.after)[1:]:
+                member = namespace(base).get(name, MISSING)
+                if member is not MISSING:
+                    found.add(self.ledger.bound(member, place.receiver))
+                    break
+        return frozenset(found)
+
+    def super_of(self, given: Given) -> Value:
+        """Return what ``super()`` gives: in a method, the class of the method and its first argument."""
+        frame = self.frames[-1]
+        if len(given.positional) >= 2:
+            classes, receiver = given.positional[:2]
+        else:
+            named = [value for index, value in frame.free.items() if frame.names[index] == "__class__"]
+            classes, receiver = union(named), frame.load(0) if frame.variables else EMPTY
+        known = [
+            thing for place in classes if type(place) is Outside for thing in place.examples or () if is_a(thing, type)
+        ]
+        return frozenset([self.ledger.super_of(cls, receiver) for cls in known]) or self.ledger.reach(receiver)
+
+    def classes_of(self, value: Value) -> list[type]:
+        """Return the classes that are known of `value`; of a class, itself."""
+        classes: list[type] = []
+        for place in value:
+            if type(place) is Site and place.cls is not None:
+                classes.append(place.cls)
+            elif type(place) is Outside:
+                classes += [x if is_a(x, type) else type(x) for x in self.ledger.ask(place) or ()]
+        return classes
+
+    def set_attribute(self, site: Site, name: str, value: Value) -> None:
+        """Set an attribute of something made during the call, by its setter if it has one."""
+        self.ledger.put_attribute(site, name, value)
+        if site.cls is None or is_library(home(site.cls)):
+            return
+        found = class_attribute(site.cls, name)
+        setter = self.readable(found.fset) if is_a(found, property) else None
+        if setter is not None:
+            self.call_function(setter, Given([single(site), value]))
+        hook = self.readable(class_attribute(site.cls, "__setattr__"))
+        if hook is not None:
+            self.call_function(hook, Given([single(site), EMPTY, value]))
+
+    def operate(self, value: Value, name: str, given: Given) -> Value:
+        """Call the special method of an operator, where the class of `value` is known and defines it.
+
+        Not of an argument: then each addition would make the answer depend on the types of the arguments.
+        """
+        result = EMPTY
+        for place in value:
+            if (type(place) is Site and place.cls is not None) or (
+                type(place) is Outside and place.origin is not Origin.ARGUMENT and place.examples is not None
+            ):
+                result |= self.own_special(place, name, given)
+        return result
+
+    # --- items -----------------------------------------------------------------------------------------------------
+
+    def item(self, value: Value, key: Value) -> Value:
+        """Return what ``value[key]`` may be."""
+        constant = next((place.value for place in key if type(place) is Const), None)
+        found: set[Place] = set()
+        for place in value:
+            if type(place) is Outside:
+                found |= self._outside_item(place, constant)
+            elif type(place) is Site:
+                found |= self._site_item(place, constant)
+        return self.ledger.narrow(frozenset(found))
+
+    def _outside_item(self, place: Outside, constant: object) -> Value:
+        examples = self.ledger.ask(place)
+        if type(constant) is slice:
+            return self._slice(place)
+        result = EMPTY
+        for thing in examples or ():
+            kind = species(type(thing))[0]
+            if kind is Species.WATCHFUL:
+                self.ledger.change(single(place), "reads from, and so may add to,")
+            elif kind is Species.PLAIN:
+                result |= self.own_special(place, "__getitem__", Given([EMPTY]))
+                result |= self.own_special(place, "__missing__", Given([EMPTY]))
+        return result | self.ledger.child(place, "[]") | self.ledger.mark(place, "[]")
+
+    def _slice(self, place: Outside) -> Value:
+        if place.examples is None or not all(is_any(thing, (list, tuple)) for thing in place.examples):
+            return self.ledger.child(place, "[:]")
+        site = self.ledger.site((place, "[:]"))
+        self.ledger.put(site, self.ledger.child(place, "[]"))
+        return single(site)
+
+    def _site_item(self, site: Site, constant: object) -> Value:
+        site.read = True
+        if type(constant) is slice:
+            return single(site)
+        if site.fields is None:
+            return self.ledger.inside(single(site))
+        if type(constant) is int and -len(site.fields) <= constant < len(site.fields):
+            return site.fields[constant]
+        return union(site.fields)
+
+    # --- iterators -------------------------------------------------------------------------------------------------
+
+    def iterate(self, value: Value) -> Value:
+        """Return what an iterator over `value` may be; an iterator is used up by it."""
+        found = value
+        self.ledger.uses_up(value)
+        for place in value:
+            if type(place) is Outside or (type(place) is Site and place.cls is not None):
+                found |= self.own_special(place, "__iter__", Given([]))
+        return found
+
+    def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
+        """Call the special method `name` if the place holds objects of a class that defines it in Python."""
+        if type(place) is Site:
+            classes = [place.cls] if place.cls is not None else []
+        else:
+            classes = [type(thing) for thing in self.ledger.ask(place) or ()]  # type: ignore[arg-type]
+        result = EMPTY
+        for cls in classes:
+            if species(cls)[0] in (Species.PLAIN, Species.RESOURCE):
+                function = self.readable(class_attribute(cls, name))
+                if function is not None:
+                    result |= self.call_function(function, given.after(single(place)))
+        return result

@@ -1,0 +1,296 @@
+"""Knows what a call of something may change that cannot be walked through: C, known libraries, compiled code.
+
+What is believed of whom stands in the tables of `known`; what built-in functions give back, in `rules`.
+"""
+
+from __future__ import annotations
+
+import types
+
+from parallel_deco.routing import known
+from parallel_deco.routing.known import Species, is_library, species
+from parallel_deco.routing.ledger import EffectKind, Ledger
+from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any
+from parallel_deco.routing.rules import RULES, looks_callable, single, union
+from parallel_deco.routing.values import (
+    EMPTY,
+    Bound,
+    Const,
+    Given,
+    Made,
+    Method,
+    Origin,
+    Outside,
+    Place,
+    Read,
+    Site,
+    Value,
+    describe,
+)
+
+__all__ = ["Natives", "verb", "words_for_unknown"]
+
+_GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__", "__next__"))
+_GIVES_PAIRS = frozenset(("items", "popitem"))
+_GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "__")
+_CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
+
+
+def verb(name: str) -> str:
+    """Return words for calling a method that changes its receiver."""
+    return known.VERBS.get(name) or f"calls .{name}() of"
+
+
+class Natives:
+    """Calls by name only."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    # --- provided by whoever can walk through functions --------------------------------------------------------
+
+    def call_place(self, place: Place, given: Given) -> Value:
+        """Call what is kept at `place`."""
+        raise NotImplementedError
+
+    def call(self, callee: Value, given: Given) -> Value:
+        """Call what `callee` may be."""
+        raise NotImplementedError
+
+    def attribute(self, value: Value, name: str, to_call: bool = False) -> Value:
+        """Return what an attribute of `value` may be."""
+        raise NotImplementedError
+
+    def iterate(self, value: Value) -> Value:
+        """Return what an iterator over `value` may be."""
+        raise NotImplementedError
+
+    def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
+        """Call a special method that is written in Python."""
+        raise NotImplementedError
+
+    def build_class(self, given: Given) -> Value:
+        """Run a class statement."""
+        raise NotImplementedError
+
+    def super_of(self, given: Given) -> Value:
+        """Return what ``super()`` gives."""
+        raise NotImplementedError
+
+    def classes_of(self, value: Value) -> list[type]:
+        """Return the classes that are known of `value`."""
+        raise NotImplementedError
+
+    def module_in_force(self) -> dict[str, object]:
+        """Return the globals of the function under way."""
+        raise NotImplementedError
+
+    def new_site(self, kind: object) -> Site:
+        """Return the site of what the call under way makes."""
+        raise NotImplementedError
+
+    # --- calls ---------------------------------------------------------------------------------------------------
+
+    def call_fresh(self, callee: Value, given: Given) -> Value:
+        """Call an object of which nothing is known but that it does not come from outside."""
+        self.outputs(given)
+        self.callbacks(given)
+        return callee | self.doubtful(given)
+
+    def native_function(self, name: str, thing: object, given: Given) -> Value:
+        """Call a function that is known by its dotted name only; `thing` is the function, or `MISSING`."""
+        rule = RULES.get(name)
+        if rule is not None:
+            return rule(self, given)
+        true_name = name if thing is MISSING else dotted_name(thing)
+        last = name.rpartition(".")[2]
+        first = given.first()
+        if name in known.PROCESS_STATE or true_name in known.PROCESS_STATE:
+            self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
+        if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
+            self.ledger.change(first, f"changes, with {name}(),")
+        elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
+            self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
+            self.put_into(first, union(given.positional[1:]))
+        if name in known.SHARED_RANDOM:
+            self.ledger.record(
+                EffectKind.RANDOM_STATE, f"draws from the shared random stream with {name}()", atomic=True
+            )
+        if last in known.CONSUMING:
+            self.ledger.change(given.all(), "fills")
+        self.outputs(given, first)
+        self._ufunc_outputs(thing, last, given)
+        if not is_library(name) and not is_library(home(thing)):
+            self.foreign(name, given)
+        self.callbacks(given)
+        return self._native_result(name, thing, last, given)
+
+    def _ufunc_outputs(self, thing: object, last: str, given: Given) -> None:
+        if home(type(thing)) == "numpy" and type(thing).__name__ == "ufunc":
+            self.ledger.change(union(given.positional[thing.nin :]), "writes into")  # type: ignore[attr-defined]
+        elif last in known.OUT_POSITIONS and home(thing).startswith("numpy"):
+            self.ledger.change(union(given.positional[known.OUT_POSITIONS[last] :]), "writes into")
+
+    def _native_result(self, name: str, thing: object, last: str, given: Given) -> Value:
+        module = name.partition(".")[0]
+        if is_a(thing, type) and last not in known.ALIASING:
+            site = self.new_site(("made by", name))
+            site.opaque = True
+            site.cls = thing
+            self.ledger.put(site, self.ledger.reach(given.all()))
+            return single(site)
+        if module not in known.FRESH_MODULES or last in known.ALIASING or "copy" in given.keywords:
+            return self.doubtful(given)
+        site = self.new_site(("made by", name))
+        site.opaque = True
+        if module in _CONTAINER_MODULES:
+            self.ledger.put(site, self.ledger.inside(given.all()))
+        return single(site)
+
+    def native_method(self, owner: Outside, name: str, given: Given) -> Value:
+        """Call a method, known by its name only, of something of the outside."""
+        receiver = single(owner)
+        if known.mutating(name):
+            self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+        if name in known.CONSUMING:
+            self.ledger.change(given.all(), "fills")
+        if name in known.LOGGING_SETTINGS:
+            self.set_logging(name)
+        if name == "at":  # ``np.add.at(x, indices, 1)``
+            self.ledger.change(given.first(), "writes into")
+        elif name in known.OUT_POSITIONS:
+            self.ledger.change(union(given.positional[known.OUT_POSITIONS[name] - 1 :]), "writes into")
+        self.outputs(given, receiver)
+        self.callbacks(given)
+        return self._method_result(owner, name, given)
+
+    def set_logging(self, name: str) -> None:
+        """A logger is configured: loggers belong to the process, whoever asked for one."""
+        self.ledger.record(EffectKind.WRITES_GLOBAL, f"configures logging with {name}()")
+
+    def _method_result(self, owner: Outside, name: str, given: Given) -> Value:
+        site = self.new_site(("result", owner, name))
+        if name in known.SHALLOW_METHODS:
+            self.ledger.put(site, self.ledger.child(owner, "[*]"))
+        if name in known.FRESH_METHODS and "copy" not in given.keywords:
+            return single(site)
+        if name in _GIVES_PAIRS:
+            return self._pairs(owner, site, one=name == "popitem")
+        if name == "__enter__":
+            return single(owner)
+        if name in _GIVES_ELEMENTS:
+            inner = self.ledger.child(owner, "[]") | union(given.positional[1:])
+            self.ledger.put(site, inner)
+            return inner | single(site) | self.ledger.mark(owner, "[]")
+        inner = self.ledger.child(owner, f".{name}()")
+        self.ledger.put(site, inner)
+        return inner | single(site)
+
+    def _pairs(self, owner: Outside, site: Site, one: bool) -> Value:
+        """Return the pairs of a dict: what is unpacked from one is an element."""
+        inner = self.ledger.child(owner, "[]")
+        pair = self.new_site(("pair", owner))
+        pair.fields = [inner, inner]
+        self.ledger.put(pair, inner)
+        self.ledger.put(site, single(pair))
+        return single(pair if one else site)
+
+    def native_method_of_fresh(self, owner: Site, name: str, given: Given) -> Value:
+        """Call a method, known by its name only, of something that was made during the call."""
+        everything = given.all()
+        if name in known.CONSUMING:
+            self.ledger.change(everything, "fills")
+        if name in known.LOGGING_SETTINGS:
+            self.set_logging(name)
+        self.outputs(given)
+        self.callbacks(given)
+        extends = name in ("extend", "update", "extendleft")
+        self.ledger.put(owner, self.ledger.reach(everything) if extends else everything)
+        owner.read = True
+        if name in ("__enter__", "__iter__"):
+            return single(owner)
+        if known.mutating(name) and not name.startswith(_GIVES_NOTHING_BACK):
+            return EMPTY
+        result = self.new_site(("result", name))
+        result.opaque = owner.opaque
+        self.ledger.put(result, frozenset(owner.contents))
+        if name in known.FRESH_METHODS:
+            return single(result)
+        return single(result) | frozenset(owner.contents)
+
+    # --- what goes in --------------------------------------------------------------------------------------------
+
+    def outputs(self, given: Given, receiver: Value = EMPTY) -> None:
+        """Look at the keyword arguments that ask a library to write in place."""
+        for name, value in given.keywords.items():
+            if name in ("out", "file", "output", "dst"):
+                self.ledger.change(value, "writes into")
+            elif (name == "inplace" or name.startswith("overwrite_")) and not is_constant(value, False):
+                self.ledger.change(receiver, f"with {name}, changes")
+
+    def foreign(self, name: str, given: Given) -> None:
+        """Pass captured objects to compiled code that nobody knows: in doubt, it changes them."""
+        for place in given.all():
+            if type(place) is Outside and place.origin is not Origin.ARGUMENT and not looks_callable(place):
+                self.ledger.change(single(place), f"passes to {name}(), which is compiled,")
+
+    def callbacks(self, given: Given) -> None:
+        """Functions that are passed to somebody else are called by him, with whatever else he got."""
+        values = [*given.positional, *given.keywords.values(), *([given.spread] if given.spread else [])]
+        for value in values:
+            for place in value:
+                kind = type(place)
+                if kind is Const or kind is Site or kind is Read:
+                    continue
+                if kind is Outside and not looks_callable(place):
+                    self._passed_method(place)  # type: ignore[arg-type]
+                elif kind is Made or kind is Bound or kind is Outside or self._of_site(place):
+                    others = [self.ledger.reach(self.ledger.reach(other)) for other in values if other is not value]
+                    self.call_place(place, Given([], {}, union(others)))
+
+    @staticmethod
+    def _of_site(place: Place) -> bool:
+        return type(place) is Method and type(place.owner) is Site
+
+    def _passed_method(self, place: Outside) -> None:
+        """``map(log.append, xs)``: a method of the outside is handed over."""
+        parent = place.parent
+        if parent is None or place.step[:1] != "." or place.examples is not None:
+            return
+        if known.mutating(place.step[1:]):
+            name = place.step[1:]
+            self.ledger.change(single(parent), verb(name), atomic=name in known.ATOMIC_METHODS)
+        elif any(species(type(thing))[0] is Species.PLAIN for thing in self.ledger.ask(parent) or ()):
+            self.call_place(place, Given([], {}, EMPTY))
+
+    # --- what comes out ------------------------------------------------------------------------------------------
+
+    def doubtful(self, given: Given) -> Value:
+        """Return a result that may be new, an argument, or a part of one."""
+        everything = given.all()
+        site = self.new_site("result")
+        site.opaque = True
+        if not everything:
+            return single(site)
+        reached = frozenset(
+            [place for place in self.ledger.reach(everything) if type(place) is not Const and type(place) is not Read]
+        )
+        self.ledger.put(site, reached)
+        return reached | single(site)
+
+    def put_into(self, value: Value, contents: Value) -> None:
+        """Put `contents` into those of the places of `value` that were made during the call."""
+        for place in value:
+            if type(place) is Site:
+                self.ledger.put(place, contents)
+
+
+def is_constant(value: Value, constant: object) -> bool:
+    """Say whether `value` is exactly this constant."""
+    return len(value) == 1 and all(type(place) is Const and place.value is constant for place in value)
+
+
+def words_for_unknown(place: Outside) -> str:
+    """Return words for a callable of which nothing is known."""
+    missing = ", which is not defined yet" if not place.path and place.origin is Origin.GLOBAL else ""
+    return f"calls {describe(place)}{missing}"

@@ -1,0 +1,291 @@
+"""The built-in functions that need a rule of their own: what they use up, and what their result shares."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeAlias
+
+from parallel_deco.routing.known import own_function
+from parallel_deco.routing.ledger import EffectKind, Ledger
+from parallel_deco.routing.lookup import class_attribute, is_a, is_any
+from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
+
+__all__ = ["CALLABLES", "RULES", "Caller", "looks_callable", "single", "union"]
+
+CALLABLES: Final = (
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    functools.partial,
+    functools._lru_cache_wrapper,
+)
+
+
+class Caller(Protocol):
+    """What a rule needs of the one who reads calls."""
+
+    ledger: Ledger
+
+    def call(self, callee: Value, given: Given) -> Value:
+        """Call what `callee` may be."""
+        ...
+
+    def attribute(self, value: Value, name: str, to_call: bool = False) -> Value:
+        """Return what an attribute of `value` may be."""
+        ...
+
+    def iterate(self, value: Value) -> Value:
+        """Return what an iterator over `value` may be."""
+        ...
+
+    def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
+        """Call a special method that is written in Python."""
+        ...
+
+    def build_class(self, given: Given) -> Value:
+        """Run a class statement."""
+        ...
+
+    def super_of(self, given: Given) -> Value:
+        """Return what ``super()`` gives."""
+        ...
+
+    def classes_of(self, value: Value) -> list[type]:
+        """Return the classes that are known of `value`."""
+        ...
+
+    def module_in_force(self) -> dict[str, object]:
+        """Return the globals of the function under way."""
+        ...
+
+    def new_site(self, kind: object) -> Site:
+        """Return the site of what the call under way makes."""
+        ...
+
+    def outputs(self, given: Given, receiver: Value = EMPTY) -> None:
+        """Look at the keyword arguments that ask to write in place."""
+        ...
+
+    def callbacks(self, given: Given) -> None:
+        """Call the functions among the arguments."""
+        ...
+
+    def doubtful(self, given: Given) -> Value:
+        """Return a result that may be anything given."""
+        ...
+
+    def put_into(self, value: Value, contents: Value) -> None:
+        """Put `contents` into what was made during the call."""
+        ...
+
+
+Rule: TypeAlias = Callable[[Caller, Given], Value]
+RULES: Final[dict[str, Rule]] = {}
+
+
+def single(place: Place) -> Value:
+    """Return the value that is exactly `place`."""
+    return frozenset((place,))
+
+
+def union(values: Iterable[Value]) -> Value:
+    """Return all that one of `values` may be."""
+    return EMPTY.union(*values)
+
+
+def looks_callable(place: Place) -> bool:
+    """Say whether a place holds something that is there to be called."""
+    if type(place) is Outside:
+        return place.examples is not None and any(_is_callable(thing) for thing in place.examples)
+    return type(place) in (Made, Method, Bound)
+
+
+def _is_callable(thing: object) -> bool:
+    if is_any(thing, CALLABLES) or is_a(thing, type):
+        return True
+    method = class_attribute(type(thing), "__call__")
+    return is_a(method, types.FunctionType) and own_function(method)
+
+
+def _rule(names: str) -> Callable[[Rule], Rule]:
+    def register(rule: Rule) -> Rule:
+        for name in names.split():
+            RULES[name] = rule
+        return rule
+
+    return register
+
+
+@_rule("""
+    builtins.len builtins.abs builtins.hash builtins.id builtins.ord builtins.chr builtins.bin builtins.hex
+    builtins.oct builtins.repr builtins.str builtins.int builtins.float builtins.bool builtins.complex
+    builtins.isinstance builtins.issubclass builtins.callable builtins.round builtins.divmod builtins.pow
+    builtins.ascii builtins.format builtins.range builtins.hasattr builtins.bytes builtins.any builtins.all
+    builtins.slice
+""")
+def _number_or_text(caller: Caller, given: Given) -> Value:
+    caller.ledger.uses_up(given.all())
+    return EMPTY
+
+
+@_rule("builtins.print")
+def _print(caller: Caller, given: Given) -> Value:
+    caller.outputs(given)
+    return EMPTY
+
+
+@_rule("""
+    builtins.list builtins.tuple builtins.set builtins.frozenset builtins.sorted builtins.reversed builtins.iter
+    builtins.sum collections.deque builtins.bytearray itertools.chain itertools.islice
+    itertools.chain.from_iterable itertools.product itertools.combinations itertools.permutations
+    itertools.cycle itertools.zip_longest
+""")
+def _container(caller: Caller, given: Given) -> Value:
+    caller.callbacks(given)
+    contents: Value = EMPTY
+    for value in (*given.positional, given.spread or EMPTY):
+        contents |= caller.ledger.inside(caller.iterate(value))
+    return _holding(caller, contents)
+
+
+def _holding(caller: Caller, contents: Value) -> Value:
+    site = caller.new_site("container")
+    caller.ledger.put(site, contents)
+    return single(site)
+
+
+@_rule("builtins.zip")
+def _zip(caller: Caller, given: Given) -> Value:
+    if given.spread:
+        return _container(caller, given)
+    return _pairs(caller, [caller.ledger.inside(caller.iterate(value)) for value in given.positional])
+
+
+@_rule("builtins.enumerate")
+def _enumerate(caller: Caller, given: Given) -> Value:
+    if given.spread or not given.positional:
+        return _container(caller, given)
+    return _pairs(caller, [EMPTY, caller.ledger.inside(caller.iterate(given.positional[0]))])
+
+
+def _pairs(caller: Caller, fields: list[Value]) -> Value:
+    pair = caller.new_site("pair")
+    caller.ledger.put(pair, union(fields))
+    pair.fields = fields if pair.fields is None else [a | b for a, b in zip(pair.fields, fields, strict=False)]
+    return _holding(caller, single(pair))
+
+
+@_rule("""
+    builtins.map builtins.filter functools.reduce _functools.reduce itertools.starmap itertools.accumulate
+    itertools.groupby itertools.takewhile itertools.dropwhile itertools.filterfalse
+""")
+def _applied(caller: Caller, given: Given) -> Value:
+    if not given.positional:
+        return caller.doubtful(given)
+    elements = union([caller.ledger.inside(caller.iterate(value)) for value in given.positional])
+    result = elements
+    for function in (given.positional[0], *given.positional[1:], *given.keywords.values()):
+        if function is given.positional[0] or any(looks_callable(place) for place in function):
+            result |= caller.call(function, Given([], {}, elements)) if function else EMPTY
+    return _holding(caller, result) | result
+
+
+@_rule("builtins.dict collections.OrderedDict collections.Counter collections.defaultdict")
+def _dict(caller: Caller, given: Given) -> Value:
+    caller.callbacks(given)
+    once = caller.ledger.inside(caller.iterate(union((*given.positional, given.spread or EMPTY))))
+    return _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()))
+
+
+@_rule("copy.copy")
+def _copy(caller: Caller, given: Given) -> Value:
+    site = caller.new_site("copy")
+    site.opaque = True  # of an object: its attributes are shared
+    caller.ledger.put(site, caller.ledger.inside(given.all()))
+    return single(site)
+
+
+@_rule("copy.deepcopy")
+def _deepcopy(caller: Caller, given: Given) -> Value:
+    return single(caller.new_site("copy"))
+
+
+@_rule("builtins.min builtins.max operator.getitem _operator.getitem")
+def _chosen(caller: Caller, given: Given) -> Value:
+    caller.callbacks(given)
+    return caller.ledger.reach(caller.iterate(union((*given.positional, given.spread or EMPTY))))
+
+
+@_rule("builtins.next builtins.anext")
+def _next(caller: Caller, given: Given) -> Value:
+    first = given.first()
+    caller.ledger.change(first, "takes from")
+    for place in first:
+        if isinstance(place, (Outside, Site)):
+            caller.own_special(place, "__next__", Given([]))
+    return caller.ledger.inside(first) | union(given.positional[1:])
+
+
+@_rule("builtins.getattr")
+def _getattr(caller: Caller, given: Given) -> Value:
+    if len(given.positional) < 2 or given.spread:
+        return caller.doubtful(given)
+    owner, key = given.positional[:2]
+    names = [place.value for place in key if type(place) is Const]
+    found = union([caller.attribute(owner, name) for name in names if type(name) is str])
+    return (found if names else caller.ledger.reach(owner)) | union(given.positional[2:])
+
+
+@_rule("builtins.setattr builtins.delattr builtins.object.__setattr__ builtins.object.__delattr__")
+def _setattr(caller: Caller, given: Given) -> Value:
+    owner = given.first()
+    caller.ledger.change(owner, "sets an attribute of", EffectKind.WRITES_ATTRIBUTE)
+    names = [place.value for place in union(given.positional[1:2]) if type(place) is Const]
+    for place in owner:
+        if type(place) is not Site:
+            continue
+        if len(given.positional) == 3 and len(names) == 1 and type(names[0]) is str:
+            caller.ledger.put_attribute(place, names[0], given.positional[2])
+        else:
+            place.opaque = True
+            caller.ledger.put(place, union(given.positional[2:]))
+    return EMPTY
+
+
+@_rule("builtins.vars")
+def _vars(caller: Caller, given: Given) -> Value:
+    return caller.ledger.reach(given.all())
+
+
+@_rule("builtins.globals")
+def _globals(caller: Caller, given: Given) -> Value:
+    return caller.ledger.keeper(Origin.GLOBAL, "globals()", caller.module_in_force())
+
+
+@_rule("builtins.super")
+def _super(caller: Caller, given: Given) -> Value:
+    return caller.super_of(given)
+
+
+@_rule("builtins.__build_class__")
+def _class_statement(caller: Caller, given: Given) -> Value:
+    return caller.build_class(given)
+
+
+@_rule("builtins.type")
+def _type(caller: Caller, given: Given) -> Value:
+    if len(given.positional) != 1:
+        return caller.doubtful(given)
+    classes = caller.classes_of(given.positional[0])
+    return union([caller.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) for cls in classes])
+
+
+@_rule("numpy.nan_to_num numpy.array")
+def _maybe_copied(caller: Caller, given: Given) -> Value:
+    copies = given.keywords.get("copy")
+    if copies is None or any(type(place) is Const and place.value is True for place in copies):
+        return single(caller.new_site("copy"))
+    caller.ledger.change(given.first(), "with copy=False, may change")
+    return caller.doubtful(given)

@@ -1,0 +1,552 @@
+"""Under auto, functions with effects leave behind what the plain loop leaves: no write is lost, and `explain` says why.
+
+Each case makes a function and what it writes to, anew for each run. `sleep` between reading and writing back makes a
+lost update certain where two calls run at once, and makes threads tempting; `busy` makes processes tempting.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import random
+import threading
+import time
+import zlib
+
+import numpy as np
+import pytest
+
+from parallel_deco import config, parallel
+
+DEADLINE = 60.0
+COUNT = 40
+BLOCK = bytes(300_000)
+
+LIST = []
+DICTIONARY = {}
+COUNTER = 0
+RANDOM = random.Random(1)
+
+
+def sleep():
+    """Wait as a request would."""
+    time.sleep(0.002)
+
+
+def busy():
+    """Compute with the GIL held."""
+    return sum(number * number for number in range(15_000))
+
+
+def crunch():
+    """Compute with the GIL released."""
+    return zlib.crc32(hashlib.sha256(BLOCK).digest())
+
+
+def tiny():
+    """Do nothing."""
+
+
+WORK = [tiny, sleep, busy, crunch]
+
+
+@dataclasses.dataclass
+class Account:
+    """A user's class."""
+
+    total: int = 0
+    seen: list = dataclasses.field(default_factory=list)
+    shared = []  # noqa: RUF012
+
+    def deposit(self, amount):
+        """Read, and write back."""
+        before = self.total
+        sleep()
+        self.total = before + amount
+
+    def __iadd__(self, amount):
+        self.deposit(amount)
+        return self
+
+
+def case_global_list(work):
+    LIST.clear()
+
+    def function(x):
+        work()
+        LIST.append(x)
+        return x
+
+    return function, lambda: sorted(LIST)
+
+
+def case_global_dictionary(work):
+    DICTIONARY.clear()
+
+    def function(x):
+        work()
+        DICTIONARY[x] = x * x
+
+    return function, lambda: dict(sorted(DICTIONARY.items()))
+
+
+def case_global_counter(work):
+    global COUNTER
+    COUNTER = 0
+
+    def function(x):
+        global COUNTER
+        before = COUNTER
+        work()
+        COUNTER = before + x
+
+    return function, lambda: COUNTER
+
+
+def case_augmented_global(work):
+    global COUNTER
+    COUNTER = 0
+
+    def function(x):
+        global COUNTER
+        work()
+        COUNTER += x
+
+    return function, lambda: COUNTER
+
+
+def case_dictionary_counter(work):
+    counts = {}
+
+    def function(x):
+        before = counts.get(x % 3, 0)
+        work()
+        counts[x % 3] = before + 1
+
+    return function, lambda: dict(sorted(counts.items()))
+
+
+def case_augmented_item(work):
+    counts = [0] * 3
+
+    def function(x):
+        before = counts[x % 3]
+        work()
+        counts[x % 3] = before + 1
+
+    return function, lambda: counts
+
+
+def case_collections_counter(work):
+    counts = collections.Counter()
+
+    def function(x):
+        work()
+        counts[x % 3] += 1
+
+    return function, lambda: dict(counts)
+
+
+def case_nonlocal(work):
+    total = 0
+
+    def function(x):
+        nonlocal total
+        before = total
+        work()
+        total = before + x
+
+    return function, lambda: total
+
+
+def case_attribute_of_closure(work):
+    account = Account()
+
+    def function(x):
+        before = account.total
+        work()
+        account.total = before + x
+
+    return function, lambda: account.total
+
+
+def case_method_of_closure(work):
+    account = Account()
+
+    def function(x):
+        work()
+        account.deposit(x)
+
+    return function, lambda: account.total
+
+
+def case_bound_method(work):
+    class Worker:
+        def __init__(self):
+            self.total = 0
+
+        def function(self, x):
+            before = self.total
+            work()
+            self.total = before + x
+
+    worker = Worker()
+    return worker.function, lambda: worker.total
+
+
+def case_callable_object(work):
+    class Worker:
+        total = 0
+
+        def __call__(self, x):
+            before = self.total
+            work()
+            self.total = before + x
+
+    worker = Worker()
+    return worker, lambda: worker.total
+
+
+def case_class_attribute(work):
+    class Holder:
+        total = 0
+
+    def function(x):
+        before = Holder.total
+        work()
+        Holder.total = before + x
+
+    return function, lambda: Holder.total
+
+
+def case_function_attribute(work):
+    def function(x):
+        before = getattr(function, "total", 0)
+        work()
+        function.total = before + x
+
+    return function, lambda: function.total
+
+
+def case_helper_writes(work):
+    found = []
+
+    def remember(x):
+        found.append(x)
+
+    def function(x):
+        work()
+        remember(x)
+
+    return function, lambda: sorted(found)
+
+
+def case_callback(work):
+    found = []
+
+    def apply(action, x):
+        work()
+        action(x)
+
+    def function(x):
+        apply(found.append, x)
+
+    return function, lambda: sorted(found)
+
+
+def case_captured_method(work):
+    found = []
+    push = found.append
+
+    def function(x):
+        work()
+        push(x)
+
+    return function, lambda: sorted(found)
+
+
+def case_lambda(work):
+    found = []
+    return (lambda x: (work(), found.append(x))), lambda: sorted(found)
+
+
+def case_inner_decorated(work):
+    found = []
+
+    @parallel
+    def inner(x):
+        found.append(x)
+
+    def function(x):
+        work()
+        inner(x)
+
+    return function, lambda: sorted(found)
+
+
+def case_inner_mapped(work):
+    found = []
+
+    @parallel
+    def inner(x):
+        found.append(x)
+
+    def function(x):
+        work()
+        list(inner.map([x, -x]))
+
+    return function, lambda: sorted(found)
+
+
+def case_lock(work):
+    lock = threading.Lock()
+    total = [0]
+
+    def function(x):
+        with lock:
+            before = total[0]
+            work()
+            total[0] = before + x
+
+    return function, lambda: total
+
+
+def case_random_state(work):
+    RANDOM.seed(7)
+
+    def function(x):
+        work()
+        return RANDOM.random()
+
+    return function, RANDOM.getstate
+
+
+def case_generator(work):
+    numbers = itertools.count()
+
+    def function(x):
+        work()
+        return next(numbers) >= 0
+
+    return function, lambda: next(numbers)
+
+
+def case_memo(work):
+    memo = {}
+
+    def function(x):
+        key = x % 5
+        if key not in memo:
+            work()
+            memo[key] = key * 10
+        return memo[key]
+
+    return function, lambda: dict(sorted(memo.items()))
+
+
+def case_default_argument(work):
+    kept = []
+
+    def function(x, kept=kept):
+        work()
+        kept.append(x)
+
+    return function, lambda: sorted(kept)
+
+
+def case_numpy_global(work):
+    array = np.zeros(COUNT)
+
+    def function(x):
+        work()
+        array[x] = x
+
+    return function, array.tolist
+
+
+def case_numpy_out(work):
+    array = np.zeros(1000)
+    ones = np.ones(1000)
+
+    def function(x):
+        before = array.copy()
+        work()
+        np.add(before, ones, out=array)
+
+    return function, array.tolist
+
+
+def case_thread_local_free_file(work):
+    import io
+
+    stream = io.StringIO()
+
+    def function(x):
+        work()
+        stream.write(f"{x}\n")
+
+    return function, lambda: sorted(stream.getvalue().split())
+
+
+CASES = {name[5:]: case for name, case in list(globals().items()) if name.startswith("case_")}
+
+
+def by_map(function):
+    """Run the function by map, twice over: the second time it is known."""
+    parallel_function = parallel(function)
+    half = COUNT // 2
+    return [*parallel_function.map(range(half)), *parallel_function.map(range(half, COUNT))]
+
+
+def by_submit(function):
+    """Run the function by submits."""
+    parallel_function = parallel(function)
+    return [future.result(DEADLINE) for future in [parallel_function.submit(x) for x in range(COUNT)]]
+
+
+def by_loop(function):
+    """Run the function in the plain loop."""
+    return [function(x) for x in range(COUNT)]
+
+
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
+@pytest.mark.parametrize("way", [by_map, by_submit], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_no_write_is_lost_when_a_function_has_effects(case, way, work):
+    """The state afterwards, and the values, are those of the plain loop."""
+    function, state = case(work)
+    expected = by_loop(function), state()
+    function, state = case(work)
+    values = way(function), state()
+    if case is case_random_state:  # the same draws, but perhaps by other items
+        values, expected = (sorted(values[0]), values[1]), (sorted(expected[0]), expected[1])
+    assert values == expected
+
+
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
+@pytest.mark.parametrize("way", ["map", "starmap", "submit"])
+def test_arguments_are_filled_when_written_in_place(way, work):
+    """Lists, dictionaries, arrays and objects that are filled in place are the caller's own."""
+
+    def fill(items, table, array, account):
+        work()
+        items.append(1)
+        table["key"] = 2
+        array[:] = 3
+        account.seen.append(4)
+        account.total = 5
+
+    rows = [([], {}, np.zeros(4), Account()) for _ in range(COUNT)]
+    function = parallel(fill)
+    if way == "map":
+        list(function.map(*zip(*rows, strict=True)))
+    elif way == "starmap":
+        list(function.starmap(rows))
+    else:
+        for future in [function.submit(*row) for row in rows]:
+            future.result(DEADLINE)
+    for items, table, array, account in rows:
+        assert (items, table, array.tolist(), account) == ([1], {"key": 2}, [3.0] * 4, Account(5, [4]))
+
+
+@pytest.mark.parametrize("work", [sleep, busy, crunch], ids=lambda work: work.__name__)
+@pytest.mark.parametrize("way", ["map", "submit"])
+def test_one_argument_keeps_all_changes_when_it_is_given_many_times(way, work):
+    """The same object, given as every item and changed by reading and writing back, has every change."""
+
+    def add(account):
+        before = account.total
+        work()
+        account.total = before + 1
+
+    account = Account()
+    function = parallel(add)
+    if way == "map":
+        list(function.map([account] * COUNT))
+        list(function.map([account] * COUNT))
+    else:
+        for future in [function.submit(account) for _ in range(2 * COUNT)]:
+            future.result(DEADLINE)
+    assert account.total == 2 * COUNT
+
+
+@pytest.mark.parametrize("way", ["map", "submit"])
+@pytest.mark.parametrize("work", [sleep, busy, crunch], ids=lambda work: work.__name__)
+def test_changes_are_kept_when_only_later_arguments_are_changed(way, work):
+    """A function that is harmless for numbers, and known as such, still changes an object that it is given later."""
+
+    def add(x):
+        work()
+        x += 1
+        return x
+
+    function = parallel(add)
+    account = Account()
+    items = [*range(COUNT), *[account] * COUNT]
+    if way == "map":
+        assert list(function.map(range(COUNT))) == list(range(1, COUNT + 1))
+        list(function.map(items))
+    else:
+        for future in [function.submit(item) for item in [*range(COUNT), *items]]:
+            future.result(DEADLINE)
+    assert account.total == COUNT
+
+
+def test_order_of_effects_is_the_loops_when_the_function_computes():
+    """A computing function that appends leaves its list in the order of the loop."""
+    for work in (tiny, busy):
+        found = []
+
+        def function(x, work=work, found=found):
+            work()
+            found.append(x)
+
+        list(parallel(function).map(range(200)))
+        assert found == list(range(200))
+
+
+@pytest.mark.parametrize("work", [busy, sleep], ids=lambda work: work.__name__)
+def test_explain_says_why_when_effects_keep_a_function_here(work):
+    """The report names the effect, the file and the line."""
+    found = []
+
+    def function(x):
+        work()
+        found.append(x)  # the line
+
+    parallel_function = parallel(function)
+    list(parallel_function.map(range(COUNT)))
+    explanation = parallel_function.explain()
+    assert explanation.route in ("serial", "threads")
+    line = function.__code__.co_firstlineno + 2
+    assert any(f"{__file__}:{line}" in note.replace("\\", "/") for note in explanation.notes), explanation.notes
+    assert "shared memory" in str(explanation)
+
+
+def test_explicit_processes_are_obeyed_when_a_function_has_effects():
+    """The user's own choice counts, effects or not: the caller's list stays as it was."""
+    found = []
+
+    def function(x):
+        found.append(x)
+        return x
+
+    with config(backend="processes"):
+        assert list(parallel(function).map(range(10))) == list(range(10))
+    assert found == []
+
+
+@pytest.mark.parametrize("work", [busy], ids=lambda work: work.__name__)
+def test_pure_function_is_not_pinned_when_it_looks_alike(work):
+    """Writing to what the function made itself pins nothing."""
+
+    def function(x):
+        found, table, account = [], {}, Account()
+        found.append(work())
+        table[x] = found
+        account.total = x
+        return account.total
+
+    parallel_function = parallel(function)
+    assert list(parallel_function.map(range(COUNT))) == list(range(COUNT))
+    assert parallel_function.explain().notes == ()

@@ -1,0 +1,553 @@
+"""From the first line of a program to its last: prompts, exits, exceptions, Ctrl-C and forks, each in a real program."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+DEADLINE = 30.0
+#: Seconds that separate "ends at once" from "waits for the work", which takes many minutes.
+SOON = 10.0
+
+HEAD = """
+import os, sys, threading, time
+import parallel_deco
+from parallel_deco import parallel
+"""
+
+
+def program(body, **values):
+    """Return a program: the usual imports, and a body with values filled in."""
+    text = textwrap.dedent(body)
+    for name, value in values.items():
+        text = text.replace(f"<{name}>", str(value))
+    return HEAD + text
+
+
+def processes_of(group):
+    """Return the living processes of a process group or session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if group in (int(fields[2]), int(fields[3])) and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture
+def nothing_runs(until):
+    """Assert that no process of a program's session is left."""
+
+    def check(process):
+        until(lambda: not processes_of(process.pid))
+
+    return check
+
+
+@pytest.fixture
+def finish():
+    """Wait for a started program, which must end soon; return status, output and errors."""
+
+    def wait(process, seconds=SOON):
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            pytest.fail(f"the program did not end in {seconds} s")
+        return process.returncode, out, err
+
+    return wait
+
+
+# Where programs come from.
+
+
+def test_functions_work_when_given_by_dash_c(backend, script_environment, tmp_path):
+    """`python -c` needs no file and no guard."""
+    code = program(
+        """
+        @parallel(backend="<backend>")
+        def triple(x): return 3 * x
+        print(list(triple.map(range(4))), triple.submit(9).result())
+        """,
+        backend=backend,
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 3, 6, 9] 27\n", "")
+
+
+def test_functions_work_when_typed_at_a_prompt(backend, script_environment, tmp_path):
+    """`python -i` works line by line, also after an error, and ends without a hang."""
+    lines = f"""
+from parallel_deco import parallel
+@parallel(backend={backend!r})
+def triple(x):
+    return 3 * x
+
+list(triple.map(range(4)))
+1 / 0
+triple.submit(9).result()
+def triple(x):
+    return -x
+
+list(parallel(triple, backend={backend!r}).map([1, 2]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-i", "-q"],
+        input=lines, env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+    )
+    assert done.stdout.splitlines() == ["[0, 3, 6, 9]", "27", "[-1, -2]"]
+    assert "ZeroDivisionError" in done.stderr
+    assert done.returncode == 0
+
+
+def test_functions_work_when_read_from_standard_input(backend, script_environment, tmp_path):
+    """A program that is piped into the interpreter works."""
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=program("print(list(parallel(lambda x: x + 1, backend='<backend>').map(range(3))))", backend=backend),
+        env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2, 3]\n", "")
+
+
+def test_functions_work_when_run_as_a_module(backend, script_environment, tmp_path):
+    """`python -m` works, package and all."""
+    package = tmp_path / "pd_program"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "tool.py").write_text("def triple(x): return 3 * x\n")
+    (package / "__main__.py").write_text(
+        "from parallel_deco import parallel\nfrom pd_program.tool import triple\n"
+        "@parallel\ndef here(x): return triple(x) + 1\n"
+        f"print(list(here.options(backend={backend!r}).map(range(3))), "
+        f"list(parallel(triple, backend={backend!r}).map(range(3))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pd_program"],
+        env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 4, 7] [0, 3, 6]\n", "")
+
+
+@pytest.mark.parametrize("option", [["-X", "dev"], ["-I"], ["-O"], ["-W", "error"], ["-s", "-E"]], ids="".join)
+def test_functions_work_when_python_has_options(option, functions, tmp_path):
+    """Nothing is warned of or leaked under the stricter ways of running Python."""
+    import parallel_deco
+
+    root = str(Path(parallel_deco.__file__).resolve().parent.parent)
+    path = tmp_path / "program.py"
+    path.write_text(
+        f"import sys; sys.path.insert(0, {root!r})\n"
+        + program(
+            """
+            for backend in ("auto", "serial", "threads", "processes"):
+                function = parallel(lambda x: x + 1, backend=backend)
+                assert list(function.map(range(100))) == list(range(1, 101))
+                assert function.submit(1).result() == 2
+            print("done")
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, *option, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+# How programs end.
+
+
+def test_submitted_calls_end_first_when_the_program_ends(elsewhere, run_program, tmp_path):
+    """As with concurrent.futures, what was submitted is completed before the program ends."""
+    marks = tmp_path / "marks"
+    body = program(
+        """
+        def work(x):
+            time.sleep(0.02)
+            with open("<marks>", "a") as file:
+                file.write(f"{x}\\n")
+        futures = [parallel(work, backend="<backend>", max_workers=2).submit(x) for x in range(20)]
+        """,
+        marks=marks,
+        backend=elsewhere,
+    )
+    assert run_program(body) == (0, "", "")
+    assert sorted(map(int, marks.read_text().split())) == list(range(20))
+
+
+def test_program_ends_at_once_when_a_map_is_left_open(backend, start_program, finish, nothing_runs):
+    """A map that nobody takes to its end does not keep the program."""
+    body = program(
+        """
+        def work(x):
+            time.sleep(0.05)
+            return x
+        results = parallel(work, backend="<backend>").map(range(100_000))
+        print(next(results))
+        """,
+        backend=backend,
+    )
+    process = start_program(body)
+    assert finish(process) == (0, "0\n", "")
+    nothing_runs(process)
+
+
+def test_program_ends_when_a_map_was_never_looked_at(backend, start_program, finish, nothing_runs):
+    """A map that is made and kept, and never asked, does not keep the program."""
+    body = program(
+        "results = [parallel(abs, backend='<backend>').map(iter(int, 1)) for _ in range(5)]; print('made')",
+        backend=backend,
+    )
+    process = start_program(body)
+    assert finish(process) == (0, "made\n", "")
+    nothing_runs(process)
+
+
+def test_program_ends_when_its_input_blocks_for_ever(elsewhere, start_program, finish, nothing_runs):
+    """A map that waits for an input that never comes does not keep the program."""
+    body = program(
+        """
+        def items():
+            yield 1
+            yield 2
+            threading.Event().wait()
+        results = parallel(abs, backend="<backend>", chunksize=1, max_workers=2).map(items())
+        print(next(results))
+        """,
+        backend=elsewhere,
+    )
+    process = start_program(body)
+    assert finish(process) == (0, "1\n", "")
+    nothing_runs(process)
+
+
+@pytest.mark.parametrize("how", ["raise ValueError('mine')", "sys.exit(3)", "os._exit(3)", "os.kill(os.getpid(), 9)"])
+def test_program_ends_at_once_when_it_fails_with_work_under_way(elsewhere, how, start_program, finish, nothing_runs):
+    """An exception, an exit or a kill ends the program and its workers although long calls are running."""
+    body = program(
+        """
+        def work(path):
+            open(path, "w").close()
+            time.sleep(0.2 if "sys.exit" in HOW else 600)
+        HOW = "<how>"
+        future = parallel(work, backend="<backend>").submit("started")
+        while not os.path.exists("started"):
+            time.sleep(0.001)
+        <how>
+        """,
+        backend=elsewhere,
+        how=how,
+    )
+    process = start_program(body)
+    status, out, err = finish(process)
+    expected = {"raise": 1, "sys.e": 3, "os._e": 3, "os.ki": -9}[how[:5]]
+    assert (status, out) == (expected, "")
+    assert err.count("Traceback") == ("raise" in how)
+    assert ("ValueError: mine" in err) == ("raise" in how)
+    nothing_runs(process)
+
+
+def test_exception_of_a_map_ends_the_program_when_uncaught(backend, run_program):
+    """An uncaught exception of an item ends the program with one traceback, and no noise."""
+    body = program(
+        """
+        @parallel(backend="<backend>")
+        def fail(x):
+            time.sleep(0.001)
+            if x == 5:
+                raise ValueError("mine")
+            return x
+        list(fail.map(range(1000)))
+        """,
+        backend=backend,
+    )
+    status, out, err = run_program(body)
+    assert (status, out) == (1, "")
+    assert "ValueError: mine\nraised by item 5 of a map of fail" in err
+    assert "Exception ignored" not in err
+
+
+def test_shutdown_may_come_twice_when_called_by_hand(backend, run_program):
+    """A shutdown by hand, another, and the one at exit."""
+    body = program(
+        """
+        import atexit
+        atexit.register(lambda: print(list(parallel(abs, backend="<backend>").map([-1, -2])), flush=True))
+        print(list(parallel(abs, backend="<backend>").map([-3])))
+        parallel_deco.shutdown(); parallel_deco.shutdown()
+        """,
+        backend="serial" if backend != "serial" else backend,
+    )
+    assert run_program(body) == (0, "[3]\n[1, 2]\n", "")
+
+
+def test_daemon_thread_does_not_disturb_when_the_program_ends(elsewhere, start_program, finish, nothing_runs):
+    """A background thread of the user's that maps for ever does not keep the program, or make noise."""
+    body = program(
+        """
+        function = parallel(abs, backend="<backend>")
+        started = threading.Event()
+        def forever():
+            while True:
+                list(function.map(range(50)))
+                started.set()
+        threading.Thread(target=forever, daemon=True).start()
+        started.wait()
+        """,
+        backend=elsewhere,
+    )
+    process = start_program(body)
+    status, out, err = finish(process)
+    assert (status, out) == (0, "")
+    assert "Fatal" not in err
+    nothing_runs(process)
+
+
+# Ctrl-C.
+
+
+@pytest.mark.parametrize("function", ["time.sleep(600)", "spin()", "time.sleep(0.01)"], ids=["waits", "computes", "short"])
+def test_one_interrupt_ends_a_long_map_when_pressed(backend, function, start_program, finish, nothing_runs, until, tmp_path):
+    """One Ctrl-C to the whole process group ends the map with KeyboardInterrupt, fast, and leaves no orphan."""
+    body = program(
+        """
+        def spin():
+            end = time.monotonic() + 600
+            while time.monotonic() < end:
+                pass
+        @parallel(backend="<backend>")
+        def work(x):
+            open(f"started{x}", "w").close()
+            <function>
+        try:
+            for _ in work.map(range(60_000)):
+                pass
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            raise
+        """,
+        backend=backend,
+        function=function,
+    )
+    process = start_program(body)
+    until((tmp_path / "started0").exists)
+    if function == "time.sleep(0.01)":
+        until((tmp_path / "started30").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    status, out, err = finish(process)
+    assert out == "interrupted\n"
+    assert status == -signal.SIGINT
+    assert err.rstrip().endswith("KeyboardInterrupt") or "KeyboardInterrupt\n" in err
+    assert err.count("Traceback") == 1, err
+    nothing_runs(process)
+
+
+def test_one_interrupt_ends_waiting_for_a_submit_when_pressed(elsewhere, start_program, finish, nothing_runs, until, tmp_path):
+    """One Ctrl-C while the program waits for a future ends it."""
+    body = program(
+        """
+        def work(x):
+            open("started", "w").close()
+            time.sleep(600)
+        parallel(work, backend="<backend>").submit(1).result()
+        """,
+        backend=elsewhere,
+    )
+    process = start_program(body)
+    until((tmp_path / "started").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    status, _, err = finish(process)
+    assert status == -signal.SIGINT
+    assert err.count("Traceback") == 1, err
+    nothing_runs(process)
+
+
+def test_program_goes_on_when_it_catches_the_interrupt(backend, start_program, finish, nothing_runs, until, tmp_path):
+    """After a caught Ctrl-C the same function can be mapped again."""
+    body = program(
+        """
+        @parallel(backend="<backend>")
+        def work(x):
+            if x >= 0:
+                open("started", "w").close()
+                time.sleep(600)
+            return x
+        try:
+            list(work.map(range(100)))
+        except KeyboardInterrupt:
+            print(list(work.map([-1, -2, -3])), flush=True)
+        """,
+        backend=backend if backend != "threads" else "processes",
+    )
+    process = start_program(body)
+    until((tmp_path / "started").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    assert finish(process) == (0, "[-1, -2, -3]\n", "")
+    nothing_runs(process)
+
+
+def test_interrupt_ends_it_when_the_input_blocks(backend, start_program, finish, nothing_runs, until, tmp_path):
+    """Ctrl-C while the input itself is waiting ends the map."""
+    body = program(
+        """
+        def items():
+            yield 1
+            yield 2
+            open("blocked", "w").close()
+            threading.Event().wait()
+        for value in parallel(abs, backend="<backend>", chunksize=1).map(items()):
+            pass
+        """,
+        backend=backend,
+    )
+    process = start_program(body)
+    until((tmp_path / "blocked").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    status, _, err = finish(process)
+    assert status == -signal.SIGINT
+    assert "KeyboardInterrupt" in err
+    nothing_runs(process)
+
+
+def test_interrupt_ends_it_when_at_exit(elsewhere, start_program, finish, nothing_runs, until, tmp_path):
+    """Ctrl-C while the program waits at its end for what was submitted ends it."""
+    body = program(
+        """
+        def work(x):
+            open("started", "w").close()
+            time.sleep(600)
+        future = parallel(work, backend="<backend>").submit(1)
+        print("last line", flush=True)
+        """,
+        backend=elsewhere,
+    )
+    process = start_program(body)
+    assert process.stdout.readline() == "last line\n"
+    until((tmp_path / "started").exists)
+    time.sleep(0.3)  # nothing tells from outside that the interpreter has reached its end
+    os.killpg(process.pid, signal.SIGINT)
+    finish(process)
+    nothing_runs(process)
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
+def test_workers_go_when_the_program_is_killed(which, start_program, finish, nothing_runs, until, tmp_path):
+    """However the program dies, its workers go with it."""
+    body = program(
+        """
+        def work(x):
+            open(f"started{x}", "w").close()
+            time.sleep(600)
+        list(parallel(work, backend="processes", max_workers=2, chunksize=1).map(range(10)))
+        """
+    )
+    process = start_program(body)
+    until(lambda: (tmp_path / "started0").exists() and (tmp_path / "started1").exists())
+    process.send_signal(which)
+    assert finish(process)[0] == -which
+    nothing_runs(process)
+
+
+# Forks of the user's.
+
+
+def test_child_works_when_the_program_forks_idle(backend, run_program):
+    """After a fork, parent and child each have working backends of their own, and both end."""
+    body = program(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        function = parallel(lambda x: x + 1, backend="<backend>")
+        assert list(function.map(range(50))) == list(range(1, 51))
+        assert function.submit(1).result() == 2
+        child = os.fork()
+        assert list(function.map(range(50))) == list(range(1, 51))
+        assert function.submit(1).result(20) == 2
+        if child:
+            _, status = os.waitpid(child, 0)
+            print("child", os.waitstatus_to_exitcode(status), flush=True)
+        else:
+            sys.exit(4)
+        """,
+        backend=backend,
+    )
+    assert run_program(body) == (0, "child 4\n", "")
+
+
+def test_child_works_when_the_program_forks_with_work_under_way(elsewhere, run_program):
+    """Calls that are running or queued at the fork are the parent's: the child has a clean start, and ends."""
+    body = program(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        @parallel(backend="<backend>", max_workers=1)
+        def function(path):
+            while path and not os.path.exists(path):
+                time.sleep(0.001)
+            return path
+        futures = [function.submit("gate") for _ in range(5)]
+        results = function.map(["gate"] * 5)
+        child = os.fork()
+        if child:
+            _, status = os.waitpid(child, 0)
+            print("child", os.waitstatus_to_exitcode(status), flush=True)
+            open("gate", "w").close()
+            assert [future.result(20) for future in futures] == ["gate"] * 5
+            assert list(results) == ["gate"] * 5
+        else:
+            assert function.submit("").result(20) == ""
+            assert list(function.map([""] * 20)) == [""] * 20
+            sys.exit(4)
+        """,
+        backend=elsewhere,
+    )
+    assert run_program(body) == (0, "child 4\n", "")
+
+
+def test_multiprocessing_works_when_its_children_use_the_library(backend, run_program):
+    """The workers of a user's own pool can map, and the pool ends."""
+    body = program(
+        """
+        import multiprocessing, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        function = parallel(lambda x: x + 1, backend="<backend>")
+        def task(n):
+            return sum(function.map(range(n))) + function.submit(0).result()
+        task(3)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            print(pool.map(task, [1, 2, 3]))
+            pool.close(); pool.join()
+        """,
+        backend=backend,
+    )
+    assert run_program(body) == (0, "[2, 4, 7]\n", "")
+
+
+def test_threads_of_the_user_may_map_when_the_main_thread_has_ended(backend, run_program):
+    """A thread that outlives the main thread's last line still gets its results, as long as the program lives."""
+    body = program(
+        """
+        function = parallel(lambda x: x + 1, backend="<backend>")
+        list(function.map(range(3)))
+        def late():
+            threading.main_thread().join()
+            print(sum(function.map(range(10))), flush=True)
+        threading.Thread(target=late).start()
+        """,
+        backend=backend,
+    )
+    status, out, err = run_program(body)
+    assert status == 0
+    assert out == "55\n" or "interpreter shutdown" in err

@@ -1,0 +1,309 @@
+"""The fifteen questions of manners that were asked of every peer, on every backend; and what their users ask for."""
+
+import contextvars
+import itertools
+import logging
+import os
+import random
+import threading
+import warnings
+
+import pytest
+
+from parallel_deco import NotPicklableError, RemoteError, WorkerDied, config, parallel
+
+DEADLINE = 30.0
+VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
+
+
+def rebound(x):
+    """Become something else: the name leads to the decorated function only."""
+    return x + 1
+
+
+rebound = parallel(rebound)
+
+
+@pytest.fixture(params=["serial", "threads", "processes"])
+def chosen(request):
+    """The backends that a user chooses, where auto might rightly do otherwise."""
+    return request.param
+
+
+@pytest.fixture(params=["map", "submit"])
+def outcomes(request, backend):
+    """Run a function over items by map or by submits; return values, with exceptions in their places."""
+
+    def run(function, items):
+        function = parallel(function, backend=backend)
+        if request.param == "map":
+            return list(function.map(items, return_exceptions=True))
+        futures = [function.submit(item) for item in items]
+        return [future.exception(DEADLINE) or future.result() for future in futures]
+
+    return run
+
+
+def test_lambda_works_when_run(outcomes):
+    """Question 1: a lambda."""
+    assert outcomes(lambda x: x + 1, range(5)) == [1, 2, 3, 4, 5]
+
+
+def test_closure_works_when_run(outcomes):
+    """Question 2: a closure, also over another closure."""
+    amount = 10
+
+    def inner(x):
+        return x + amount
+
+    def outer(x):
+        return inner(x) * 2
+
+    assert outcomes(outer, range(3)) == [20, 22, 24]
+
+
+def test_rebound_name_works_when_run(backend, functions):
+    """Question 3: a name that was rebound, as a decorator does, here and in an importable module."""
+    assert list(rebound.options(backend=backend).map(range(3))) == [1, 2, 3]
+    assert list(functions.decorated.options(backend=backend).map(range(3))) == [1, 2, 3]
+    assert functions.decorated.options(backend=backend).submit(5).result(DEADLINE) == 6
+
+
+@pytest.mark.parametrize("guarded", [False, True], ids=["bare", "guarded"])
+def test_main_function_works_when_a_script_has_no_guard(backend, guarded, run_program):
+    """Questions 4 and 5: a function of `__main__`, in a script with and without the guard; it runs only once."""
+    body = f"""
+    print("started", flush=True)
+    from parallel_deco import parallel
+
+    SCALE = 3
+
+    class Point:
+        def __init__(self, x):
+            self.x = x
+
+    @parallel(backend={backend!r})
+    def scale(x):
+        return Point(SCALE * x)
+
+    def main():
+        print([type(point) is Point and point.x for point in scale.map(range(5))], scale.submit(7).result().x)
+
+    if {not guarded} or __name__ == "__main__":
+        main()
+    """
+    status, out, err = run_program(body)
+    assert (status, out.split("\n", 1), err) == (0, ["started", "[0, 3, 6, 9, 12] 21\n"], "")
+
+
+def test_exception_has_the_workers_traceback_when_a_task_fails(outcomes, functions):
+    """Question 6: the exception comes back as itself, and shows where it was raised."""
+    import traceback
+
+    value = outcomes(functions.fails_on_seven, [6, 7])[1]
+    assert type(value) is ValueError
+    text = "".join(traceback.format_exception(value))
+    assert "in fails_on_seven" in text
+    assert 'raise ValueError("seven")' in text
+
+
+def test_only_its_item_fails_when_an_exception_cannot_be_rebuilt(backend, outcomes, functions):
+    """Question 7: an exception that pickles but cannot be unpickled fails its item, with the original's text."""
+    value, after = outcomes(lambda x: functions.raise_two_arguments(x) if x else x, [3, 0])
+    assert isinstance(value, RemoteError if backend == "processes" else functions.TwoArguments)
+    assert "3 and more" in str(value)
+    assert after == 0
+
+
+def test_only_its_item_fails_when_a_result_cannot_be_pickled(backend, outcomes, functions):
+    """Question 8: a result that cannot be pickled is a clear error for its item; in shared memory it just comes."""
+    values = outcomes(functions.lock_on_three, range(6))
+    assert [values[x] for x in (0, 1, 2, 4, 5)] == [0, 1, 2, 4, 5]
+    if backend == "processes":
+        assert isinstance(values[3], NotPicklableError)
+        assert "lock" in str(values[3])
+    else:
+        assert type(values[3]) is type(threading.Lock())
+
+
+@pytest.mark.parametrize("way", ["map", "submit"])
+@pytest.mark.parametrize("chunksize", [None, 4])
+def test_only_its_item_fails_when_a_worker_exits(way, chunksize, functions):
+    """Questions 9 and 10: `os._exit(7)` in a worker fails its item, named; the others and the pool live on."""
+    function = parallel(functions.exit_on_three, backend="processes", chunksize=chunksize)
+    for _ in range(2):
+        if way == "map":
+            values = list(function.map(range(8), return_exceptions=True))
+        else:
+            futures = [function.submit(number) for number in range(8)]
+            values = [future.exception(DEADLINE) or future.result() for future in futures]
+        assert [values[x] for x in (0, 1, 2, 4, 5, 6, 7)] == [0, 1, 2, 4, 5, 6, 7]
+        assert isinstance(values[3], WorkerDied)
+        assert values[3].exitcode == 7
+        assert "exit_on_three" in str(values[3])
+        assert "exit code 7" in str(values[3])
+        if way == "map":
+            assert "item 3" in str(values[3])
+
+
+def test_item_is_named_when_a_worker_exits_in_a_plain_map(functions):
+    """Without return_exceptions the map raises it where the result would be."""
+    results = parallel(functions.exit_on_three, backend="processes").map(range(8))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(WorkerDied, match="item 3"):
+        next(results)
+
+
+def test_system_exit_is_of_its_item_when_a_task_leaves(outcomes, functions):
+    """Question 11: `sys.exit(5)` in a task is a SystemExit for that item."""
+    values = outcomes(functions.leave_on_three, range(6))
+    assert [values[x] for x in (0, 1, 2, 4, 5)] == [0, 1, 2, 4, 5]
+    assert type(values[3]) is SystemExit
+    assert values[3].code == 5
+
+
+def test_fresh_map_works_when_inside_a_task(outcomes):
+    """Question 12: a function decorated inside a task, and mapped there."""
+
+    def task(n):
+        return sum(parallel(lambda x: x * x).map(range(n)))
+
+    assert outcomes(task, [3, 10, 100]) == [5, 285, 328350]
+
+
+def test_same_map_works_when_inside_its_own_task(outcomes, functions):
+    """Question 13: the same function's map inside its own task."""
+    assert outcomes(functions.factorial, [1, 4, 10]) == [1, 24, 3628800]
+
+
+def test_few_are_drawn_when_one_result_is_taken(backend):
+    """Question 14: of 5,000 lazy inputs a few are drawn for one result."""
+    drawn = itertools.count()
+    results = parallel(lambda _: sum(range(3000)), backend=backend).map(next(drawn) for _ in range(5000))
+    next(results)
+    results.close()
+    assert next(drawn) < 2500
+
+
+# Question 15, one Ctrl-C in a long map, is in test_lifecycle.
+
+
+def test_context_variables_are_the_callers_when_run(outcomes):
+    """Every item sees the caller's context variables."""
+    token = VARIABLE.set("mine")
+    try:
+        assert outcomes(lambda _: VARIABLE.get(), range(20)) == ["mine"] * 20
+    finally:
+        VARIABLE.reset(token)
+
+
+def test_context_is_the_callers_own_when_items_change_it(backend):
+    """What an item sets in its context does not reach the caller."""
+
+    def change(x):
+        VARIABLE.set(x)
+        return VARIABLE.get()
+
+    assert list(parallel(change, backend=backend).map(range(300))) == list(range(300))
+    assert VARIABLE.get() == "default"
+
+
+def test_log_records_reach_the_callers_handlers_when_logged(backend, caplog):
+    """Log records of a task come to the caller's loggers, at the caller's levels."""
+
+    def log(x):
+        logging.getLogger("pd.task").info("seen %s", x)
+        logging.getLogger("pd.task").debug("not wanted")
+        return x
+
+    with caplog.at_level(logging.INFO, logger="pd.task"):
+        assert list(parallel(log, backend=backend).map(range(10))) == list(range(10))
+    assert sorted(record.getMessage() for record in caplog.records) == sorted(f"seen {x}" for x in range(10))
+
+
+def test_warnings_reach_the_callers_filters_when_warned(backend):
+    """Warnings of a task are the caller's."""
+
+    def warn(x):
+        warnings.warn(f"careful with {x}", UserWarning, stacklevel=2)
+        return x
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert list(parallel(warn, backend=backend).map(range(5))) == list(range(5))
+    assert sorted(str(warning.message) for warning in caught) == [f"careful with {x}" for x in range(5)]
+
+
+def test_warnings_are_errors_when_the_callers_filters_say_so(outcomes):
+    """A filter that makes warnings errors makes them errors in every task."""
+
+    def warn(x):
+        warnings.warn(f"careful with {x}", UserWarning, stacklevel=2)
+        return x
+
+    assert [type(value) for value in outcomes(warn, range(3))] == [UserWarning] * 3
+
+
+def test_printed_text_reaches_the_callers_stream_when_printed(backend, capsys):
+    """What a task prints is printed, whole lines at a time."""
+
+    def say(x):
+        print(f"line {x}")
+        return x
+
+    assert list(parallel(say, backend=backend).map(range(20))) == list(range(20))
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(f"line {x}" for x in range(20))
+
+
+def test_directory_environment_and_path_are_the_callers_when_run(outcomes, monkeypatch, tmp_path):
+    """Tasks see the caller's working directory and environment as they are now."""
+    outcomes(abs, range(5))  # the workers exist already
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PD_TEST_VARIABLE", "set late")
+    expected = (str(tmp_path), "set late")
+    assert outcomes(lambda _: (os.getcwd(), os.environ.get("PD_TEST_VARIABLE")), range(4)) == [expected] * 4
+
+
+def test_random_numbers_differ_when_items_draw_them(backend):
+    """Items that draw from the global generators do not all draw the same numbers."""
+    values = list(parallel(lambda _: random.random(), backend=backend).map(range(200)))
+    assert len(set(values)) == 200
+
+
+def test_arguments_are_writable_and_private_when_sent(chosen):
+    """An array argument can be written to in the task; in a process that leaves the caller's alone."""
+    np = pytest.importorskip("numpy")
+    arrays = [np.zeros(size) for size in (10, 200_000)]
+
+    def fill(array):
+        array[:] = 1
+        return float(array.sum())
+
+    assert list(parallel(fill, backend=chosen).map(arrays)) == [10.0, 200_000.0]
+    assert [float(array.sum()) for array in arrays] == ([0.0, 0.0] if chosen == "processes" else [10.0, 200_000.0])
+
+
+def test_closure_is_sent_once_when_it_is_large(functions):
+    """A large closure is not pickled again for every item."""
+    pickled = []
+
+    class Large:
+        def __reduce__(self):
+            pickled.append(1)
+            return str, ("large",)
+
+    large = Large()
+    function = parallel(lambda x: (x, bool(large)), backend="processes", max_workers=2, chunksize=1)
+    assert list(function.map(range(60))) == [(x, True) for x in range(60)]
+    assert len(pickled) <= 60
+
+
+def test_nested_work_is_narrow_when_its_width_is_given(backend):
+    """Work inside of tasks does not multiply workers without end: threads alive stay in bounds."""
+
+    def task(n):
+        return sum(parallel(lambda x: x + 1, backend="threads").map(range(n)))
+
+    with config(max_workers=4):
+        assert list(parallel(task, backend=backend).map([20] * 20)) == [210] * 20
+    assert threading.active_count() < 60

@@ -1,0 +1,241 @@
+"""Options, `config`, the environment: what is refused, who wins, and where it reaches."""
+
+import asyncio
+import dataclasses
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from parallel_deco import InvalidOptionError, InvalidTypeError, ParallelError, config, parallel
+
+DEADLINE = 30.0
+
+
+def place(_=None):
+    """Say where it runs."""
+    return os.getpid(), threading.get_ident()
+
+
+def route(function):
+    """Return where the items of a function go."""
+    here = place()
+    places = set(function.map(range(40)))
+    if places == {here}:
+        return "serial"
+    processes = {process for process, _ in places}
+    return "threads" if processes == {os.getpid()} else "processes"
+
+
+@pytest.mark.parametrize("backend", ["thread", "", "AUTO", "loky", "multiprocessing"])
+def test_backend_is_refused_when_unknown(backend):
+    """An unknown backend is a ValueError at decoration that shows the choices."""
+    with pytest.raises(InvalidOptionError, match="'auto', 'serial', 'threads', 'processes'") as caught:
+        parallel(place, backend=backend)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, ParallelError)
+    assert repr(backend) in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", [None, 3, b"threads", ["threads"]])
+def test_backend_is_refused_when_of_another_type(backend):
+    """A backend that is no name is a TypeError that shows what was given."""
+    with pytest.raises(InvalidTypeError, match="backend") as caught:
+        parallel(place, backend=backend)
+    assert isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize("name", ["max_workers", "chunksize", "buffersize"])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(0, InvalidOptionError), (-3, InvalidOptionError), (1.5, InvalidTypeError), ("2", InvalidTypeError), (True, InvalidTypeError)],
+)
+def test_count_is_refused_when_impossible(name, value, kind):
+    """A count below 1, or that is no whole number, is refused at decoration, by `options` and by its name."""
+    with pytest.raises(kind, match=name):
+        parallel(place, **{name: value})
+    with pytest.raises(kind, match=name):
+        parallel(place).options(**{name: value})
+
+
+def test_option_is_refused_when_it_does_not_exist():
+    """A misspelt option is refused, and the ones that exist are shown."""
+    with pytest.raises(TypeError, match="n_jobs"):
+        parallel(place, n_jobs=2)
+    with pytest.raises(InvalidTypeError, match="'n_jobs'.*max_workers"):
+        parallel(place).options(n_jobs=2)
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "processes"])
+def test_backend_is_obeyed_when_chosen(backend):
+    """An explicit backend is where the work goes."""
+    assert route(parallel(place, backend=backend)) == backend
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "processes"])
+def test_config_wins_when_the_decorator_says_otherwise(backend):
+    """Inside the block its backend counts, afterwards the decorator's."""
+    function = parallel(place, backend="serial")
+    with config(backend=backend):
+        assert route(function) == backend
+    assert route(function) == "serial"
+
+
+def test_inner_block_wins_when_nested():
+    """The innermost block counts, what it does not say comes from the outer one."""
+    function = parallel(place, backend="serial")
+    with config(backend="threads", max_workers=1):
+        with config(backend="processes"):
+            places = set(function.map(range(40)))
+            assert len(places) == 1
+            assert places != {place()}
+            assert os.getpid() not in {process for process, _ in places}
+        assert route(function) == "threads"
+    assert route(function) == "serial"
+
+
+def test_block_is_left_when_it_raises():
+    """An exception ends the block as well."""
+    function = parallel(place, backend="serial")
+    with pytest.raises(KeyError), config(backend="threads"):
+        raise KeyError
+    assert route(function) == "serial"
+
+
+def test_config_does_not_reach_others_when_in_one_thread():
+    """Other threads are not touched by a block."""
+    function = parallel(place, backend="serial")
+    with config(backend="processes"), ThreadPoolExecutor(1) as executor:
+        assert executor.submit(route, function).result(DEADLINE) == "serial"
+
+
+def test_config_does_not_reach_others_when_in_one_task():
+    """Other tasks of an event loop are not touched by a block."""
+    function = parallel(place, backend="serial")
+
+    async def main():
+        entered, left = asyncio.Event(), asyncio.Event()
+
+        async def configured():
+            with config(backend="threads"):
+                entered.set()
+                await left.wait()
+
+        async def plain():
+            await entered.wait()
+            chosen = function.explain().route
+            left.set()
+            return chosen
+
+        return (await asyncio.gather(configured(), plain()))[1]
+
+    assert asyncio.run(main()) == "serial"
+
+
+@pytest.mark.parametrize("outer", ["threads", "processes"])
+def test_config_reaches_nested_work_when_in_a_block(outer):
+    """A block counts for the parallel work inside the tasks that were started from it."""
+    inner = parallel(place, backend="serial")
+
+    def task(_):
+        return route(inner) if outer == "threads" else set(inner.map(range(5))) == {place()}
+
+    with config(backend=outer):
+        answers = set(parallel(task).map(range(4)))
+    assert answers == ({"threads"} if outer == "threads" else {True})
+
+
+def test_config_counts_when_the_map_was_made():
+    """A map keeps the options it was made with, though it is taken later."""
+    with config(backend="threads"):
+        results = parallel(place, backend="serial").map(range(20))
+    assert place() not in set(results)
+
+
+@pytest.mark.parametrize("arguments", [{"backend": "fast"}, {"max_workers": 0}])
+def test_config_refuses_when_a_value_is_impossible(arguments):
+    """What no decorator takes, no block takes either."""
+    with pytest.raises(InvalidOptionError), config(**arguments):
+        pass
+
+
+def test_config_refuses_when_positional_or_unknown():
+    """Only the two known options, by name."""
+    with pytest.raises(TypeError):
+        config("threads")
+    with pytest.raises(TypeError):
+        config(chunksize=3)
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", "processes"])
+def test_environment_wins_when_the_decorator_says_otherwise(backend, monkeypatch):
+    """The environment variable overrides the decorator."""
+    monkeypatch.setenv("PARALLEL_DECO_BACKEND", backend)
+    assert route(parallel(place, backend="serial")) == backend
+
+
+def test_config_wins_when_the_environment_says_otherwise(monkeypatch):
+    """A block overrides the environment."""
+    monkeypatch.setenv("PARALLEL_DECO_BACKEND", "processes")
+    with config(backend="threads"):
+        assert route(parallel(place, backend="serial")) == "threads"
+
+
+def test_environment_sets_the_width_when_given(monkeypatch):
+    """The width of the environment counts."""
+    monkeypatch.setenv("PARALLEL_DECO_MAX_WORKERS", "1")
+    assert len(set(parallel(place, backend="processes").map(range(40)))) == 1
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_environment_says_nothing_when_empty_or_unset(value, monkeypatch):
+    """An empty variable is as good as none."""
+    for name in ("PARALLEL_DECO_BACKEND", "PARALLEL_DECO_MAX_WORKERS"):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert route(parallel(place, backend="serial")) == "serial"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PARALLEL_DECO_BACKEND", "fast"),
+        ("PARALLEL_DECO_MAX_WORKERS", "0"),
+        ("PARALLEL_DECO_MAX_WORKERS", "-2"),
+        ("PARALLEL_DECO_MAX_WORKERS", "many"),
+        ("PARALLEL_DECO_MAX_WORKERS", "1.5"),
+    ],
+)
+def test_environment_is_refused_when_impossible(name, value, monkeypatch):
+    """An impossible variable is an error that names it and its value, at the first use."""
+    monkeypatch.setenv(name, value)
+    function = parallel(place)
+    for use in (lambda: function.map([1]), lambda: function.submit(1), lambda: function.starmap([(1,)])):
+        with pytest.raises(InvalidOptionError, match=name) as caught:
+            use()
+        assert value in str(caught.value)
+    assert function(1) == place()
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, 1000])
+def test_batches_are_as_large_as_asked_when_a_chunksize_is_given(elsewhere, chunksize):
+    """The items of a chunk run in one place, one after the other."""
+    places = list(parallel(place, backend=elsewhere, chunksize=chunksize).map(range(70)))
+    assert len(places) == 70
+    for start in range(0, 70, chunksize):
+        assert len(set(places[start : start + chunksize])) == 1
+
+
+def test_explanation_is_plain_when_asked_as_a_dictionary():
+    """An explanation is a frozen record, readable as text and as a dictionary."""
+    import json
+
+    function = parallel(place, backend="threads", max_workers=2)
+    list(function.map(range(20)))
+    explanation = function.explain()
+    assert json.loads(json.dumps(explanation.as_dict()))["route"] == "threads"
+    assert str(explanation).startswith("place → threads")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        explanation.route = "serial"

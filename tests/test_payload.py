@@ -1,0 +1,198 @@
+"""Values to bytes and back, references to functions, and who is to blame when something cannot travel."""
+
+import contextvars
+import functools
+import sys
+import threading
+import types
+
+import pytest
+
+from parallel_deco.backends import variables
+from parallel_deco.backends.culprit import find
+from parallel_deco.backends.functions import Functions
+from parallel_deco.backends.payload import LARGE, dump, load, locate, reference
+
+
+def plain(x):
+    """A function that its name leads to."""
+    return x
+
+
+def wrapped(function):
+    """Hide a function behind a wrapper, as decorators do."""
+
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+@wrapped
+def hidden(x):
+    """A function that its name does not lead to, but `__wrapped__` does."""
+    return x
+
+
+class Holder:
+    """Has a static method, a method, and whatever a test puts into it."""
+
+    @staticmethod
+    def static(x):
+        """Return x."""
+        return x
+
+    def method(self, x):
+        """Return x."""
+        return x
+
+
+def test_value_is_equal_when_it_comes_back():
+    """Ordinary values survive."""
+    value = {"a": [1, 2.5, (None, b"x")], "b": {3}}
+    assert load(dump(value)) == value
+
+
+def test_lambda_works_when_it_comes_back():
+    """What the plain pickler refuses goes by value."""
+    assert load(dump([lambda x: x + 1]))[0](1) == 2
+
+
+def test_buffers_are_apart_when_they_are_large():
+    """Contiguous buffers from LARGE on are not in the pickle, smaller ones are."""
+    numpy = pytest.importorskip("numpy")
+    large, small = numpy.zeros(LARGE, "u1"), numpy.zeros(LARGE - 1, "u1")
+    buffers = []
+    pickled = dump({"x": [large, small, large[::-1]]}, buffers)
+    assert [buffer.nbytes for buffer in buffers] == [LARGE]
+    assert LARGE < len(pickled) < 3 * LARGE
+    copy = load(pickled, [bytearray(buffer) for buffer in buffers])["x"][0]
+    assert copy.flags.writeable
+
+
+def test_buffers_come_once_when_the_plain_pickler_fails_late():
+    """A value that needs the second pickler has each buffer once."""
+    numpy = pytest.importorskip("numpy")
+    buffers = []
+    dump((numpy.zeros(LARGE), lambda: 0), buffers)
+    assert len(buffers) == 1
+
+
+@pytest.mark.parametrize("function", [plain, hidden.__wrapped__, hidden, Holder.static, Holder.method, len, str.upper])
+def test_reference_leads_back_when_the_name_does(function):
+    """A reference is followed to the very same function, through wrappers and classes."""
+    where = reference(function)
+    assert where is None or locate(where) is function
+    assert (where is None) == (function is str.upper)
+
+
+def test_reference_is_none_when_the_name_leads_elsewhere():
+    """Functions in functions, in hand-made modules, and rebound ones have none."""
+    module = types.ModuleType("made_by_hand")
+    exec("def f(): pass", vars(module))
+    sys.modules["made_by_hand"] = module
+    try:
+        assert [reference(f) for f in (lambda: 0, module.f, functools.partial(plain))] == [None] * 3
+    finally:
+        del sys.modules["made_by_hand"]
+
+
+def test_decorated_function_goes_by_name_when_it_is_inside_a_value():
+    """A bare function behind a decorator is found through it, and not copied with its module's globals."""
+    assert load(dump([hidden.__wrapped__, lambda: 0]))[0] is hidden.__wrapped__
+
+
+def test_variable_is_the_same_when_it_comes_back():
+    """A context variable of a module goes by its place, another by a number; either is itself again."""
+    local = contextvars.ContextVar("local", default=(1,))
+    for variable in (local, VARIABLE):
+        assert load(dump(variable)) is variable
+
+
+VARIABLE = contextvars.ContextVar("VARIABLE")
+
+
+def test_variable_is_made_once_when_it_has_no_place():
+    """In another process the number stands for one new variable with the same name and default."""
+    made = variables.find("elsewhere", 10**9, dump("default"))
+    assert variables.find("elsewhere", 10**9, dump("default")) is made
+    assert (made.name, made.get()) == ("elsewhere", "default")
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (threading.Lock(), []),
+        ({"a": [1, threading.Lock()]}, ["key 'a'", "element 1"]),
+        (functools.partial(plain, threading.Lock()), ["the partial's argument 0"]),
+        ((lambda lock: lambda: lock)(threading.Lock()), ["closure variable 'lock'"]),
+    ],
+)
+def test_culprit_is_found_when_it_is_deep_inside(value, path):
+    """The way to the innermost part that cannot be pickled is named."""
+    found, culprit = find(value)
+    assert (found, type(culprit)) == (path, type(threading.Lock()))
+
+
+def test_culprit_is_an_attribute_when_an_object_has_it():
+    """Attributes of objects and of a method's self are named."""
+    holder = Holder()
+    holder.lock = threading.Lock()
+    assert find([holder])[0] == ["element 0", "attribute 'lock'"]
+    assert find(holder.method)[0] == ["attribute 'lock' of self"]
+
+
+def test_function_is_the_same_when_nothing_changed():
+    """A function is made ready once, by reference or by value."""
+    functions = Functions()
+    factor = 2
+
+    def closure(x):
+        return factor * x
+
+    for function in (plain, closure):
+        assert functions.prepare(function) is functions.prepare(function)
+
+
+def test_function_is_another_when_something_immutable_changed():
+    """A rebound cell, global or default makes it anew."""
+    functions = Functions()
+    factor = 2
+
+    def closure(x):
+        return factor * x
+
+    keys = [functions.prepare(closure).key]
+    factor = 3
+    keys.append(functions.prepare(closure).key)
+    closure.__defaults__ = (1,)
+    keys.append(functions.prepare(closure).key)
+    assert len(set(keys)) == 3
+
+
+def test_function_is_another_when_something_mutable_changed():
+    """A list that it refers to is looked at by its contents."""
+    functions = Functions()
+    state = []
+
+    def closure(x):
+        return state
+
+    first = functions.prepare(closure)
+    assert functions.prepare(closure) is first
+    state.append(1)
+    assert functions.prepare(closure).key != first.key
+
+
+def test_function_is_forgotten_when_the_program_drops_it():
+    """Keys of functions that are gone are dead, and workers may forget them."""
+    functions = Functions()
+
+    def closure(x):
+        return x
+
+    key = functions.prepare(closure).key
+    assert functions.dead({key}) == set()
+    del closure
+    assert functions.dead({key}) == {key}

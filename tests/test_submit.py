@@ -1,0 +1,454 @@
+"""`submit`: futures that always come to an end, from any thread, at any depth, and never on the caller."""
+
+import asyncio
+import collections
+import concurrent.futures
+import contextvars
+import itertools
+import os
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import parallel_deco
+from parallel_deco import Future, NotPicklableError, config, parallel
+
+DEADLINE = 30.0
+VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
+
+
+def double(x):
+    """Compute next to nothing."""
+    return 2 * x
+
+
+def result(future):
+    """Return a future's result, which must come."""
+    return future.result(DEADLINE)
+
+
+@pytest.fixture
+def submit(backend):
+    """Submit a call of a function on a backend."""
+
+    def call(function, *args, **kwargs):
+        return parallel(function, backend=backend).submit(*args, **kwargs)
+
+    return call
+
+
+def test_future_is_the_standard_librarys_when_submitted(submit):
+    """The future works with everything of concurrent.futures."""
+    future = submit(double, 4)
+    assert isinstance(future, Future)
+    assert isinstance(future, concurrent.futures.Future)
+    assert result(future) == 8
+    assert future.done()
+    assert future.exception() is None
+
+
+def test_arguments_arrive_when_submitted(submit):
+    """Positional and keyword arguments of any name arrive."""
+
+    def collect(*args, **kwargs):
+        return args, kwargs
+
+    given_names = {"self": 1, "function": 2, "args": 3, "kwargs": 4, "backend": 5}
+    assert result(submit(collect, 1, 2, a=3)) == ((1, 2), {"a": 3})
+    assert result(submit(collect)) == ((), {})
+    assert result(submit(collect, **given_names)) == ((), given_names)
+
+
+def test_function_is_never_on_the_caller_when_submitted(backend, functions):
+    """Whatever the backend, submit leaves the caller's thread alone."""
+    place = parallel(functions.place, backend=backend)
+    for _ in range(3):
+        places = {result(future) for future in [place.submit() for _ in range(30)]}
+        assert (os.getpid(), threading.get_ident()) not in places
+        assert backend != "processes" or os.getpid() not in {process for process, _ in places}
+
+
+def test_submit_returns_at_once_when_the_function_blocks(backend, functions, tmp_path):
+    """The caller goes on while the calls wait for it."""
+    gate = tmp_path / "gate"
+    wait_for = parallel(functions.wait_for, backend=backend)
+    futures = [wait_for.submit(str(gate)) for _ in range(4)]
+    assert not any(future.done() for future in futures)
+    gate.touch()
+    assert [result(future) for future in futures] == [str(gate)] * 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 500])
+def test_each_call_runs_once_when_many_are_submitted(backend, count, functions, tmp_path):
+    """However many calls are queued, each runs exactly once, and each future has its own value."""
+    marks = tmp_path / "marks"
+    note = parallel(functions.note, backend=backend)
+    futures = [note.submit(str(marks), number) for number in range(count)]
+    assert [result(future) for future in futures] == list(range(count))
+    assert sorted(map(int, marks.read_text().split())) == list(range(count))
+
+
+@given(data=st.data())
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_futures_equal_the_calls_when_anything_varies(backend, data, functions):
+    """Values and errors are those of direct calls, whatever is submitted, and in whatever bursts."""
+    numbers = data.draw(st.lists(st.integers(0, 30), max_size=60))
+    width = data.draw(st.none() | st.integers(1, 4))
+    function = parallel(functions.fails_on_odd, backend=backend, max_workers=width)
+    futures = [function.submit(number) for number in numbers]
+    shown = []
+    for future in futures:
+        error = future.exception(DEADLINE)
+        shown.append(result(future) if error is None else error.args)
+    assert shown == [(number,) if number % 2 else number for number in numbers]
+
+
+def test_exception_is_the_functions_own_when_a_call_fails(submit, functions):
+    """The future raises what the function raised."""
+    with pytest.raises(ValueError, match="no 3") as caught:
+        result(submit(functions.fails_on, 3, 3))
+    assert caught.value.args == ("no 3",)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_exception_is_in_the_future_when_it_would_end_a_program(backend, kind):
+    """Even these belong to the call; the workers live on."""
+
+    def leave(x):
+        if x:
+            raise kind(5)
+        return x
+
+    function = parallel(leave, backend=backend)
+    assert type(function.submit(1).exception(DEADLINE)) is kind
+    assert result(function.submit(0)) == 0
+
+
+def test_waiting_works_when_futures_are_mixed(backend):
+    """`wait` and `as_completed` take futures of several functions."""
+    futures = [parallel(double, backend=backend).submit(number) for number in range(10)]
+    futures += [parallel(str, backend=backend).submit(number) for number in range(10)]
+    done, missing = concurrent.futures.wait(futures, DEADLINE)
+    assert (len(done), missing) == (20, set())
+    values = {str(result(future)) for future in as_completed(futures, DEADLINE)}
+    assert values == {str(2 * x) for x in range(10)} | {str(x) for x in range(10)}
+
+
+def test_callback_is_called_when_done(submit):
+    """A callback gets the future, whether it is added before or after the end."""
+    called = concurrent.futures.Future()
+    future = submit(double, 4)
+    future.add_done_callback(called.set_result)
+    assert called.result(DEADLINE) is future
+    late = []
+    future.add_done_callback(late.append)
+    assert late == [future]
+
+
+def test_callback_may_submit_when_done(backend):
+    """A chain of submits, each from the callback of the one before, goes through."""
+    function = parallel(double, backend=backend)
+    end = concurrent.futures.Future()
+
+    def go_on(future):
+        value = future.result()
+        if value >= 1024:
+            end.set_result(value)
+        else:
+            function.submit(value).add_done_callback(go_on)
+
+    function.submit(1).add_done_callback(go_on)
+    assert end.result(DEADLINE) == 1024
+
+
+def test_callback_may_wait_for_another_call_when_done(backend):
+    """A callback that submits and waits does not block what it waits for."""
+    function = parallel(double, backend=backend, max_workers=2)
+    end = concurrent.futures.Future()
+
+    def wait(future):
+        end.set_result([function.submit(number).result(DEADLINE) for number in range(5)])
+
+    function.submit(1).add_done_callback(wait)
+    assert end.result(DEADLINE) == [0, 2, 4, 6, 8]
+
+
+def test_future_can_be_awaited_when_on_an_event_loop(backend):
+    """`await`, gather and timeouts work, and the loop goes on meanwhile."""
+
+    async def main():
+        function = parallel(double, backend=backend)
+        first = await function.submit(1)
+        rest = await asyncio.gather(*(function.submit(number) for number in range(20)))
+        async with asyncio.timeout(DEADLINE):
+            last = await function.submit(50)
+        return first, rest, last
+
+    assert asyncio.run(main()) == (2, [2 * x for x in range(20)], 100)
+
+
+def test_loop_runs_on_when_a_call_blocks(elsewhere, functions, tmp_path):
+    """The event loop itself opens the gate that the call waits for."""
+    gate = tmp_path / "gate"
+
+    async def main():
+        future = parallel(functions.wait_for, backend=elsewhere).submit(str(gate))
+        waiting = asyncio.ensure_future(_awaited(future))
+        await asyncio.sleep(0)
+        gate.touch()
+        return await waiting
+
+    assert asyncio.run(main()) == str(gate)
+
+
+async def _awaited(future):
+    return await future
+
+
+def test_exception_is_raised_when_awaited(backend, functions):
+    """Awaiting a failed call raises its exception."""
+
+    async def main():
+        await parallel(functions.fails_on, backend=backend).submit(1, 1)
+
+    with pytest.raises(ValueError, match="no 1"):
+        asyncio.run(main())
+
+
+def test_nested_submits_end_when_each_waits_for_the_next(backend, functions):
+    """A chain of calls that wait for one another is as deep as one likes, even of one worker."""
+    with config(backend=backend, max_workers=1):
+        assert result(functions.count_down.submit(12)) == 12
+        assert [result(f) for f in [functions.count_down.submit(n) for n in range(6)]] == list(range(6))
+
+
+def test_nested_submits_end_when_they_branch(backend):
+    """A tree of calls that wait for their branches ends."""
+
+    @parallel(backend=backend)
+    def fibonacci(n):
+        if n < 2:
+            return n
+        futures = [fibonacci.submit(n - 1), fibonacci.submit(n - 2)]
+        return sum(future.result() for future in futures)
+
+    assert result(fibonacci.submit(7)) == 13
+
+
+def test_submits_may_come_from_many_threads_when_they_share_a_function(backend):
+    """Eight threads submit at once; nothing is lost or mixed."""
+    function = parallel(double, backend=backend)
+    start = threading.Barrier(8, timeout=DEADLINE)
+
+    def one(number):
+        start.wait()
+        return [result(future) for future in [function.submit(number + x) for x in range(100)]]
+
+    with ThreadPoolExecutor(8) as executor:
+        results = list(executor.map(one, range(8)))
+    assert results == [[2 * (number + x) for x in range(100)] for number in range(8)]
+
+
+def test_calls_run_at_the_same_time_when_they_wait_for_one_another():
+    """Calls on threads meet at a barrier; under auto too, although nothing is known of the function."""
+    for backend in ("threads", "auto"):
+        barrier = threading.Barrier(4, timeout=DEADLINE)
+        futures = [parallel(barrier.wait, backend=backend).submit for _ in range(1)][0]
+        assert sorted(result(future) for future in [futures() for _ in range(4)]) == [0, 1, 2, 3]
+
+
+def test_no_more_run_at_once_than_max_workers_when_submitted():
+    """Never are more calls of a function running than its `max_workers`."""
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def count(x):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.001)
+        with lock:
+            running -= 1
+        return x
+
+    for backend in ("threads", "auto"):
+        most = 0
+        function = parallel(count, backend=backend, max_workers=2)
+        assert [result(f) for f in [function.submit(x) for x in range(60)]] == list(range(60))
+        assert most <= 2
+
+
+# Cancelling.
+
+
+def test_waiting_call_never_runs_when_cancelled(backend, functions, tmp_path):
+    """Of calls behind a blocked one, those that are cancelled do not run."""
+    gate, marks = tmp_path / "gate", tmp_path / "marks"
+
+    def work(path, x):
+        return functions.wait_for(str(gate)) and functions.note(path, x)
+
+    function = parallel(work, backend=backend, max_workers=1)
+    futures = [function.submit(str(marks), number) for number in range(10)]
+    cancelled = [future.cancel() for future in futures[1:]]
+    gate.touch()
+    kept = [future for future, gone in zip(futures[1:], cancelled, strict=True) if not gone]
+    values = [result(future) for future in [futures[0], *kept]]
+    assert sum(cancelled) >= 7
+    assert sorted(map(str, values)) == sorted(marks.read_text().split())
+    for future in futures[1:]:
+        if future.cancelled():
+            with pytest.raises(CancelledError):
+                future.result(DEADLINE)
+
+
+def test_running_call_is_ended_when_cancelled_in_a_process(functions, tmp_path, until):
+    """On processes, cancelling ends a running call, its worker is replaced, and others are not touched."""
+    started = tmp_path / "started"
+    function = parallel(functions.touch_and_wait, backend="processes", max_workers=2)
+    future = function.submit(str(started), str(tmp_path / "never"))
+    until(started.exists)
+    assert future.cancel()
+    assert future.cancelled()
+    assert result(function.submit(str(started), str(tmp_path))) == str(tmp_path)
+
+
+def test_running_call_goes_on_when_cancelled_in_a_thread(functions, tmp_path, until):
+    """A running thread cannot be ended, and `cancel` says so."""
+    started, gate = tmp_path / "started", tmp_path / "gate"
+    future = parallel(functions.touch_and_wait, backend="threads").submit(str(started), str(gate))
+    until(started.exists)
+    assert not future.cancel()
+    gate.touch()
+    assert result(future) == str(gate)
+
+
+def test_cancelled_await_cancels_the_call_when_it_waits(functions, tmp_path, until):
+    """A task that is cancelled while it awaits a call takes the call with it, where that can be."""
+    started = tmp_path / "started"
+
+    async def main():
+        future = parallel(functions.touch_and_wait, backend="processes").submit(str(started), str(tmp_path / "never"))
+        task = asyncio.ensure_future(_awaited(future))
+        await asyncio.to_thread(until, started.exists)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return future
+
+    assert asyncio.run(main()).cancelled()
+
+
+# What cannot travel.
+
+
+@pytest.mark.parametrize("where", ["argument", "closure", "result"])
+def test_error_names_what_is_stuck_when_processes_were_chosen(where):
+    """An explicit "processes" does not fall back; the error names the culprit and where it sits."""
+    lock = threading.Lock()
+
+    def function(lock=None):
+        return lock
+
+    def closure():
+        return lock.locked()
+
+    def maker():
+        return threading.Lock()
+
+    if where == "argument":
+        future = parallel(function, backend="processes").submit(lock=lock)
+    elif where == "closure":
+        future = parallel(closure, backend="processes").submit()
+    else:
+        future = parallel(maker, backend="processes").submit()
+    error = future.exception(DEADLINE)
+    assert isinstance(error, NotPicklableError)
+    assert isinstance(error, TypeError)
+    assert "lock" in str(error)
+    if where == "argument":
+        assert "argument 'lock': _thread.lock" in str(error)
+
+
+def test_call_stays_here_when_auto_cannot_send_it(functions):
+    """Auto runs here what cannot travel, and gives the very objects back."""
+    lock = threading.Lock()
+
+    def compute(_):
+        sum(range(200_000))
+        return lock
+
+    function = parallel(compute)
+    futures = [function.submit(number) for number in range(30)]
+    assert {id(result(future)) for future in futures} == {id(lock)}
+    assert set(map(id, function.map(range(30)))) == {id(lock)}
+
+
+# Beginning and end.
+
+
+def test_submit_works_again_when_shut_down_before(backend):
+    """`shutdown` lets submitted calls end, and the next submit starts new workers."""
+    function = parallel(double, backend=backend)
+    for _ in range(3):
+        futures = [function.submit(number) for number in range(20)]
+        parallel_deco.shutdown()
+        assert [future.done() for future in futures] == [True] * 20
+        assert [future.result() for future in futures] == [2 * x for x in range(20)]
+
+
+def test_futures_end_when_shut_down_without_waiting(elsewhere, functions, tmp_path):
+    """`shutdown(wait=False, cancel_futures=True)` returns at once, and no future is left without an end."""
+    gate = tmp_path / "gate"
+    function = parallel(functions.wait_for, backend=elsewhere, max_workers=1)
+    futures = [function.submit(str(gate)) for _ in range(5)]
+    parallel_deco.shutdown(wait=False, cancel_futures=True)
+    gate.touch()
+    done, missing = concurrent.futures.wait(futures, DEADLINE)
+    assert missing == set()
+    assert any(future.cancelled() for future in done)
+
+
+def test_future_lets_go_of_arguments_when_done(backend):
+    """A finished future keeps its result and nothing else."""
+    import gc
+    import weakref
+
+    class Argument:
+        pass
+
+    if backend == "processes":
+        pytest.skip("the object would have to travel")
+    argument = Argument()
+    alive = weakref.ref(argument)
+    future = parallel(lambda _: 1, backend=backend).submit(argument)
+    assert result(future) == 1
+    parallel_deco.shutdown()
+    del argument
+    gc.collect()
+    assert alive() is None
+
+
+def test_context_is_the_callers_when_submitted(backend):
+    """A call sees the context variables as they were when it was submitted."""
+    read = parallel(lambda _: VARIABLE.get(), backend=backend)
+    futures = []
+    for value in ("one", "two", "three"):
+        token = VARIABLE.set(value)
+        futures += [read.submit(number) for number in range(5)]
+        VARIABLE.reset(token)
+    counts = collections.Counter(result(future) for future in futures)
+    assert counts == {"one": 5, "two": 5, "three": 5}
+
+
+def test_evidence_is_shared_when_map_follows_submit(backend):
+    """What submits have measured counts for `explain` and for the next map."""
+    function = parallel(double, backend=backend)
+    for future in [function.submit(number) for number in range(20)]:
+        result(future)
+    assert function.explain().readings.items >= 1
+    assert list(itertools.islice(function.map(range(100)), 5)) == [0, 2, 4, 6, 8]

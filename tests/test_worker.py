@@ -1,0 +1,152 @@
+"""A worker's side, in this process: frames, outcomes, and text on its way home."""
+
+import _socket
+import logging
+import threading
+import warnings
+
+import pytest
+
+from parallel_deco._errors import NotPicklableError, RemoteError
+from parallel_deco._readings import Readings
+from parallel_deco.backends.connection import Connection
+from parallel_deco.backends.contexts import pack, unpack
+from parallel_deco.backends.echoes import replay
+from parallel_deco.backends.outcomes import Outcomes, pack_error, pack_outcomes, unpack_error, unpack_outcomes
+from parallel_deco.backends.payload import dump
+from parallel_deco.backends.slot import FINISHED, Slot
+
+READINGS = Readings(1, 0.5, 0.25)
+
+
+@pytest.fixture
+def ends():
+    """Two connected connections."""
+    sockets = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    ends = [Connection(socket) for socket in sockets]
+    yield ends
+    for end, socket in zip(ends, sockets, strict=True):
+        socket.close()
+        end.close()
+
+
+def test_frames_arrive_one_by_one_when_sent_together(ends):
+    """Frames that one read takes together are told apart, and the end of the stream is None."""
+    one, other = ends
+    for number in range(3):
+        one.send(number, b"x" * number, seconds=number)
+    frames = [other.receive() for _ in range(3)]
+    assert [(frame.kind, bytes(frame.body), frame.seconds) for frame in frames] == [
+        (0, b"", 0.0),
+        (1, b"x", 1.0),
+        (2, b"xx", 2.0),
+    ]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_frame_is_whole_when_it_exceeds_the_socket(ends, shared):
+    """Large pickles and buffers pass, with shared memory and without."""
+    one, other = ends
+    one._outbox._works = shared
+    buffers = [bytes([number]) * 1_000_000 for number in range(3)]
+    sender = threading.Thread(target=one.send, args=(7, b"b" * 500_000, [memoryview(buffer) for buffer in buffers]))
+    sender.start()
+    frame = other.receive()
+    sender.join()
+    assert (frame.kind, bytes(frame.body)) == (7, b"b" * 500_000)
+    assert [bytes(buffer) for buffer in frame.buffers] == buffers
+
+
+def unsendable(position, value, cause):
+    """Make an error for a value that cannot be pickled."""
+    return NotPicklableError(f"{position}: {type(value).__name__}")
+
+
+def test_outcomes_are_the_same_when_they_come_back():
+    """Values, errors and readings survive."""
+    body = pack_outcomes(Outcomes([1, None], {1: ValueError("x")}, READINGS), [], unsendable)
+    outcomes = unpack_outcomes(body, ())
+    assert (outcomes.values, outcomes.readings) == ([1, None], READINGS)
+    assert repr(outcomes.errors[1]) == "ValueError('x')"
+
+
+@pytest.mark.parametrize("values", [[threading.Lock()], [1, threading.Lock(), (2,)]])
+def test_value_is_an_error_when_it_cannot_be_pickled(values):
+    """Only that value's item fails."""
+    outcomes = unpack_outcomes(pack_outcomes(Outcomes(values, {}, None), [], unsendable), ())
+    assert len(outcomes.errors) == 1
+    assert [value for value in outcomes.values if value is not None] == [v for v in values if type(v) in (int, tuple)]
+
+
+def test_buffers_belong_to_their_values_when_values_go_one_by_one():
+    """Each value finds its own large buffers again."""
+    numpy = pytest.importorskip("numpy")
+    values = [numpy.full(10_000, number) for number in range(3)]
+    buffers = []
+    body = pack_outcomes(Outcomes(values, {}, None), buffers, unsendable)
+    copies = unpack_outcomes(body, [bytearray(buffer) for buffer in buffers]).values
+    assert [copy[0] for copy in copies] == [0, 1, 2]
+
+
+class Shy(Exception):
+    """Pickles, and cannot be rebuilt."""
+
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+def test_error_is_remote_when_it_cannot_be_rebuilt():
+    """Its text comes back instead."""
+    error = unpack_error(pack_error(Shy(1, 2)))
+    assert isinstance(error, RemoteError)
+    assert "Shy: 1" in str(error)
+
+
+def test_cause_is_in_the_text_when_an_error_had_one():
+    """The whole chain of the worker's traceback is shown."""
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise ValueError("outer") from inner
+    except ValueError as outer:
+        error = unpack_error(pack_error(outer))
+    assert "KeyError: 'inner'" in str(error.__cause__)
+
+
+def test_context_is_none_or_empty_when_it_was():
+    """No context stays none; an empty one is one."""
+    assert (unpack(pack(None)), len(unpack([]))) == (None, 0)
+
+
+def test_position_is_seen_when_another_mapping_looks():
+    """What is noted in a slot is seen by whoever maps it."""
+    slot = Slot.create()
+    slot.words[0], slot.words[1] = 3, FINISHED
+    assert (list(slot.words), slot.report()) == ([3, FINISHED], "")
+    slot.close()
+
+
+def test_echo_is_reported_when_a_handler_of_the_users_fails(capsys, monkeypatch):
+    """A failing handler does not stop the reader."""
+
+    class Broken(logging.Handler):
+        def handle(self, record):
+            raise RuntimeError("broken")
+
+    logger = logging.getLogger("test_worker.broken")
+    monkeypatch.setattr(logger, "handlers", [Broken()])
+    monkeypatch.setattr(logger, "propagate", False)
+    record = logger.makeRecord(logger.name, logging.ERROR, __file__, 1, "text", (), None)
+    replay(("log", vars(record)))
+    assert "RuntimeError: broken" in capsys.readouterr().err
+
+
+def test_warning_is_shown_once_when_the_filter_says_so():
+    """The caller's registry decides, however many workers gave the warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            replay(("warning", UserWarning("once"), UserWarning, __file__, 10))
+    assert len(caught) == 1
+    assert dump(1)
