@@ -76,7 +76,7 @@ class ParallelFunction(_Callable[P, R]):
         self._submissions = {}
         self._descriptor = function if descriptor is None else descriptor
 
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Start a call elsewhere and return its future at once.
 
         Parameters

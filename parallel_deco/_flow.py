@@ -67,6 +67,7 @@ def window(facts: Facts, options: Options, width: int, size: int, demand: Demand
     """
     if options.buffersize is not None:
         return options.buffersize
+    size = options.chunksize or size
     most = max(IDLE_BATCHES * width * max(1, size), 2 * demand.taken)
     if demand.waiting:
         most = max(most, int(BUSY_SECONDS * width / facts.wall) if facts.wall else 0)

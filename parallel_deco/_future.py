@@ -39,6 +39,12 @@ class Future(concurrent.futures.Future[R]):
         self.set_running_or_notify_cancel()
         return True
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether code of somebody's is called when this is done, which may take its time or wait for other calls."""
+        callbacks: list[Any] = self._done_callbacks  # type: ignore[attr-defined]  # private, and there for ever
+        return len(callbacks) > 1  # the first is the library's own
+
     def __await__(self) -> Generator[Any, None, R]:
         """Wait in the running event loop without blocking it."""
         import asyncio

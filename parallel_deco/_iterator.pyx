@@ -13,6 +13,7 @@ from types import GenericAlias
 cdef extern from "Python.h":
     ctypedef PyObject *(*iternextfunc)(PyObject *)
     ctypedef struct PyTypeObject:
+        const char *tp_name
         iternextfunc tp_iternext
     PyTypeObject *Py_TYPE(PyObject *object)
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
@@ -68,7 +69,7 @@ cdef class Stretch:
         self.wall = wall
         self.since = perf_counter()
 
-    cdef PyObject *step(self):
+    cdef PyObject *step(self) noexcept:
         """Return the next result; NULL at the end, and NULL with an exception set."""
         cdef PyObject *result
         cdef PyObject *place[2]  # the callee may use the one before the argument
@@ -95,7 +96,7 @@ cdef class Stretch:
         return result
 
 
-cdef bint late(Stretch stretch):
+cdef bint late(Stretch stretch) noexcept:
     return perf_counter() - stretch.since > GRACE + PATIENCE * stretch.wall * stretch.drawn
 
 
@@ -164,7 +165,8 @@ cdef class MapIterator:
 
     def close(self):
         """Cancel what has not run; no results come after."""
-        self._size = self._at
+        self._size = self._at = 0
+        self._values = None
         self._stretch = None
         self._mapping.close()
 
@@ -188,3 +190,7 @@ cdef class MapIterator:
             self._at = 0
             self._size = len(self._values)
         return 0
+
+
+# What `__module__` and the repr of a class in C are made of; it has no other place for them.
+(<PyTypeObject *>MapIterator).tp_name = b"parallel_deco.MapIterator"

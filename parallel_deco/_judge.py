@@ -41,6 +41,7 @@ class Judge:
 
     def dismiss(self) -> None:
         """Look no more: the call has ended, or nobody wants to know."""
+        self._batch = None
         self._over.set()
 
     def _look(self) -> None:

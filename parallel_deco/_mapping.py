@@ -16,6 +16,7 @@ Guarantees
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from contextvars import copy_context
 from typing import Any
 
@@ -43,6 +44,8 @@ SHORT = 50e-3
 #: are much shorter.
 STRETCH = 16e-3
 LONGEST_STRETCH = 64e-3
+#: Seconds after which the consumer looks after a pull that may be waiting for an item.
+STALLED = 5e-3
 
 
 class Mapping:
@@ -68,9 +71,10 @@ class Mapping:
         self._return_exceptions = return_exceptions
         self._context = copy_context()
         self._depth = depth()
-        example = call_arguments(shape, head[0]) if (head := source.peek()) else ((), {})
-        self._evidence = profile.evidence(*example)
+        self._evidence = profile.latest
         self._steering = Steering(profile, options, self._evidence)
+        for item in source.first():
+            self._follow(item)
         self._caller_runs = (options.chooses or options.backend == SERIAL) and not _on_event_loop()
         self._judge: Judge | None = None
         self._lock = threading.Lock()
@@ -160,6 +164,7 @@ class Mapping:
             self._results.clear()
             self._arrived.notify_all()
         self._source.end()
+        self._steering.forget()
         self._dismiss_judge()
         if flying:
             kill = isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
@@ -179,20 +184,46 @@ class Mapping:
                         break
                     here = self._caller_busy = self._runs_here()
                     if self._waiting and not here:
-                        self._arrived.wait()
-                        continue
-                    self._waiting = True
+                        stalled = not self._arrived.wait(self._patience())
+                    else:
+                        stalled, self._waiting = False, True
                 if here:
                     self._run_here()
+                elif stalled:
+                    self._rescue()
                 else:
-                    self._feed()  # who waits is owed a wider window
+                    self._feed_aside()  # who waits is owed a wider window
         except BaseException:  # Ctrl-C, above all: what is under way must not go on
             self.close()
             raise
         finally:
             self._waiting = False
-        self._feed()
+        self._feed_aside()
         return arrived
+
+    def _patience(self) -> float | None:
+        """Return how long to wait before looking after a pull that may be waiting for an item; None: for ever."""
+        source = self._source
+        return None if source.prompt or source.slow or not self._reserved else STALLED
+
+    def _rescue(self) -> None:
+        """Start the items that a pull has drawn but keeps while it waits for the next."""
+        piece = self._source.rescue()
+        if piece is not None:
+            with self._lock:
+                self._flying[piece.order] = None
+                self._outstanding += len(piece.items)
+            self._launch(piece, self._batch(piece))
+
+    def _feed_aside(self) -> None:
+        """Start batches from a thread that others rely on: where an item may have to be waited for, a pool thread does."""
+        with self._lock:
+            if not self._has_place():
+                return
+        if self._source.prompt:
+            self._feed()
+        else:
+            pools.threads().call(self._feed)
 
     def _pop(self) -> tuple[Batch, BatchResult] | None:
         if not self._results:
@@ -224,7 +255,7 @@ class Mapping:
         if steering.route == PROCESSES and pools.processes().workers:
             return False  # its GIL is for delivering now; each batch here would delay that by the switch interval
         facts = steering.facts
-        return facts.computes and facts.wall < SHORT and self._room() > 0
+        return self._source.prompt and facts.computes and facts.wall < SHORT and self._room() > 0
 
     def _run_here(self) -> None:
         """Run one batch in the consumer's thread."""
@@ -247,15 +278,20 @@ class Mapping:
             if result.values:
                 self._evidence.learn_size(received=rough_bytes(result.values[0]))
         self._deliver(piece, batch, result, crowd)
-        self._feed()
+        self._feed_aside()
 
     def _is_loop(self) -> bool:
-        """Whether the next items are so small that only a bare loop over them is as fast as the plain loop."""
+        """Whether the next items are run one by one, as by a plain loop.
+
+        Tiny ones, for nothing else is as fast; and those that may have to be waited for, perhaps until the user has
+        done something with the results before them.
+        """
         steering = self._steering
         return (
             self._caller_runs
             and steering.route == SERIAL
-            and 0 < steering.facts.wall < TINY
+            and steering.facts.wall > 0
+            and (steering.facts.wall < TINY or not self._source.prompt)
             and not (self._flying or self._reserved or self._results or self._source.exhausted)
             and not self._return_exceptions
             and self._options.buffersize is None
@@ -268,7 +304,7 @@ class Mapping:
         items = self._source.lend()
         if items is None:
             return
-        most = int(self._stretch_seconds / wall)
+        most = max(1, int(self._stretch_seconds / wall))
         self._stretch_seconds = min(2 * self._stretch_seconds, LONGEST_STRETCH)
         stretch = Stretch(self._function, items, self._shape is Shape.STAR, most, wall)
         try:
@@ -282,13 +318,14 @@ class Mapping:
     def _begin(self) -> None:
         """Start at once where the route is known; else get ready to learn."""
         steering = self._steering
-        known = steering.known
+        judge = None
+        if not steering.known and (self._options.chooses or self._options.backend == THREADS):
+            judge = self._judge = Judge(self._hear, self._start_without_consumer)  # before there is anything to see
         steering.begin(self._source.left)
         if steering.route != SERIAL or not self._caller_runs:
-            self._feed()
-        if not known and (self._options.chooses or self._options.backend == THREADS):
-            self._judge = Judge(self._hear, self._start_without_consumer)
-            self._judge.sit(pools.threads())
+            self._feed_aside()
+        if judge is not None:
+            judge.sit(pools.threads())
 
     def _start_without_consumer(self) -> None:
         """Begin in the background when nobody has asked for a result yet."""
@@ -327,6 +364,8 @@ class Mapping:
         size = batch_size(
             steering.facts, self._options, steering.route, steering.width, self._source.left, self._size
         )
+        if steering.route == SERIAL and not self._source.prompt:
+            size = 1
         size = max(1, min(size, self._room()))
         self._size = size
         self._reserved += 1
@@ -346,7 +385,10 @@ class Mapping:
 
     def _runs_ahead(self) -> bool:
         """Whether a worker is sent a second batch while it runs the first, so that it never waits for one."""
-        return 0 < self._steering.facts.wall < SHORT
+        if not 0 < self._steering.facts.wall < SHORT:
+            return False
+        pool = pools.process_pool()  # if it is wider than this map may be, an idle worker would run it at once
+        return pool is None or pool.width <= self._steering.width
 
     def _room(self) -> int:
         demand = Demand(self._taken, self._waiting or self._caller_busy)
@@ -357,7 +399,8 @@ class Mapping:
         """Pull the piece that room was made for, have it count as flying, and make a batch of it."""
         piece = None
         try:
-            piece = self._source.pull(size)
+            with nullcontext() if self._source.prompt else pools.threads().away():
+                piece = self._source.pull(size)
         finally:
             with self._lock:
                 self._reserved -= 1
@@ -379,13 +422,29 @@ class Mapping:
             depth=self._depth + nested,
             keep_going=self._return_exceptions,
             watch=self._steering.watches(),
+            turn=self._profile.turns(self._options) if nested else None,
         )
-        if piece.order == 0 and self._judge is not None:
-            self._judge.watch(batch)
+        if piece.order == 0:
+            self._meet(batch)
         return batch
+
+    def _meet(self, batch: Batch) -> None:
+        """Look at the first call: how large it is, and, by the judge, how it goes."""
+        if not self._source.first():
+            self._follow(batch.items[0])
+        if self._judge is not None:
+            self._judge.watch(batch)
+
+    def _follow(self, item: Any) -> None:
+        """Go by the evidence of calls of this size."""
+        example = call_arguments(self._shape, item)
+        self._evidence = self._profile.evidence(*example)
+        self._steering.follow(self._evidence, example)
 
     def _launch(self, piece: Piece, batch: Batch) -> None:
         """Hand a batch to the backend of the route; what goes wrong there is what its first item raised."""
+        if self._closed:
+            return
         try:
             if self._steering.route == PROCESSES and self._steering.may_leave(batch):
                 ticket = self._launch_process(piece, batch)
@@ -406,7 +465,7 @@ class Mapping:
 
         def done(result: BatchResult) -> None:
             self._deliver(piece, batch, result, crowd)
-            self._feed()
+            self._feed_aside()
 
         return done
 

@@ -1,8 +1,14 @@
 """How deep in parallel work the running code is, so that nested work neither deadlocks nor multiplies workers."""
 
+from __future__ import annotations
+
 import threading
 
-__all__ = ["depth", "enter_worker_process", "in_worker_process", "set_depth"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextvars import Context
+
+__all__ = ["depth", "enter_worker_process", "in_worker_process", "same_context", "set_depth"]
 
 
 class _Place(threading.local):
@@ -34,3 +40,10 @@ def enter_worker_process() -> None:
 def in_worker_process() -> bool:
     """Return whether this process is a worker of another one."""
     return _worker_process
+
+
+def same_context(one: Context, other: Context) -> bool:
+    """Return whether both have the same variables with the very same values; an `==` of the user's is not asked."""
+    if len(one) != len(other):
+        return False
+    return all(variable in other and other[variable] is value for variable, value in one.items())

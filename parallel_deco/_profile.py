@@ -1,10 +1,12 @@
 """What is known of one function: its reading, its evidence, what was decided, and what keeps it in this process."""
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_deco._cpus import available_cpus
 from parallel_deco._nesting import depth, in_worker_process
@@ -21,9 +23,12 @@ from parallel_deco.routing.router import Decision, Situation, decide, guess
 if TYPE_CHECKING:
     from parallel_deco.routing import static
 
-__all__ = ["Profile", "call_arguments"]
+__all__ = ["Arguments", "Profile", "call_arguments"]
 
 _SCALARS = frozenset((int, float, complex, str, bytes, bool, type(None)))
+#: Positional and keyword arguments of a call.
+Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+
 #: Items that are assumed to be left when the input does not tell its length.
 UNKNOWN_LENGTH = 64
 
@@ -43,9 +48,9 @@ class Profile:
         self.stuck: str | None = None  #: why it cannot be sent to another process
         self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
         self._latest = Evidence()
-        self._example: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._scalars_leave = False
         self._turns: dict[int, threading.Lock] = {}
+        _profiles.add(self)
 
     def sibling(self) -> "Profile":
         """Return a profile of the same function, for other options, that shares what was measured."""
@@ -54,19 +59,20 @@ class Profile:
         return profile
 
     def evidence(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Evidence:
-        """Return what was measured of calls of this size: f(10) does not decide for f(10**7).
-
-        Keeps the call as the example that decisions look at.
-        """
+        """Return what was measured of calls of this size: f(10) does not decide for f(10**7)."""
         size = size_class(args, kwargs)
         evidence = self._evidence.get(size)
         if evidence is None:
             evidence = self._evidence.setdefault(size, Evidence())
         self._latest = evidence
-        self._example = args, kwargs
         if evidence.facts().moved is None:
             evidence.learn_size(sent=rough_bytes(args) + rough_bytes(kwargs))
         return evidence
+
+    @property
+    def latest(self) -> Evidence:
+        """The evidence of the calls that came last: the best guess at those whose size is not known yet."""
+        return self._latest
 
     def may_leave(self, batch: Batch, options: Options) -> bool:
         """Whether the calls of a batch lose nothing in another process; note the effect if they would."""
@@ -114,23 +120,23 @@ class Profile:
 
         return static.read(self.function)
 
-    def _look_for_effects(self) -> None:
-        """Find what the example would write outside itself, before anything runs elsewhere."""
-        example = self._example
-        if example is not None:
-            self._example = None
-            self.effect = self._read().pin(*_with_self(self.function, *example))
-
-    def decide(self, options: Options, items: int | None, facts: Facts, current: Route = SERIAL) -> Decision:
-        """Decide from facts.
+    def decide(
+        self,
+        options: Options,
+        items: int | None,
+        facts: Facts,
+        current: Route = SERIAL,
+        example: Arguments | None = None,
+    ) -> Decision:
+        """Decide from facts, for calls like the example.
 
         The code is only read when the loop is to be left: work that stays cannot lose anything.
         """
         decision = decide(facts, self.situation(options, items, current))
-        if options.chooses and decision.route != SERIAL and options.shared is None and self._example is not None:
+        if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
             if decision.route == PROCESSES:
                 pools.processes().warm(decision.width)  # they start while the code is read
-            self._look_for_effects()
+            self.effect = self._read().pin(*_with_self(self.function, *example))
             decision = decide(facts, self.situation(options, items, current))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
 
@@ -213,7 +219,22 @@ class Profile:
         return frozenset(routes)
 
 
-def call_arguments(shape: Shape, item: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+_profiles: "weakref.WeakSet[Profile]" = weakref.WeakSet()
+
+
+def _forget_after_fork() -> None:
+    """Have the child measure anew: locks may be held, and calls be waited for, by threads that it has not."""
+    for profile in list(_profiles):
+        profile._evidence.clear()
+        profile._latest = Evidence()
+        profile._turns.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def call_arguments(shape: Shape, item: Any) -> Arguments:
     """Return the arguments of the call that an item makes."""
     if shape is Shape.CALL:
         args, kwargs = item
@@ -221,8 +242,6 @@ def call_arguments(shape: Shape, item: Any) -> tuple[tuple[Any, ...], dict[str, 
     return ((item,) if shape is Shape.ONE else tuple(item)), {}
 
 
-def _with_self(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _with_self(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """Put the object of a bound method before its arguments."""
     return ((function.__self__, *args) if type(function) is MethodType else args), kwargs

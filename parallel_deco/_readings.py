@@ -113,12 +113,15 @@ class _Statistics:
 
 
 class _Schedstat(threading.local):
-    """A kept descriptor of this thread's scheduler statistics, closed when the thread ends."""
+    """A kept descriptor of this thread's scheduler statistics; opened at the first look, closed when the thread ends."""
 
-    def __init__(self) -> None:
+    descriptor: int
+
+    def open(self) -> int:
         # A thread's end drops its attributes, one by one; a __del__ of the local itself would not run then.
         self._statistics = _Statistics()
         self.descriptor = self._statistics.descriptor
+        return self.descriptor
 
 
 _schedstat = _Schedstat()
@@ -146,7 +149,10 @@ def run_delay() -> float:
     -----
     1.5 µs, on a descriptor that is kept for each thread. Source: ``/proc/thread-self/schedstat``, second field.
     """
-    descriptor = _schedstat.descriptor
+    try:
+        descriptor = _schedstat.descriptor
+    except AttributeError:
+        descriptor = _schedstat.open()
     if descriptor < 0:
         return 0.0
     try:

@@ -3,10 +3,13 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from itertools import chain, islice
+from time import perf_counter
 from typing import Any
 
 __all__ = ["Piece", "Source"]
+
+#: Seconds from which on an item counts as waited for.
+SLOW = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +36,47 @@ class Source:
     Guarantees
     ----------
     `_lock` is held while the user's iterator runs, so it is never entered twice; no other lock of the library is
-    held then. An exception of the iterator ends the input: the items before it are delivered, then `error`.
+    held then. `_book` guards the numbering of pieces and is never held while anything of the user's runs. An
+    exception of the iterator ends the input: the items before it are delivered, then `error`.
+
+    A pull that has to wait for an item keeps those it has in `_partial`, in the open: `rescue` takes them from there,
+    so that an item never waits for one that comes later. The puller only appends to the list, and the rescuer copies
+    what there is and then deletes as many from the front, so an item is in exactly one of the two pieces.
     """
 
-    def __init__(self, iterable: Iterable[Any], length: int | None) -> None:
+    def __init__(self, iterable: Iterable[Any], length: int | None, prompt: bool = False) -> None:
         # Slices of a sequence cost nothing per item; type() and not isinstance(), a subclass may iterate otherwise.
         self._sequence: Sequence[Any] | None = None
-        if type(iterable) in (list, tuple, range):
+        if _is_plain(iterable):
             self._sequence = iterable  # type: ignore[assignment]  # mypy does not narrow by type()
         self._iterator: Iterator[Any] = iter(iterable)
         self._lock = threading.Lock()
+        self._book = threading.Lock()
         self._length = length
+        self._partial: list[Any] = []
         self._pieces = 0
+        self.prompt = prompt or self._sequence is not None  #: no item has to be waited for
+        self.slow = False  #: an item had to be waited for: they are pulled one by one since then
         self.pulled = 0  #: items that were pulled
         self.exhausted = False
         self.error: BaseException | None = None
 
     @classmethod
-    def of_rows(cls, iterable: Iterable[Iterable[Any]]) -> "Source":
-        """Make a source of what `starmap` was given: each row becomes a tuple once, for looking into an iterator empties it."""
-        return cls(map(tuple, iterable), _length(iterable))
+    def of_rows(cls, rows: Iterable[Iterable[Any]]) -> "Source":
+        """Make a source of what `starmap` was given.
+
+        Each row becomes a tuple once, for looking into an iterator empties it.
+        """
+        return cls(map(tuple, rows), _length(rows), prompt=_is_plain(rows))
 
     @classmethod
     def of(cls, iterables: tuple[Iterable[Any], ...]) -> "Source":
         """Make a source of what `map` was given: items, or tuples of items where there are several iterables."""
+        if len(iterables) == 1:
+            return cls(iterables[0], _length(iterables[0]))
         lengths = [_length(iterable) for iterable in iterables]
         length = None if None in lengths else min(lengths)  # type: ignore[type-var]
-        return cls(iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False), length)
+        return cls(zip(*iterables, strict=False), length, prompt=all(map(_is_plain, iterables)))
 
     @property
     def left(self) -> int | None:
@@ -68,32 +85,61 @@ class Source:
             return 0
         return None if self._length is None else max(0, self._length - self.pulled)
 
+    def first(self) -> tuple[Any, ...]:
+        """Return the first item in a tuple where looking at it takes nothing away; else an empty tuple."""
+        sequence = self._sequence
+        return tuple(sequence[:1]) if sequence is not None else ()
+
     def pull(self, most: int) -> Piece | None:
-        """Take up to so many items; None when there are no more."""
+        """Take up to so many items; None when there are no more, or when they were rescued."""
         with self._lock:
             if self.exhausted:
                 return None
-            items = self._next(most)
-            if len(items) < most:
-                self.exhausted = True
-            if not items:
-                return None
-            piece = Piece(self._pieces, self.pulled, items)
-            self._pieces += 1
-            self.pulled += len(items)
-            return piece
+            if self._sequence is not None:
+                items = self._sequence[self.pulled : self.pulled + most]
+                self.exhausted = len(items) < most
+                return self._enter(items)
+            self._draw(most)
+            with self._book:
+                items, self._partial = self._partial, []
+                return self._number(items)
 
-    def peek(self) -> tuple[Any, ...]:
-        """Return the next item in a tuple, without taking it; an empty tuple when there is none."""
-        with self._lock:
-            if self.exhausted or self._sequence is not None:
-                return tuple(self._sequence[self.pulled : self.pulled + 1]) if self._sequence is not None else ()
-            head = self._next(1)
-            if head:
-                self._iterator = chain(head, self._iterator)
-            else:
-                self.exhausted = True
-            return tuple(head)
+    def rescue(self) -> Piece | None:
+        """Take the items that a pull under way has drawn so far, while it waits for the next."""
+        with self._book:
+            self.slow = True
+            items = self._partial[:]
+            del self._partial[: len(items)]
+            return self._number(items)
+
+    def _draw(self, most: int) -> None:
+        partial = self._partial
+        before = perf_counter()
+        try:
+            for _ in range(1 if self.slow else most):
+                partial.append(next(self._iterator))
+                now = perf_counter()
+                if now - before > SLOW:
+                    self.slow = True
+                    return
+                before = now
+        except StopIteration:
+            self.exhausted = True
+        except BaseException as error:
+            self.error = error
+            self.exhausted = True
+
+    def _enter(self, items: Sequence[Any]) -> Piece | None:
+        with self._book:
+            return self._number(items)
+
+    def _number(self, items: Sequence[Any]) -> Piece | None:
+        if not items:
+            return None
+        piece = Piece(self._pieces, self.pulled, items)
+        self._pieces += 1
+        self.pulled += len(items)
+        return piece
 
     def lend(self) -> Iterator[Any] | None:
         """Give the input itself away until `take_back`; nobody may pull meanwhile. None when it has ended."""
@@ -107,24 +153,21 @@ class Source:
 
     def take_back(self, drawn: int, exhausted: bool) -> None:
         """Go on behind what was drawn."""
-        with self._lock:
+        with self._book:
             self.pulled += drawn
             self.exhausted = self.exhausted or exhausted
 
-    def _next(self, most: int) -> Sequence[Any]:
-        if self._sequence is not None:
-            return self._sequence[self.pulled : self.pulled + most]
-        items: list[Any] = []
-        try:
-            items.extend(islice(self._iterator, most))
-        except BaseException as error:
-            self.error = error
-            self.exhausted = True
-        return items
-
     def end(self) -> None:
-        """Pull nothing more."""
+        """Pull nothing more, and let go of the input, unless somebody is in it now."""
         self.exhausted = True
+        if self._lock.acquire(blocking=False):
+            self._iterator = iter(())
+            self._sequence = None
+            self._lock.release()
+
+
+def _is_plain(iterable: object) -> bool:
+    return type(iterable) in (list, tuple, range)
 
 
 def _length(iterable: Iterable[Any]) -> int | None:

@@ -5,7 +5,7 @@ from time import perf_counter
 
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
-from parallel_deco._profile import Profile
+from parallel_deco._profile import Arguments, Profile
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
@@ -39,9 +39,19 @@ class Steering:
         self._decided = 0.0
         self._trial: tuple[float, int] | None = None
         self._most = 0
+        self._example: Arguments | None = None
         self.auto = options.chooses
         self.route: Route = SERIAL
         self.width = 1
+
+    def follow(self, evidence: Evidence, example: Arguments | None) -> None:
+        """Decide from this evidence, for calls like the example, from now on."""
+        self._evidence = evidence
+        self._example = example
+
+    def forget(self) -> None:
+        """Let go of the user's arguments."""
+        self._example = None
 
     @property
     def facts(self) -> Facts:
@@ -62,13 +72,13 @@ class Steering:
         if not self.auto:
             self._obey(left)
         elif self.known:
-            self._go(self._profile.decide(self._options, left, self.facts))
+            self._go(self._choose(left, self.facts))
 
     def may_leave(self, batch: Batch) -> bool:
         """Whether a batch can go to another process; if it would lose something, none goes from here on."""
         if self._profile.may_leave(batch, self._options):
             return True
-        self._go(self._profile.decide(self._options, None, self.facts))
+        self._go(self._choose(None, self.facts))
         return False
 
     def learn(self, seen: Readings, crowd: int, finished: int, left: int | None) -> None:
@@ -83,12 +93,12 @@ class Steering:
         if not self.auto:
             self._obey(left)
         else:
-            self._go(self._profile.decide(self._options, left, facts, self.route), finished)
+            self._go(self._choose(left, facts, self.route), finished)
 
     def stay(self, reason: str) -> None:
         """Note that the work cannot be sent to another process."""
         self._profile.stuck = reason
-        self._go(self._profile.decide(self._options, None, self.facts))
+        self._go(self._choose(None, self.facts))
 
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
@@ -100,16 +110,19 @@ class Steering:
         if not self.auto:
             self._obey(left, facts)
             return True
-        decision = self._profile.decide(self._options, left, facts)
+        decision = self._choose(left, facts)
         if decision.route == SERIAL:
             return False
         self._go(decision)
         return True
 
+    def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL) -> Decision:
+        return self._profile.decide(self._options, left, facts, current, self._example)
+
     def _obey(self, left: int | None, facts: Facts | None = None) -> None:
         """Take the user's route, as wide as asked for, or else as measured."""
         options = self._options
-        decision = self._profile.decide(options, left, facts or self.facts)
+        decision = self._choose(left, facts or self.facts)
         width = decision.width
         if decision.route != SERIAL:
             width = options.max_workers or (width if facts or self.known else self._profile.cpus())

@@ -8,20 +8,23 @@ Guarantees
       therefore always run, and nested submits cannot deadlock.
 """
 
+import os
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
+from types import MethodType
 from typing import Any
 
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
-from parallel_deco._nesting import depth
+from parallel_deco._nesting import depth, same_context
 from parallel_deco._options import Options
-from parallel_deco._profile import Profile
+from parallel_deco._profile import Arguments, Profile
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
@@ -39,6 +42,9 @@ REDECIDE = 16
 #: Futures that were submitted and are not done, of the whole process; the exit waits for them.
 outstanding: set[Future[Any]] = set()
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=outstanding.clear)  # they are the parent's
+
 
 @dataclass(slots=True)
 class _Call:
@@ -52,7 +58,7 @@ class _Call:
 
     def goes_with(self, other: "_Call") -> bool:
         """Whether both may be in one batch."""
-        return self.function == other.function and self.context == other.context
+        return _same_function(self.function, other.function) and same_context(self.context, other.context)
 
 
 @dataclass(slots=True)
@@ -92,7 +98,11 @@ class Submissions:
     def _drain(self, level: int) -> None:
         """Start batches of waiting calls while there are places."""
         while True:
-            decision = self._decide(level)
+            try:
+                decision = self._decide(level)
+            except Exception as error:  # of the user's policy
+                self._give_up(level, error)
+                return
             with self._lock:
                 lane = self._lanes[level]
                 if not lane.waiting or lane.probing or lane.running >= decision.width:
@@ -102,6 +112,16 @@ class Submissions:
                 probe = lane.probing = self._is_probe(level)
                 self._started += 1
             self._start(level, calls, decision, probe)
+
+    def _give_up(self, level: int, error: Exception) -> None:
+        """Fail what waits."""
+        with self._lock:
+            waiting = self._lanes[level].waiting
+            calls = [*waiting]
+            waiting.clear()
+        for call in calls:
+            if call.future.set_running_or_notify_cancel():
+                call.future.set_exception(error)
 
     def _is_probe(self, level: int) -> bool:
         """Whether this is the first call of an unknown function, which the next ones wait 2 ms for."""
@@ -131,12 +151,23 @@ class Submissions:
         if not self._auto:
             return self._obey(facts)
         waiting = sum(len(lane.waiting) for lane in self._lanes.values())
-        decision = self._profile.decide(options, max(waiting, 2 * self._profile.cpus()), facts)
+        items = max(waiting, 2 * self._profile.cpus())
+        decision = self._profile.decide(options, items, facts, example=self._example())
         if decision.route == SERIAL:
             # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
             width = options.max_workers or decision.here.cpus if THREADS in decision.here.open else 1
             return decision._replace(route=THREADS, width=width, given=decision.words())
         return decision
+
+    def _example(self) -> Arguments | None:
+        """Return the arguments of a call that waits."""
+        for lane in list(self._lanes.values()):
+            try:
+                call = lane.waiting[0]
+            except IndexError:
+                continue
+            return call.args, call.kwargs
+        return None
 
     def _obey(self, facts: Facts) -> Decision:
         options = self._options
@@ -155,7 +186,12 @@ class Submissions:
         if not calls:
             self._free(level, probe)
             return
-        batch = Batch(
+        batch = self._batch(level, calls)
+        judge = self._judge(level, batch) if probe else None
+        self._launch(level, calls, batch, decision, judge)
+
+    def _batch(self, level: int, calls: list[_Call]) -> Batch:
+        return Batch(
             calls[0].function,
             [(call.args, call.kwargs) for call in calls],
             Shape.CALL,
@@ -166,8 +202,6 @@ class Submissions:
             careful=not 0 < self._evidence.facts().wall < 0.5e-3,
             turn=self._profile.turns(self._options),
         )
-        judge = self._judge(level, batch) if probe else None
-        self._launch(level, calls, batch, decision, judge)
 
     def _judge(self, level: int, batch: Batch) -> Judge:
         """Have the first call of an unknown function looked at while it runs, so that the next go the right way."""
@@ -194,33 +228,50 @@ class Submissions:
             if judge is not None:
                 judge.dismiss()
             self._evidence.learn(result.readings, crowd)
+            self._free(level, probe=judge is not None)  # a callback of a future may wait for other calls
             _settle(calls, result)
-            self._free(level, probe=judge is not None)
 
-        if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
-            pools.threads().start(batch, done)
-            return
         try:
-            ticket = self._launch_process(batch, done, decision.width)
+            if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
+                pools.threads().start(batch, done)
+                return
+            ticket = self._launch_process(calls, batch, done, decision.width)
         except NotPicklableError as error:
             if self._auto:
                 self._profile.stuck = str(error)
                 pools.threads().start(batch, done)
+            elif len(calls) == 1:
+                done(_all_failed(calls, error))
             else:
-                errors: dict[int, BaseException] = dict.fromkeys(range(len(calls)), error)
-                done(BatchResult([None] * len(calls), errors, Readings(0, 0.0, 0.0)))
+                self._launch_apart(level, calls, decision, judge)
+            return
+        except Exception as error:  # no more threads or processes
+            done(_all_failed(calls, error))
             return
         if len(calls) == 1:
             calls[0].future._kill = _killer(ticket, lambda: self._free(level, probe=judge is not None))
 
-    def _launch_process(self, batch: Batch, done: Callable[[BatchResult], None], width: int) -> Ticket:
+    def _launch_apart(self, level: int, calls: list[_Call], decision: Decision, judge: Judge | None) -> None:
+        """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
+        if judge is not None:
+            judge.dismiss()
+        with self._lock:
+            self._lanes[level].running += len(calls) - 1
+        for call in calls:
+            self._launch(level, [call], self._batch(level, [call]), decision, None)
+
+    def _launch_process(
+        self, calls: list[_Call], batch: Batch, done: Callable[[BatchResult], None], width: int
+    ) -> Ticket:
         def done_there(result: BatchResult) -> None:
             stuck = next((e for e in result.errors.values() if isinstance(e, NotPicklableError)), None)
-            if stuck is None or not self._auto:
+            if stuck is not None and self._auto:
+                self._profile.stuck = str(stuck)
+                pools.threads().start(batch, done)
+            elif any(call.future.is_heard for call in calls):
+                pools.threads().call(partial(done, result))  # this thread must go on reading
+            else:
                 done(result)
-                return
-            self._profile.stuck = str(stuck)
-            pools.threads().start(batch, done)
 
         return pools.processes().start(batch, done_there, width=width)
 
@@ -232,6 +283,16 @@ class Submissions:
             if probe:
                 lane.probing = False
         self._drain(level)
+
+
+def _all_failed(calls: list[_Call], error: BaseException) -> BatchResult:
+    """Return the result of calls that could not be started."""
+    return BatchResult([None] * len(calls), dict.fromkeys(range(len(calls)), error), Readings(0, 0.0, 0.0))
+
+
+def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether both are the same, bound methods to the same object; an `==` of the user's is not asked."""
+    return one is other or (type(one) is MethodType and type(other) is MethodType and one == other)
 
 
 def _settle(calls: list[_Call], result: BatchResult) -> None:

@@ -376,7 +376,7 @@ def case_numpy_out(work):
     return function, array.tolist
 
 
-def case_thread_local_free_file(work):
+def case_text_stream(work):
     import io
 
     stream = io.StringIO()
@@ -386,6 +386,18 @@ def case_thread_local_free_file(work):
         stream.write(f"{x}\n")
 
     return function, lambda: sorted(stream.getvalue().split())
+
+
+def case_harmless_and_not(work):
+    found, total = [], [0]
+
+    def function(x):
+        found.append(x)
+        before = total[0]
+        work()
+        total[0] = before + x
+
+    return function, lambda: (sorted(found), total)
 
 
 CASES = {name[5:]: case for name, case in list(globals().items()) if name.startswith("case_")}
@@ -515,7 +527,7 @@ def test_explain_says_why_when_effects_keep_a_function_here(work):
         found.append(x)  # the line
 
     parallel_function = parallel(function)
-    list(parallel_function.map(range(COUNT)))
+    list(parallel_function.map(range(10 * COUNT)))
     explanation = parallel_function.explain()
     assert explanation.route in ("serial", "threads")
     line = function.__code__.co_firstlineno + 2

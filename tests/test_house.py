@@ -55,7 +55,9 @@ def imports(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
             assert node.module is not None
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            if any(f"{node.module}.{alias.name}".partition(".")[2] not in sources() for alias in node.names):
+                found.add(node.module)
     below = {name.partition(".")[2] for name in found if name.startswith(f"{NAME}.")}
     return {name for name in below if name in sources()} | ({""} if NAME in found else set())
 

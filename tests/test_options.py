@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,6 +17,19 @@ DEADLINE = 30.0
 def place(_=None):
     """Say where it runs."""
     return os.getpid(), threading.get_ident()
+
+
+def timed(_=None):
+    """Say when it ran, on a clock that all processes share."""
+    start = time.monotonic()
+    time.sleep(0.003)
+    return start, time.monotonic()
+
+
+def at_once(function):
+    """Return how many calls of `timed` ran at the same time, at most."""
+    spans = list(function.map(range(30)))
+    return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
 
 
 def route(function):
@@ -87,10 +101,8 @@ def test_inner_block_wins_when_nested():
     function = parallel(place, backend="serial")
     with config(backend="threads", max_workers=1):
         with config(backend="processes"):
-            places = set(function.map(range(40)))
-            assert len(places) == 1
-            assert places != {place()}
-            assert os.getpid() not in {process for process, _ in places}
+            assert route(function) == "processes"
+            assert at_once(parallel(timed)) == 1
         assert route(function) == "threads"
     assert route(function) == "serial"
 
@@ -101,6 +113,14 @@ def test_block_is_left_when_it_raises():
     with pytest.raises(KeyError), config(backend="threads"):
         raise KeyError
     assert route(function) == "serial"
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_width_is_kept_when_more_workers_exist(elsewhere, width):
+    """No more calls run at a time than `max_workers` allows, although an earlier map has left more workers."""
+    function = parallel(timed, backend=elsewhere)
+    assert at_once(function.options(max_workers=4)) <= 4
+    assert at_once(function.options(max_workers=width)) <= width
 
 
 def test_config_does_not_reach_others_when_in_one_thread():
@@ -139,7 +159,7 @@ def test_config_reaches_nested_work_when_in_a_block(outer):
     inner = parallel(place, backend="serial")
 
     def task(_):
-        return route(inner) if outer == "threads" else set(inner.map(range(5))) == {place()}
+        return route(inner) if outer == "threads" else {process for process, _ in inner.map(range(5))} == {os.getpid()}
 
     with config(backend=outer):
         answers = set(parallel(task).map(range(4)))
@@ -185,7 +205,8 @@ def test_config_wins_when_the_environment_says_otherwise(monkeypatch):
 def test_environment_sets_the_width_when_given(monkeypatch):
     """The width of the environment counts."""
     monkeypatch.setenv("PARALLEL_DECO_MAX_WORKERS", "1")
-    assert len(set(parallel(place, backend="processes").map(range(40)))) == 1
+    for backend in ("threads", "processes"):
+        assert at_once(parallel(timed, backend=backend)) == 1
 
 
 @pytest.mark.parametrize("value", ["", None])
@@ -239,3 +260,44 @@ def test_explanation_is_plain_when_asked_as_a_dictionary():
     assert str(explanation).startswith("place → threads")
     with pytest.raises(dataclasses.FrozenInstanceError):
         explanation.route = "serial"
+
+
+# A policy of the user's.
+
+
+def test_policy_is_obeyed_when_it_names_a_route():
+    """A policy hears what is known and what auto proposes, and its answer is taken."""
+    heard = []
+
+    def policy(explanation):
+        heard.append((explanation.function, explanation.route))
+        return "threads"
+
+    function = parallel(timed, backend=policy, max_workers=4)
+    assert len(list(function.map(range(40)))) == 40
+    assert function.submit(1).result(DEADLINE)
+    assert function.explain().route == "threads"
+    assert {name for name, _ in heard} == {"timed"}
+
+
+@pytest.mark.parametrize("answer", ["fast", None, 3, "auto"])
+def test_policy_is_refused_when_its_answer_is_no_route(answer):
+    """An impossible answer is a clear error, for submits as for maps, and nothing hangs."""
+    function = parallel(timed, backend=lambda explanation: answer)
+    with pytest.raises(ParallelError, match="route|one of"):
+        list(function.map(range(100)))
+    with pytest.raises(ParallelError, match="route|one of"):
+        function.submit(1).result(DEADLINE)
+
+
+def test_error_of_a_policy_comes_out_when_it_raises():
+    """An exception of the policy is the exception of the work, and nothing hangs."""
+
+    def policy(explanation):
+        raise LookupError("no idea")
+
+    function = parallel(timed, backend=policy)
+    with pytest.raises(LookupError, match="no idea"):
+        list(function.map(range(100)))
+    with pytest.raises(LookupError, match="no idea"):
+        function.submit(1).result(DEADLINE)

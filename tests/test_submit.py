@@ -452,3 +452,57 @@ def test_evidence_is_shared_when_map_follows_submit(backend):
         result(future)
     assert function.explain().readings.items >= 1
     assert list(itertools.islice(function.map(range(100)), 5)) == [0, 2, 4, 6, 8]
+
+
+def test_neighbours_run_when_one_argument_is_stuck():
+    """Of many calls that are queued, only the one with the unpicklable argument fails."""
+    function = parallel(double, backend="processes", max_workers=1)
+    assert [result(future) for future in [function.submit(1) for _ in range(20)]] == [2] * 20
+    for _ in range(3):
+        futures = [function.submit(threading.Lock() if number == 25 else number) for number in range(50)]
+        errors = [future.exception(DEADLINE) for future in futures]
+        assert [number for number, error in enumerate(errors) if error is not None] == [25]
+        assert isinstance(errors[25], NotPicklableError)
+
+
+def test_context_values_are_not_compared_when_calls_are_gathered(backend):
+    """Values of context variables may be anything: nobody asks whether they are equal."""
+    np = pytest.importorskip("numpy")
+    function = parallel(lambda _: float(VARIABLE.get()[0]), backend=backend)
+    futures = []
+    for number in range(40):
+        token = VARIABLE.set(np.full(3, float(number)))
+        futures.append(function.submit(number))
+        VARIABLE.reset(token)
+    assert [result(future) for future in futures] == [float(number) for number in range(40)]
+
+
+def test_mapping_goes_on_when_a_context_value_cannot_be_compared(backend):
+    """The same of a map whose caller sets such a variable while it takes results."""
+    np = pytest.importorskip("numpy")
+    token = VARIABLE.set(np.zeros(3))
+    try:
+        taken = []
+        for value in parallel(double, backend=backend).map(range(30_000)):
+            taken.append(value)
+            if not value % 1000:
+                VARIABLE.set(np.ones(3))
+        assert taken == [2 * x for x in range(30_000)]
+    finally:
+        VARIABLE.reset(token)
+
+
+def test_callables_are_not_compared_when_calls_are_gathered(backend):
+    """A callable object may refuse to be compared."""
+
+    class Odd:
+        def __call__(self, x):
+            return x + 1
+
+        __hash__ = object.__hash__
+
+        def __eq__(self, other):
+            raise RuntimeError("compared")
+
+    function = parallel(Odd(), backend=backend)
+    assert [result(future) for future in [function.submit(x) for x in range(60)]] == list(range(1, 61))

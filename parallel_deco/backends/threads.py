@@ -7,11 +7,13 @@ Guarantees
       `_lock` only. A thread whose wait timed out leaves only while `_idle` is positive, that is, when no call counts
       on it.
     - Every shutdown begins a new queue: threads of an old one drain it, meet their None, and count for nothing.
-    - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does.
+    - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does, unless they are
+      `away`. `_serving` and `_away` change under `_lock`, and whoever makes one of them smaller or larger says so.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -51,9 +53,12 @@ class ThreadBackend:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._queue: _Queue = SimpleQueue()
         self._idle = 0
-        self._threads: set[threading.Thread] = set()
+        self._threads: set[threading.Thread] = set()  # of this queue
+        self._serving: set[threading.Thread] = set()  # of this and older ones
+        self._away: set[threading.Thread] = set()
 
     def start(self, batch: Batch, done: Done) -> _ThreadTicket:
         """Run the batch in a thread of the pool; then call `done` in that thread."""
@@ -64,30 +69,59 @@ class ThreadBackend:
     def call(self, function: Callable[[], None]) -> None:
         """Have a thread of the pool call something that must not raise."""
         with self._lock:
+            self._queue.put(function)
             if self._idle:
                 self._idle -= 1
-                self._queue.put(function)
                 return
-            thread = threading.Thread(
-                target=self._serve, args=(function, self._queue), name="parallel_deco", daemon=True
-            )
+            # A thread keeps its arguments for as long as it lives, so the call is none of them.
+            thread = threading.Thread(target=self._serve, args=(self._queue,), name="parallel_deco", daemon=True)
             self._threads.add(thread)
+            self._serving.add(thread)
         try:
             thread.start()
         except BaseException:
-            with self._lock:
-                self._threads.discard(thread)
+            self._take_back(thread, function)
             raise
 
-    def _serve(self, function: Callable[[], None] | None, queue: _Queue) -> None:
-        while function is not None:
+    def _take_back(self, thread: threading.Thread, function: Callable[[], None]) -> None:
+        """Undo a call for which no thread could be started, unless another thread has taken it already."""
+        self._forget(thread)
+        with self._lock:
+            waiting = []
+            while not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
+            for other in waiting:
+                if other is not function:
+                    self._queue.put(other)
+
+    def _serve(self, queue: _Queue) -> None:
+        while (function := self._next(queue)) is not None:
             function()
             del function  # its arguments and results must not live on while this thread waits
             with self._lock:
                 self._idle += queue is self._queue
-            function = self._next(queue)
+        self._forget(threading.current_thread())
+
+    def _forget(self, thread: threading.Thread) -> None:
         with self._lock:
-            self._threads.discard(threading.current_thread())
+            self._threads.discard(thread)
+            self._serving.discard(thread)
+            self._changed.notify_all()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Enter something that may never come back, like the user's input: no shutdown waits for this thread then."""
+        thread = threading.current_thread()
+        with self._lock:
+            within = thread in self._away
+            self._away.add(thread)
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            if not within:
+                with self._lock:
+                    self._away.discard(thread)
 
     def _next(self, queue: _Queue) -> Callable[[], None] | None:
         while True:
@@ -104,12 +138,24 @@ class ThreadBackend:
 
         With `kill`, those that are running something are not waited for: a thread cannot be ended.
         """
+        while threads := self._dismiss():
+            if not wait or kill:
+                return
+            for thread in self._gone(threads - {threading.current_thread()}):
+                thread.join()  # meanwhile it may have started another, for what its work led to
+
+    def _gone(self, threads: set[threading.Thread]) -> set[threading.Thread]:
+        """Wait until each of these threads is at its end or away, and return those at their end."""
+        with self._lock:
+            self._changed.wait_for(lambda: not (threads & self._serving) - self._away)
+            return threads - self._serving
+
+    def _dismiss(self) -> set[threading.Thread]:
+        """Begin anew with no threads; send those that were there home, and return them."""
         with self._lock:
             threads, self._threads = self._threads, set()
             queue, self._queue = self._queue, SimpleQueue()
             self._idle = 0
         for _ in threads:
             queue.put(None)
-        if wait and not kill:
-            for thread in threads - {threading.current_thread()}:
-                thread.join()
+        return threads
