@@ -25,7 +25,7 @@ from parallel_deco._flow import TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
-from parallel_deco._nesting import depth
+from parallel_deco._nesting import depth, same_context
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile, call_arguments
 from parallel_deco._sizes import rough_bytes
@@ -93,6 +93,7 @@ class Mapping:
         self._caller_busy = False
         self._failed = False
         self._closed = False
+        self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
         self._stretch_seconds = STRETCH
         self._begin()
 
@@ -273,6 +274,7 @@ class Mapping:
         for error in result.errors.values():
             if isinstance(error, KeyboardInterrupt):
                 raise error
+        self._sets_context = self._sets_context or not same_context(batch.context or self._context, self._context)
         if piece.order == 0:
             self._dismiss_judge()
             if result.values:
@@ -295,7 +297,8 @@ class Mapping:
             and not (self._flying or self._reserved or self._results or self._source.exhausted)
             and not self._return_exceptions
             and self._options.buffersize is None
-            and copy_context() == self._context
+            and not self._sets_context
+            and same_context(copy_context(), self._context)
         )
 
     def _stretch(self) -> Iterator[Stretch]:

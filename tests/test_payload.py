@@ -11,7 +11,8 @@ import pytest
 from parallel_deco.backends import variables
 from parallel_deco.backends.culprit import find
 from parallel_deco.backends.functions import Functions
-from parallel_deco.backends.payload import LARGE, dump, load, locate, reference
+from parallel_deco.backends.payload import LARGE, dump, load
+from parallel_deco.backends.references import locate, reference
 
 
 def plain(x):

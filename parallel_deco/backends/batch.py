@@ -194,7 +194,8 @@ def _run_batch(
         if context is None:
             _run_items(run, batch, values, errors)
         else:
-            context.copy().run(_run_items, run, batch, values, errors)
+            batch.context = copied = context.copy()  # it shows afterwards whether an item changed anything in it
+            copied.run(_run_items, run, batch, values, errors)
     finally:
         readings = watch.stop(len(values))
         set_depth(before)

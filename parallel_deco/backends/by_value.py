@@ -7,7 +7,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 
 from parallel_deco.backends import variables
-from parallel_deco.backends.payload import locate, reference
+from parallel_deco.backends.references import locate, reference
 
 __all__ = ["ByValuePickler"]
 

@@ -8,7 +8,8 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleT
 from typing import Any
 
 from parallel_deco._errors import NotPicklableError
-from parallel_deco.backends.payload import dump, reference
+from parallel_deco.backends.payload import dump
+from parallel_deco.backends.references import reference
 
 __all__ = ["Functions", "Travelling"]
 

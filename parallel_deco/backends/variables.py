@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from contextvars import Context, ContextVar
 
-from parallel_deco.backends.payload import dump, load
+try:  # as in payload: without what `pickle` imports
+    from _pickle import dumps, loads
+except ImportError:
+    from pickle import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ def _search(variable: ContextVar[Any]) -> Place:
 
 def _default(variable: ContextVar[Any]) -> bytes | None:
     try:
-        return dump(Context().run(variable.get))
+        return dumps(Context().run(variable.get), 5)
     except Exception:  # it has none, or one that cannot travel
         return None
 
@@ -61,7 +64,7 @@ def find(name: str, where: str | int, default: bytes | None = None) -> ContextVa
         found: ContextVar[Any] = getattr(sys.modules[name], where)
         return found
     if where not in _numbered:
-        options = {} if default is None else {"default": load(default)}
+        options = {} if default is None else {"default": loads(default)}
         made: ContextVar[Any] = ContextVar(name, **options)
         _numbered[where] = made
         _places[made] = name, where, default  # a result that holds it finds its way back

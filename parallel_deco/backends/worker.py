@@ -24,7 +24,8 @@ from parallel_deco.backends.contexts import unpack
 from parallel_deco.backends.echoes import Echoes, flush_streams, open_streams
 from parallel_deco.backends.frames import DEFINE, DONE, ECHO, FAILED, HELLO, PART, RUN, SURROUNDINGS
 from parallel_deco.backends.outcomes import Outcomes, PackedError, pack_error, pack_outcomes
-from parallel_deco.backends.payload import Reference, dump, load, locate
+from parallel_deco.backends.payload import dump, load
+from parallel_deco.backends.references import Reference, locate
 from parallel_deco.backends.slot import FINISHED, LOADING, Slot
 
 TYPE_CHECKING = False

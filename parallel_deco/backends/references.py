@@ -1,0 +1,131 @@
+"""Functions that a worker can import: where each is found, and the way back from there to the very function."""
+
+import sys
+from types import MethodType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Reference", "locate", "reference"]
+
+#: How many wrappers around a function are looked through.
+_WRAPPERS = 20
+
+
+class Reference:
+    """Where an importable function is found: what to import, the way down, and how many wrappers to look through.
+
+    Parameters
+    ----------
+    module, qualname : str
+    wrappers : int
+        How often to follow ``__func__`` or ``__wrapped__`` from what is found to the function itself.
+    file : str or None
+        Where the module was loaded from, for a worker that cannot find it by name.
+    """
+
+    __slots__ = ("file", "module", "qualname", "wrappers")
+
+    def __init__(self, module: str, qualname: str, wrappers: int, file: str | None) -> None:
+        self.module = module
+        self.qualname = qualname
+        self.wrappers = wrappers
+        self.file = file
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        """Travel as four plain values."""
+        return Reference, (self.module, self.qualname, self.wrappers, self.file)
+
+
+def reference(function: "Any") -> Reference | None:
+    """Return where a worker finds this very function, or None when it must travel by value.
+
+    Notes
+    -----
+    The name is followed here first and must lead back to the function, or to wrappers around it: two modules or
+    classes with functions of the same name, a name that was rebound, and a decorator that hides the function
+    would otherwise run something else.
+    """
+    module_name = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if not isinstance(module_name, str) or not isinstance(qualname, str):
+        return None
+    module = sys.modules.get(module_name)
+    if module is None or module_name == "__main__" or "<" in qualname:
+        return None
+    spec = getattr(module, "__spec__", None)
+    if spec is None:  # made by hand: a worker could not make it again
+        return None
+    found = _walk(module, qualname)
+    for wrappers in range(_WRAPPERS):
+        if found is function:
+            return Reference(module_name, qualname, wrappers, spec.origin if spec.has_location else None)
+        found = _unwrapped(found)
+        if found is None:
+            return None
+    return None
+
+
+def locate(where: Reference) -> "Any":
+    """Return the function that a reference leads to, importing its module when needed.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        It is not there.
+    """
+    found = _walk(_imported(where), where.qualname)
+    for _ in range(where.wrappers):
+        found = _unwrapped(found)
+    if found is None:
+        raise AttributeError(f"no function {where.qualname!r} in module {where.module!r}")
+    return found
+
+
+def _imported(where: Reference) -> ModuleType:
+    module = sys.modules.get(where.module)
+    if module is not None:
+        return module
+    try:
+        __import__(where.module)
+    except ModuleNotFoundError as error:
+        if where.file is None or error.name is None or not (where.module + ".").startswith(error.name + "."):
+            raise
+        return _imported_from_file(where.module, where.file)
+    return sys.modules[where.module]
+
+
+def _imported_from_file(name: str, file: str) -> ModuleType:
+    """Load a module that the caller's process has under a name which no path leads to (as pytest's are)."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _walk(module: ModuleType, qualname: str) -> "Any":
+    """Follow a qualified name without running descriptors: a function in a class must stay what was defined."""
+    found: Any = module
+    for name in qualname.split("."):
+        if isinstance(found, type):
+            found = next((vars(base)[name] for base in found.__mro__ if name in vars(base)), None)
+        else:
+            found = getattr(found, name, None)
+    return found
+
+
+def _unwrapped(wrapper: "Any") -> "Any":
+    if isinstance(wrapper, (staticmethod, classmethod, MethodType)):
+        return wrapper.__func__
+    if isinstance(wrapper, property):
+        return wrapper.fget
+    return getattr(wrapper, "__wrapped__", None)
