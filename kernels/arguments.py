@@ -33,8 +33,7 @@ def real(name: str, value: SupportsFloat | SupportsIndex) -> float:
     """Return `value` as a finite float, or say what is wrong with it."""
     if isinstance(value, (str, bytes)) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise TypeError(
-            f"{name} must be a real number, got {value!r} of type {type(value).__name__}; "
-            "convert it with float()"
+            f"{name} must be a real number, got {value!r} of type {type(value).__name__}; convert it with float()"
         )
     number = float(value)
     if not math.isfinite(number):
@@ -71,9 +70,7 @@ def grid(
         if not low < high:
             raise ValueError(f"{axis}min must be below {axis}max, got {axis}min={low} and {axis}max={high}")
         if not math.isfinite(high - low):
-            raise ValueError(
-                f"{axis}max - {axis}min must be finite, got {low} and {high}; take a smaller part"
-            )
+            raise ValueError(f"{axis}max - {axis}min must be finite, got {low} and {high}; take a smaller part")
     return left, (right - left) / max(columns, 1), bottom, (top - bottom) / max(rows, 1), columns, rows
 
 
@@ -87,8 +84,7 @@ def matrix_pair(x: Any, y: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
             )
         if value.dtype != numpy.float64:
             raise TypeError(
-                f"{name} must have dtype float64, got {value.dtype}; "
-                f"convert it with {name}.astype(numpy.float64)"
+                f"{name} must have dtype float64, got {value.dtype}; convert it with {name}.astype(numpy.float64)"
             )
         if value.ndim != 2:
             raise ValueError(

@@ -119,7 +119,7 @@ def _bands(name: str, what: str, function: ParallelFunction[..., Any], width: in
     return Job(name, what, function, lambda: [bare(*band) for band in work], lambda: list(function.starmap(work)))
 
 
-def run(job: Job, progress: Callable[[], None]) -> tuple[Outcome, list[Any]]:
+def run(job: Job, progress: Callable[[], object]) -> tuple[Outcome, list[Any]]:
     """Run a job by turns as a loop and in parallel; return what it showed, and its results."""
     loop: list[float] = []
     together: list[float] = []

@@ -93,6 +93,7 @@ class Mapping:
         self._caller_busy = False
         self._failed = False
         self._closed = False
+        self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
         self._stretch_seconds = STRETCH
         self._begin()
@@ -180,6 +181,8 @@ class Mapping:
             while True:
                 with self._lock:
                     self._count_taken(self._handed)
+                    if self._broken is not None:
+                        raise self._broken
                     arrived = self._pop()
                     if arrived is not None or self._at_end():
                         break
@@ -339,10 +342,20 @@ class Mapping:
         self._feed()
 
     def _hear(self, seen: Readings) -> bool:
-        settled = self._steering.hear(seen, self._source.left)
-        if settled:
-            self._feed()
+        try:
+            settled = self._steering.hear(seen, self._source.left)
+            if settled:
+                self._feed()
+        except BaseException as error:  # a policy of the user's, above all
+            self._break(error)
+            return True
         return settled
+
+    def _break(self, error: BaseException) -> None:
+        """Have the consumer raise what went wrong in a thread of ours: it must not wait for ever."""
+        with self._lock:
+            self._broken = self._broken or error
+            self._arrived.notify_all()
 
     def _dismiss_judge(self) -> None:
         judge = self._judge
@@ -364,9 +377,7 @@ class Mapping:
     def _reserve(self) -> int:
         """Make room for a batch that is about to be pulled; return its size."""
         steering = self._steering
-        size = batch_size(
-            steering.facts, self._options, steering.route, steering.width, self._source.left, self._size
-        )
+        size = batch_size(steering.facts, self._options, steering.route, steering.width, self._source.left, self._size)
         if steering.route == SERIAL and not self._source.prompt:
             size = 1
         size = max(1, min(size, self._room()))
@@ -467,8 +478,11 @@ class Mapping:
         crowd = self._crowd()
 
         def done(result: BatchResult) -> None:
-            self._deliver(piece, batch, result, crowd)
-            self._feed_aside()
+            try:
+                self._deliver(piece, batch, result, crowd)
+                self._feed_aside()
+            except BaseException as error:
+                self._break(error)
 
         return done
 

@@ -26,7 +26,7 @@ def rough_bytes(value: Any, depth: int = DEPTH) -> int:
         return _container(value, depth)
     if kind.__module__.partition(".")[0] in ("numpy", "pandas", "pyarrow"):
         size = getattr(value, "nbytes", 0)
-        return int(size) if isinstance(size, int) else 64
+        return size if type(size) is int else 64
     if kind is int:
         return value.bit_length() // 8 + 2
     state = getattr(value, "__dict__", None)

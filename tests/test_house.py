@@ -106,7 +106,9 @@ def test_imports_have_no_cycle_when_followed():
 def test_modules_tell_their_reason_when_opened():
     """Each file begins with a docstring of one sentence or more."""
     for module, path in MODULES.items():
-        text = ast.get_docstring(ast.parse(path.read_text())) if path.suffix == ".py" else path.read_text().split('"""')[1]
+        text = (
+            ast.get_docstring(ast.parse(path.read_text())) if path.suffix == ".py" else path.read_text().split('"""')[1]
+        )
         assert text, module
         assert text.splitlines()[0].rstrip().endswith((".", ":")), module
 

@@ -82,7 +82,12 @@ def test_functions_work_when_given_by_dash_c(backend, script_environment, tmp_pa
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+        env=script_environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 3, 6, 9] 27\n", "")
 
@@ -105,7 +110,13 @@ list(parallel(triple, backend={backend!r}).map([1, 2]))
 """
     done = subprocess.run(
         [sys.executable, "-i", "-q"],
-        input=lines, env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+        input=lines,
+        env=script_environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
     )
     assert done.stdout.splitlines() == ["[0, 3, 6, 9]", "27", "[-1, -2]"]
     assert "ZeroDivisionError" in done.stderr
@@ -117,7 +128,12 @@ def test_functions_work_when_read_from_standard_input(backend, script_environmen
     done = subprocess.run(
         [sys.executable, "-"],
         input=program("print(list(parallel(lambda x: x + 1, backend='<backend>').map(range(3))))", backend=backend),
-        env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+        env=script_environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 2, 3]\n", "")
 
@@ -136,7 +152,12 @@ def test_functions_work_when_run_as_a_module(backend, script_environment, tmp_pa
     )
     done = subprocess.run(
         [sys.executable, "-m", "pd_program"],
-        env=script_environment, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False,
+        env=script_environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "[1, 4, 7] [0, 3, 6]\n", "")
 
@@ -161,7 +182,12 @@ def test_functions_work_when_python_has_options(option, functions, tmp_path):
         )
     )
     done = subprocess.run(
-        [sys.executable, *option, str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False
+        [sys.executable, *option, str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
@@ -318,8 +344,12 @@ def test_daemon_thread_does_not_disturb_when_the_program_ends(elsewhere, start_p
 # Ctrl-C.
 
 
-@pytest.mark.parametrize("function", ["time.sleep(600)", "spin()", "time.sleep(0.01)"], ids=["waits", "computes", "short"])
-def test_one_interrupt_ends_a_long_map_when_pressed(backend, function, start_program, finish, nothing_runs, until, tmp_path):
+@pytest.mark.parametrize(
+    "function", ["time.sleep(600)", "spin()", "time.sleep(0.01)"], ids=["waits", "computes", "short"]
+)
+def test_one_interrupt_ends_a_long_map_when_pressed(
+    backend, function, start_program, finish, nothing_runs, until, tmp_path
+):
     """One Ctrl-C to the whole process group ends the map with KeyboardInterrupt, fast, and leaves no orphan."""
     body = program(
         """
@@ -354,7 +384,9 @@ def test_one_interrupt_ends_a_long_map_when_pressed(backend, function, start_pro
     nothing_runs(process)
 
 
-def test_one_interrupt_ends_waiting_for_a_submit_when_pressed(elsewhere, start_program, finish, nothing_runs, until, tmp_path):
+def test_one_interrupt_ends_waiting_for_a_submit_when_pressed(
+    elsewhere, start_program, finish, nothing_runs, until, tmp_path
+):
     """One Ctrl-C while the program waits for a future ends it."""
     body = program(
         """

@@ -184,7 +184,8 @@ def test_map_equals_the_loop_when_anything_varies(backend, data, functions, tmp_
     """Whatever the lengths, chunks, buffers, widths and failing item: values, order, error and draws are the loop's."""
     items = data.draw(st.lists(st.integers(-5, 60), max_size=80))
     options = {
-        name: data.draw(st.none() | st.integers(1, 9), label=name) for name in ("chunksize", "buffersize", "max_workers")
+        name: data.draw(st.none() | st.integers(1, 9), label=name)
+        for name in ("chunksize", "buffersize", "max_workers")
     }
     bad = data.draw(st.none() | st.integers(-5, 60), label="bad")
     marks = tmp_path / "marks"
@@ -412,9 +413,9 @@ def test_items_and_results_are_let_go_when_taken(backend):
             yield item
 
     most = 0
-    results = parallel(lambda item: [item], backend=backend if backend != "processes" else "threads", buffersize=10).map(
-        items()
-    )
+    results = parallel(
+        lambda item: [item], backend=backend if backend != "processes" else "threads", buffersize=10
+    ).map(items())
     for value in results:
         del value
         most = max(most, len(alive))
@@ -646,7 +647,9 @@ def test_large_items_and_results_arrive_when_mapped(backend):
     """Arrays of some megabytes go both ways unharmed."""
     arrays = [np.full(300_000, number, dtype=np.float64) for number in range(6)]
     results = list(parallel(lambda array: array + 1, backend=backend).map(arrays))
-    assert [(result[0], result[-1], result.shape) for result in results] == [(n + 1, n + 1, (300_000,)) for n in range(6)]
+    assert [(result[0], result[-1], result.shape) for result in results] == [
+        (n + 1, n + 1, (300_000,)) for n in range(6)
+    ]
 
 
 def test_results_are_the_callers_own_when_arrays_come_back(backend):

@@ -63,7 +63,13 @@ def test_backend_is_refused_when_of_another_type(backend):
 @pytest.mark.parametrize("name", ["max_workers", "chunksize", "buffersize"])
 @pytest.mark.parametrize(
     ("value", "kind"),
-    [(0, InvalidOptionError), (-3, InvalidOptionError), (1.5, InvalidTypeError), ("2", InvalidTypeError), (True, InvalidTypeError)],
+    [
+        (0, InvalidOptionError),
+        (-3, InvalidOptionError),
+        (1.5, InvalidTypeError),
+        ("2", InvalidTypeError),
+        (True, InvalidTypeError),
+    ],
 )
 def test_count_is_refused_when_impossible(name, value, kind):
     """A count below 1, or that is no whole number, is refused at decoration, by `options` and by its name."""

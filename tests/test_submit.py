@@ -34,7 +34,7 @@ def result(future):
 def submit(backend):
     """Submit a call of a function on a backend."""
 
-    def call(function, *args, **kwargs):
+    def call(function, /, *args, **kwargs):
         return parallel(function, backend=backend).submit(*args, **kwargs)
 
     return call
@@ -401,7 +401,7 @@ def test_submit_works_again_when_shut_down_before(backend):
         assert [future.result() for future in futures] == [2 * x for x in range(20)]
 
 
-def test_futures_end_when_shut_down_without_waiting(elsewhere, functions, tmp_path):
+def test_futures_end_when_shut_down_without_waiting(elsewhere, functions, tmp_path, until):
     """`shutdown(wait=False, cancel_futures=True)` returns at once, and no future is left without an end."""
     gate = tmp_path / "gate"
     function = parallel(functions.wait_for, backend=elsewhere, max_workers=1)
@@ -411,6 +411,7 @@ def test_futures_end_when_shut_down_without_waiting(elsewhere, functions, tmp_pa
     done, missing = concurrent.futures.wait(futures, DEADLINE)
     assert missing == set()
     assert any(future.cancelled() for future in done)
+    until(lambda: not any(thread.name.startswith("parallel_deco-") for thread in threading.enumerate()))
 
 
 def test_future_lets_go_of_arguments_when_done(backend):

@@ -99,7 +99,12 @@ def check(tmp_path_factory):
         command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", f"--cache-dir={cache}"]
         done = subprocess.run(
             [*command, "--config-file=", "snippet.py"],
-            cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=110,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=110,
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -117,7 +122,11 @@ def test_types_are_refused_when_used_wrongly(check):
     """Each wrong use is an error, on its line."""
     status, report = check(RIGHT + "\n" + "\n".join(line for line, _ in WRONG) + "\n")
     first = len(textwrap.dedent(RIGHT).splitlines()) + 2
-    found = {int(line.split(":")[1]): line.rpartition("[")[2].rstrip("]") for line in report.splitlines() if ": error:" in line}
+    found = {
+        int(line.split(":")[1]): line.rpartition("[")[2].rstrip("]")
+        for line in report.splitlines()
+        if ": error:" in line
+    }
     assert status == 1
     expected = {first + offset: code for offset, (_, code) in enumerate(WRONG)}
     assert found == expected, report

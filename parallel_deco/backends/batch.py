@@ -181,9 +181,7 @@ def run_batch(
     return _run_batch(batch, values, errors)
 
 
-def _run_batch(
-    batch: Batch, values: list[Any] | None, errors: dict[int, BaseException] | None
-) -> BatchResult:
+def _run_batch(batch: Batch, values: list[Any] | None, errors: dict[int, BaseException] | None) -> BatchResult:
     before = set_depth(batch.depth)
     batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
     values = [] if values is None else values

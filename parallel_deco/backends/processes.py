@@ -104,6 +104,7 @@ class ProcessBackend:
         self._failed_starts = 0
         self._reaping = False
         self._nursery: Nursery | None = None
+        self._endings: list[threading.Thread] = []
         self._numbers = count(1)
         self._functions = Functions()
         self._surroundings = Surroundings()
@@ -206,9 +207,13 @@ class ProcessBackend:
         if kill:
             self._kill_all()
         if not wait:
-            threading.Thread(target=self._wind_down, name="parallel_deco-shutdown", daemon=True).start()
+            ending = threading.Thread(target=self._wind_down, name="parallel_deco-shutdown", daemon=True)
+            self._endings.append(ending)
+            ending.start()
             return
         self._wind_down()
+        while self._endings:  # of shutdowns that did not wait
+            self._endings.pop().join()
 
     # Placing work.
 
