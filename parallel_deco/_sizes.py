@@ -28,7 +28,7 @@ def rough_bytes(value: Any, depth: int = DEPTH) -> int:
         size = getattr(value, "nbytes", 0)
         return size if type(size) is int else 64
     if kind is int:
-        return value.bit_length() // 8 + 2
+        return int(value.bit_length()) // 8 + 2
     state = getattr(value, "__dict__", None)
     return 64 + (_container(state, depth) if type(state) is dict else 0)
 
