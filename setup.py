@@ -14,6 +14,7 @@ INCLUDE = ["kernels", "parallel_deco"]
 
 
 def extension(package: str, source: Path) -> Extension:
+    """Describe the extension module that a source becomes."""
     name = f"{package}.{source.stem}"
     return Extension(name, [source.as_posix()], include_dirs=INCLUDE, extra_compile_args=COMPILE)
 

@@ -220,7 +220,7 @@ class Mapping:
             self._launch(piece, self._batch(piece))
 
     def _feed_aside(self) -> None:
-        """Start batches from a thread that others rely on: where an item may have to be waited for, a pool thread does."""
+        """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
         with self._lock:
             if not self._has_place():
                 return

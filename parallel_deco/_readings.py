@@ -113,7 +113,7 @@ class _Statistics:
 
 
 class _Schedstat(threading.local):
-    """A kept descriptor of this thread's scheduler statistics; opened at the first look, closed when the thread ends."""
+    """A kept descriptor of this thread's scheduler statistics, opened when first read, closed when the thread ends."""
 
     descriptor: int
 

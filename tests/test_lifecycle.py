@@ -1,4 +1,4 @@
-"""From the first line of a program to its last: prompts, exits, exceptions, Ctrl-C and forks, each in a real program."""
+"""From the first line of a program to its last: prompts, exits, exceptions, Ctrl-C, forks, in real programs."""
 
 import os
 import signal

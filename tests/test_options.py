@@ -83,7 +83,7 @@ def test_option_is_refused_when_it_does_not_exist():
     """A misspelt option is refused, and the ones that exist are shown."""
     with pytest.raises(TypeError, match="n_jobs"):
         parallel(place, n_jobs=2)
-    with pytest.raises(InvalidTypeError, match="'n_jobs'.*max_workers"):
+    with pytest.raises(InvalidTypeError, match=r"'n_jobs'.*max_workers"):
         parallel(place).options(n_jobs=2)
 
 
@@ -290,9 +290,9 @@ def test_policy_is_obeyed_when_it_names_a_route():
 def test_policy_is_refused_when_its_answer_is_no_route(answer):
     """An impossible answer is a clear error, for submits as for maps, and nothing hangs."""
     function = parallel(timed, backend=lambda explanation: answer)
-    with pytest.raises(ParallelError, match="route|one of"):
+    with pytest.raises(ParallelError, match=r"route|one of"):
         list(function.map(range(100)))
-    with pytest.raises(ParallelError, match="route|one of"):
+    with pytest.raises(ParallelError, match=r"route|one of"):
         function.submit(1).result(DEADLINE)
 
 

@@ -95,12 +95,14 @@ class ThreadBackend:
                     self._queue.put(other)
 
     def _serve(self, queue: _Queue) -> None:
-        while (function := self._next(queue)) is not None:
-            function()
-            del function  # its arguments and results must not live on while this thread waits
-            with self._lock:
-                self._idle += queue is self._queue
-        self._forget(threading.current_thread())
+        try:
+            while (function := self._next(queue)) is not None:
+                function()
+                del function  # its arguments and results must not live on while this thread waits
+                with self._lock:
+                    self._idle += queue is self._queue
+        finally:
+            self._forget(threading.current_thread())
 
     def _forget(self, thread: threading.Thread) -> None:
         with self._lock:
