@@ -45,7 +45,7 @@ SHORT = 50e-3
 STRETCH = 16e-3
 LONGEST_STRETCH = 64e-3
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
-STALLED = 5e-3
+STALLED = 10e-3
 
 
 class Mapping:
@@ -208,7 +208,7 @@ class Mapping:
     def _patience(self) -> float | None:
         """Return how long to wait before looking after a pull that may be waiting for an item; None: for ever."""
         source = self._source
-        return None if source.prompt or source.slow or not self._reserved else STALLED
+        return None if source.prompt or source.slow else STALLED
 
     def _rescue(self) -> None:
         """Start the items that a pull has drawn but keeps while it waits for the next."""
@@ -369,7 +369,9 @@ class Mapping:
                 if not self._has_place():
                     return
                 size = self._reserve()
-            pulled = self._pull(size)
+            # An input that is code of the user's sees the context that it would see in the loop.
+            prompt = self._source.prompt
+            pulled = self._pull(size) if prompt else self._context.copy().run(self._pull, size)
             if pulled is None:
                 return
             self._launch(*pulled)
@@ -412,6 +414,7 @@ class Mapping:
     def _pull(self, size: int) -> tuple[Piece, Batch] | None:
         """Pull the piece that room was made for, have it count as flying, and make a batch of it."""
         piece = None
+        slow = self._source.slow
         try:
             with nullcontext() if self._source.prompt else pools.threads().away():
                 piece = self._source.pull(size)
@@ -419,10 +422,10 @@ class Mapping:
             with self._lock:
                 self._reserved -= 1
                 self._outstanding -= size if piece is None else size - len(piece.items)
-                if piece is None:
-                    self._arrived.notify_all()
-                else:
+                if piece is not None:
                     self._flying[piece.order] = None
+                if piece is None or (slow and not self._source.slow):
+                    self._arrived.notify_all()  # there may be no more to wait for, or less patience to wait with
         return None if piece is None else (piece, self._batch(piece))
 
     def _batch(self, piece: Piece) -> Batch:
@@ -545,7 +548,7 @@ class Mapping:
             if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
                 self._arrived.notify_all()
             over = self._closed or self._failed
-        if not over and not self._source.exhausted:
+        if not over and not self._source.exhausted and self._source.left != 0:
             self._steering.learn(result.readings, crowd, finished, self._remaining())
         else:
             self._evidence.learn(result.readings, crowd)

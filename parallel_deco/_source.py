@@ -8,8 +8,11 @@ from typing import Any
 
 __all__ = ["Piece", "Source"]
 
-#: Seconds from which on an item counts as waited for.
-SLOW = 1e-3
+#: Seconds from which on an item counts as waited for. More than the interpreter's switch interval of 5 ms: a thread
+#: that waits for the GIL does not wait for its input.
+SLOW = 8e-3
+#: So many items in a row must come without a wait before they are pulled together again. Guessed.
+TRUST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ class Source:
         self._partial: list[Any] = []
         self._pieces = 0
         self.prompt = prompt or self._sequence is not None  #: no item has to be waited for
-        self.slow = False  #: an item had to be waited for: they are pulled one by one since then
+        self.slow = False  #: an item had to be waited for: they are pulled one by one for a while
+        self._prompt_items = 0  # since then
+        self._since = 0.0  # when the pull under way began to wait for the next item
         self.pulled = 0  #: items that were pulled
         self.exhausted = False
         self.error: BaseException | None = None
@@ -106,23 +111,33 @@ class Source:
 
     def rescue(self) -> Piece | None:
         """Take the items that a pull under way has drawn so far, while it waits for the next."""
+        if perf_counter() - self._since < SLOW:
+            return None
         with self._book:
-            self.slow = True
             items = self._partial[:]
             del self._partial[: len(items)]
+            if items:
+                self._doubt()
             return self._number(items)
+
+    def _doubt(self) -> None:
+        self.slow = True
+        self._prompt_items = 0
 
     def _draw(self, most: int) -> None:
         partial = self._partial
-        before = perf_counter()
+        self._since = before = perf_counter()
         try:
             for _ in range(1 if self.slow else most):
                 partial.append(next(self._iterator))
-                now = perf_counter()
+                self._since = now = perf_counter()
                 if now - before > SLOW:
-                    self.slow = True
+                    self._doubt()
                     return
                 before = now
+            if self.slow:
+                self._prompt_items += 1
+                self.slow = self._prompt_items < TRUST
         except StopIteration:
             self.exhausted = True
         except BaseException as error:

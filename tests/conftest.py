@@ -16,12 +16,15 @@ import parallel_deco
 BACKENDS = ("auto", "serial", "threads", "processes")
 #: Where the package is imported from: scripts import the same one, built in place or installed.
 ROOT = str(Path(parallel_deco.__file__).resolve().parent.parent)
+# At the end, behind the installed package: workers import the classes of the test modules from here, as `tests.…`.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 #: Seconds after which something counts as hanging; nothing is ever asserted to be quicker.
 DEADLINE = 30.0
 
 FUNCTIONS = '''
 """Functions that a worker process can import by name."""
 
+import contextvars
 import functools
 import os
 import sys
@@ -91,6 +94,16 @@ class TwoArguments(Exception):
 
     def __init__(self, a, b):
         super().__init__(f"{a} and {b}")
+
+
+COUNT = contextvars.ContextVar("COUNT", default=0)
+
+
+def place_in_batch(_):
+    """Say how many items ran before in the same context: 0 for the first of a batch."""
+    count = COUNT.get()
+    COUNT.set(count + 1)
+    return count
 
 
 def raise_two_arguments(x):

@@ -43,6 +43,11 @@ def sources():
     return found
 
 
+def modules():
+    """Return the names of all modules; an installed extension has no source, but its types are there."""
+    return {*sources(), *(path.stem for path in PACKAGE.glob("*.pyi"))}
+
+
 def imports(path):
     """Return the modules of the package that a source file imports, for running or for types."""
     if path.suffix == ".pyx":
@@ -56,10 +61,10 @@ def imports(path):
             assert node.level == 0, f"{path} imports relatively"
             assert node.module is not None
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-            if any(f"{node.module}.{alias.name}".partition(".")[2] not in sources() for alias in node.names):
+            if any(f"{node.module}.{alias.name}".partition(".")[2] not in modules() for alias in node.names):
                 found.add(node.module)
     below = {name.partition(".")[2] for name in found if name.startswith(f"{NAME}.")}
-    return {name for name in below if name in sources()} | ({""} if NAME in found else set())
+    return {name for name in below if name in modules()} | ({""} if NAME in found else set())
 
 
 MODULES = sources()

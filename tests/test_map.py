@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextvars
 import gc
 import itertools
 import operator
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from parallel_deco import MapIterator, config, parallel
 
 DEADLINE = 30.0
+VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
 LAWS = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
@@ -687,3 +689,38 @@ def test_route_may_change_in_the_middle_when_items_change(functions):
     delays = [0.0] * 3000 + [0.002] * 60 + [0.0] * 3000
     assert list(parallel(functions.nap).map(delays)) == delays
     assert list(parallel(functions.nap).map(delays[3000:])) == delays[3000:]
+
+
+def test_input_has_the_callers_context_when_drawn(backend):
+    """A generator that is the input sees the caller's context variables, and `config` blocks, wherever it is drawn."""
+
+    def items():
+        for _ in range(50):
+            yield VARIABLE.get()
+
+    token = VARIABLE.set("mine")
+    try:
+        results = parallel(str.upper, backend=backend).map(items())
+    finally:
+        VARIABLE.reset(token)
+    if backend in ("auto", "serial"):
+        token = VARIABLE.set("mine")
+        try:
+            assert list(results) == ["MINE"] * 50
+        finally:
+            VARIABLE.reset(token)
+    else:
+        assert list(results) == ["MINE"] * 50
+
+
+def test_input_is_drawn_together_again_when_it_was_slow_once(elsewhere, functions):
+    """One item that had to be waited for does not make the rest of the map go one by one."""
+
+    def items():
+        yield from range(100)
+        time.sleep(0.05)
+        yield from range(100, 20_000)
+
+    places = list(parallel(functions.place_in_batch, backend=elsewhere, max_workers=1).map(items()))
+    assert len(places) == 20_000
+    assert 1 <= places.count(0) < 2000

@@ -26,6 +26,8 @@ _Queue: TypeAlias = "SimpleQueue[Callable[[], None] | None]"
 
 #: Seconds after which a thread without work ends. Guessed: long enough to survive a pause at a prompt.
 LINGER = 60.0
+#: Seconds that a shutdown waits for a thread that is away: nearly all are back at once.
+GRACE = 0.5
 
 
 class _ThreadTicket:
@@ -150,6 +152,7 @@ class ThreadBackend:
         """Wait until each of these threads is at its end or away, and return those at their end."""
         with self._lock:
             self._changed.wait_for(lambda: not (threads & self._serving) - self._away)
+            self._changed.wait_for(lambda: not threads & self._serving, timeout=GRACE)
             return threads - self._serving
 
     def _dismiss(self) -> set[threading.Thread]:
