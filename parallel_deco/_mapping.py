@@ -91,6 +91,7 @@ class Mapping:
         self._size = 0
         self._waiting = False
         self._caller_busy = False
+        self._lent = False  # the input, to the consumer's own loop
         self._failed = False
         self._closed = False
         self._broken: BaseException | None = None
@@ -111,7 +112,7 @@ class Mapping:
         Raises where an item raised, and at the end what the input raised.
         """
         while True:
-            if self._is_loop():
+            if self._lends():
                 yield from self._stretch()
             arrived = self._take()
             if arrived is None:
@@ -285,6 +286,12 @@ class Mapping:
         self._deliver(piece, batch, result, crowd)
         self._feed_aside()
 
+    def _lends(self) -> bool:
+        """Whether the input is the consumer's own for a while; then nobody else pulls from it."""
+        with self._lock:
+            self._lent = self._is_loop()
+            return self._lent
+
     def _is_loop(self) -> bool:
         """Whether the next items are run one by one, as by a plain loop.
 
@@ -308,16 +315,16 @@ class Mapping:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
         wall = self._steering.facts.wall
         items = self._source.lend()
-        if items is None:
-            return
         most = max(1, int(self._stretch_seconds / wall))
         self._stretch_seconds = min(2 * self._stretch_seconds, LONGEST_STRETCH)
-        stretch = Stretch(self._function, items, self._shape is Shape.STAR, most, wall)
+        stretch = Stretch(self._function, items or iter(()), self._shape is Shape.STAR, most, wall)
         try:
             yield stretch
         finally:
             self._source.take_back(stretch.drawn, stretch.exhausted)
             self._evidence.learn_count(stretch.drawn)
+            with self._lock:
+                self._lent = False
 
     # Starting
 
@@ -336,7 +343,7 @@ class Mapping:
     def _start_without_consumer(self) -> None:
         """Begin in the background when nobody has asked for a result yet."""
         with self._lock:
-            if self._outstanding or self._caller_busy or self._reserved or self._closed:
+            if self._outstanding or self._caller_busy or self._reserved or self._lent or self._closed:
                 return
             self._caller_runs = False
         self._feed()
@@ -390,7 +397,7 @@ class Mapping:
 
     def _has_place(self) -> bool:
         steering = self._steering
-        if self._closed or self._failed or self._source.exhausted:
+        if self._closed or self._failed or self._lent or self._source.exhausted:
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False

@@ -38,9 +38,12 @@ def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
 
 def _at_exit() -> None:
     try:
-        shutdown(wait=not _failed())
+        if not _failed():
+            shutdown()
+            return
     except KeyboardInterrupt:
-        shutdown(wait=False)
+        pass  # the second one: the user does not want to wait
+    pools.shutdown(wait=True, kill=True)  # what was killed is not waited for long, and no thread can be made any more
 
 
 def _failed() -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import parallel_deco
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback, WorkerDied
 from parallel_deco.backends import processes
 from parallel_deco.backends.batch import Batch, Shape
@@ -24,7 +25,7 @@ from parallel_deco.backends.processes import ProcessBackend
 
 pytestmark = pytest.mark.skipif(ProcessBackend().unavailable is not None, reason="no worker processes here")
 
-ROOT = str(Path(__file__).resolve().parent.parent)
+ROOT = str(Path(parallel_deco.__file__).resolve().parent.parent)
 DEADLINE = 30
 
 WORK = """

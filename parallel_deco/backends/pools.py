@@ -47,8 +47,11 @@ def process_pool() -> "ProcessBackend | None":
 
 
 def shutdown(wait: bool = True, kill: bool = False) -> None:
-    """End all backends; they come back when they are used again."""
-    for pool in (_processes, _threads):
+    """End all backends; they come back when they are used again.
+
+    Threads go first, for what they run may still use the processes; and once more, for what the last results led to.
+    """
+    for pool in (_threads, _processes, _threads):
         if pool is not None:
             pool.shutdown(wait=wait, kill=kill)
 

@@ -72,7 +72,7 @@ class ThreadBackend:
         """Have a thread of the pool call something that must not raise."""
         with self._lock:
             self._queue.put(function)
-            if self._idle:
+            if self._idle > 0:
                 self._idle -= 1
                 return
             # A thread keeps its arguments for as long as it lives, so the call is none of them.
@@ -82,12 +82,22 @@ class ThreadBackend:
         try:
             thread.start()
         except BaseException:
-            self._take_back(thread, function)
-            raise
+            self._forget(thread)
+            if not self._leave_to_others():
+                self._take_back(function)
+                raise
 
-    def _take_back(self, thread: threading.Thread, function: Callable[[], None]) -> None:
-        """Undo a call for which no thread could be started, unless another thread has taken it already."""
-        self._forget(thread)
+    def _leave_to_others(self) -> bool:
+        """Have a call for which no thread could be started wait for one that is busy now; False where there is none.
+
+        At its exit, Python 3.12 starts no threads any more, and yet the calls that were submitted come to their end.
+        """
+        with self._lock:
+            self._idle -= bool(self._threads)
+            return bool(self._threads)
+
+    def _take_back(self, function: Callable[[], None]) -> None:
+        """Undo a call, unless a thread has taken it already."""
         with self._lock:
             waiting = []
             while not self._queue.empty():
@@ -133,7 +143,7 @@ class ThreadBackend:
                 return queue.get(timeout=LINGER)
             except Empty:
                 with self._lock:
-                    if self._idle and queue is self._queue:
+                    if self._idle > 0 and queue is self._queue:
                         self._idle -= 1
                         return None
 
