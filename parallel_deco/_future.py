@@ -8,6 +8,9 @@ __all__ = ["Future"]
 
 R = TypeVar("R")
 
+#: Seconds that a waiting thread sleeps at a time.
+HEED = 0.1
+
 
 class Future(concurrent.futures.Future[R]):
     """The result of a submitted call, now or later.
@@ -44,6 +47,37 @@ class Future(concurrent.futures.Future[R]):
         """Whether code of somebody's is called when this is done, which may take its time or wait for other calls."""
         callbacks: list[Any] = self._done_callbacks  # type: ignore[attr-defined]  # private, and there for ever
         return len(callbacks) > 1  # the first is the library's own
+
+    def result(self, timeout: float | None = None) -> R:
+        """Return what the call returned, waiting for it; raise what it raised.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Raises
+        ------
+        TimeoutError
+            It is not there in time.
+        concurrent.futures.CancelledError
+            It was cancelled.
+        """
+        if timeout is None:
+            self._heed_signals()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, or None, waiting for its end; otherwise like `result`."""
+        if timeout is None:
+            self._heed_signals()
+        return super().exception(timeout)
+
+    def _heed_signals(self) -> None:
+        """Wait for the end in short sleeps: a signal that comes when CPython is about to sleep does not wake it."""
+        with self._condition:
+            while not self.done():
+                self._condition.wait(HEED)
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait in the running event loop without blocking it."""

@@ -1,5 +1,6 @@
 """From the first line of a program to its last: prompts, exits, exceptions, Ctrl-C, forks, in real programs."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,7 +16,8 @@ DEADLINE = 30.0
 SOON = 10.0
 
 HEAD = """
-import os, sys, threading, time
+import faulthandler, os, signal, sys, threading, time
+faulthandler.register(signal.SIGUSR1)  # a program that hangs is asked where
 import parallel_deco
 from parallel_deco import parallel
 """
@@ -60,8 +62,11 @@ def finish():
         try:
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)
-            pytest.fail(f"the program did not end in {seconds} s")
+            process.send_signal(signal.SIGUSR1)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=1)
+            process.kill()
+            pytest.fail(f"the program did not end in {seconds} s\n{process.communicate()[1]}")
         return process.returncode, out, err
 
     return wait
@@ -195,7 +200,8 @@ def test_functions_work_when_python_has_options(option, functions, tmp_path):
 # How programs end.
 
 
-def test_submitted_calls_end_first_when_the_program_ends(elsewhere, run_program, tmp_path):
+@pytest.mark.parametrize("one", [True, False], ids=["one function", "many functions"])
+def test_submitted_calls_end_first_when_the_program_ends(elsewhere, one, run_program, tmp_path):
     """As with concurrent.futures, what was submitted is completed before the program ends."""
     marks = tmp_path / "marks"
     body = program(
@@ -204,10 +210,14 @@ def test_submitted_calls_end_first_when_the_program_ends(elsewhere, run_program,
             time.sleep(0.02)
             with open("<marks>", "a") as file:
                 file.write(f"{x}\\n")
-        futures = [parallel(work, backend="<backend>", max_workers=2).submit(x) for x in range(20)]
+        function = parallel(work, backend="<backend>", max_workers=2)
+        def another():
+            return function if <one> else parallel(work, backend="<backend>", max_workers=2)
+        futures = [another().submit(x) for x in range(20)]
         """,
         marks=marks,
         backend=elsewhere,
+        one=one,
     )
     assert run_program(body) == (0, "", "")
     assert sorted(map(int, marks.read_text().split())) == list(range(20))

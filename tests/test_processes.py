@@ -237,6 +237,7 @@ def until(condition):
 def script(code, *args, **options):
     """Run a program that has no tests around it."""
     environment = {**os.environ, "PYTHONPATH": ROOT}
+    options.setdefault("cwd", Path(ROOT).anchor)  # not the source tree, which -c would import from
     return subprocess.run(
         [sys.executable, *args, "-c", textwrap.dedent(code)],
         capture_output=True,

@@ -81,10 +81,12 @@ class ThreadBackend:
             self._serving.add(thread)
         try:
             thread.start()
-        except BaseException:
+        except BaseException as error:
             self._forget(thread)
             if not self._leave_to_others():
                 self._take_back(function)
+                raise
+            if not isinstance(error, RuntimeError):  # Ctrl-C, above all
                 raise
 
     def _leave_to_others(self) -> bool:
@@ -143,7 +145,9 @@ class ThreadBackend:
                 return queue.get(timeout=LINGER)
             except Empty:
                 with self._lock:
-                    if self._idle > 0 and queue is self._queue:
+                    if queue is not self._queue:
+                        return None
+                    if self._idle > 0:
                         self._idle -= 1
                         return None
 
