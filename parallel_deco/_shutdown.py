@@ -39,7 +39,9 @@ def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
 def _at_exit() -> None:
     try:
         if not _failed():
-            shutdown()
+            # What threads run now was submitted by nobody: the rest of maps that were closed. No exit waits for that.
+            concurrent.futures.wait(list(outstanding))
+            pools.shutdown(leave_threads=True)
             return
     except KeyboardInterrupt:
         pass  # the second one: the user does not want to wait
