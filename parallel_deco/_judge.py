@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from parallel_deco._measure import Readings
 from parallel_deco.backends.batch import Batch
@@ -32,8 +33,9 @@ class Judge:
         self._over = threading.Event()
 
     def sit(self, threads: ThreadBackend) -> None:
-        """Begin to look, in a thread of the pool."""
-        threads.call(self._look)
+        """Begin to look, in a thread of the pool; where there can be none, the end of the call will tell."""
+        with suppress(RuntimeError):
+            threads.call(self._look)
 
     def watch(self, batch: Batch) -> None:
         """Look at this batch, which is about to run."""

@@ -20,7 +20,7 @@ from contextlib import nullcontext
 from contextvars import copy_context
 from typing import Any
 
-from parallel_deco._errors import NotPicklableError
+from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._flow import TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
@@ -517,11 +517,14 @@ class Mapping:
         try:
             return pools.processes().start(batch, done_there, width=width, ahead=ahead)
         except NotPicklableError as error:
-            if self._steering.auto:
-                self._steering.stay(str(error))
-                return pools.threads().start(batch, done)
-            self._fail_stuck(piece, batch, error)
-            return None
+            if not self._steering.auto:
+                self._fail_stuck(piece, batch, error)
+                return None
+            self._steering.stay(str(error))
+        except (ParallelError, OSError):  # no more processes, or, at the exit, no thread to serve one
+            if not self._steering.auto:
+                raise
+        return pools.threads().start(batch, done)
 
     def _fail_stuck(self, piece: Piece, batch: Batch, error: NotPicklableError) -> None:
         """Fail the items that cannot be sent, and have the others run, one by one."""

@@ -18,7 +18,7 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-from parallel_deco._errors import NotPicklableError
+from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._future import Future
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
@@ -150,8 +150,9 @@ class Submissions:
         options = self._options
         if not self._auto:
             return self._obey(facts)
-        waiting = sum(len(lane.waiting) for lane in self._lanes.values())
-        items = max(waiting, 2 * self._profile.cpus())
+        # Those that run count too: a width for the others alone would be taken up by them.
+        under_way = sum(len(lane.waiting) + lane.running for lane in list(self._lanes.values()))
+        items = max(under_way, 2 * self._profile.cpus())
         decision = self._profile.decide(options, items, facts, example=self._example())
         if decision.route == SERIAL:
             # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
@@ -236,19 +237,13 @@ class Submissions:
                 pools.threads().start(batch, done)
                 return
             ticket = self._launch_process(calls, batch, done, decision.width)
-        except NotPicklableError as error:
-            if self._auto:
-                self._profile.stuck = str(error)
-                pools.threads().start(batch, done)
-            elif len(calls) == 1:
-                done(_all_failed(calls, error))
-            else:
+        except Exception as error:  # it cannot travel, or there are no more threads or processes
+            if isinstance(error, NotPicklableError) and len(calls) > 1:
                 self._launch_apart(level, calls, decision, judge)
+            else:
+                done(_all_failed(calls, error))
             return
-        except Exception as error:  # no more threads or processes
-            done(_all_failed(calls, error))
-            return
-        if len(calls) == 1:
+        if len(calls) == 1 and ticket is not None:
             calls[0].future._kill = _killer(ticket, lambda: self._free(level, probe=judge is not None))
 
     def _launch_apart(self, level: int, calls: list[_Call], decision: Decision, judge: Judge | None) -> None:
@@ -262,7 +257,9 @@ class Submissions:
 
     def _launch_process(
         self, calls: list[_Call], batch: Batch, done: Callable[[BatchResult], None], width: int
-    ) -> Ticket:
+    ) -> Ticket | None:
+        """Hand a batch to the worker processes; under auto, to threads if they cannot take it."""
+
         def done_there(result: BatchResult) -> None:
             stuck = next((e for e in result.errors.values() if isinstance(e, NotPicklableError)), None)
             if stuck is not None and self._auto:
@@ -273,7 +270,17 @@ class Submissions:
             else:
                 done(result)
 
-        return pools.processes().start(batch, done_there, width=width)
+        try:
+            return pools.processes().start(batch, done_there, width=width)
+        except NotPicklableError as error:
+            if not self._auto:
+                raise
+            self._profile.stuck = str(error)
+        except (ParallelError, OSError):  # no more processes, or, at the exit, no thread to serve one
+            if not self._auto:
+                raise
+        pools.threads().start(batch, done)
+        return None
 
     def _free(self, level: int, probe: bool, place: bool = True) -> None:
         """Give a place back, and let those in that wait for it."""

@@ -255,9 +255,10 @@ def test_submits_may_come_from_many_threads_when_they_share_a_function(backend):
 def test_calls_run_at_the_same_time_when_they_wait_for_one_another():
     """Calls on threads meet at a barrier; under auto too, although nothing is known of the function."""
     for backend in ("threads", "auto"):
-        barrier = threading.Barrier(4, timeout=DEADLINE)
-        submit = parallel(barrier.wait, backend=backend).submit
-        assert sorted(result(future) for future in [submit() for _ in range(4)]) == [0, 1, 2, 3]
+        for count in (2, 4, 10, 20):
+            barrier = threading.Barrier(count, timeout=DEADLINE)
+            function = parallel(barrier.wait, backend=backend)
+            assert sorted(result(future) for future in [function.submit() for _ in range(count)]) == list(range(count))
 
 
 def test_no_more_run_at_once_than_max_workers_when_submitted():

@@ -29,10 +29,16 @@ class Alarms:
         with self._condition:
             heapq.heappush(self._set, (when, next(self._numbers), alarm))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._keep, name="parallel_deco-alarms", daemon=True)
-                self._thread.start()
+                self._start()
             elif self._set[0][0] == when:  # sooner than what it waits for
                 self._condition.notify()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._keep, name="parallel_deco-alarms", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # at its exit, Python 3.12 starts no threads any more; no work is to fail for that
+            self._thread = None
 
     def clear(self) -> None:
         """Forget all alarms, and wait for the thread to end; not from an alarm."""

@@ -42,7 +42,12 @@ class Nursery:
         except OSError as error:
             raise ParallelError(f"cannot start {sys.executable!r} for worker processes: {error}") from error
         self._thread = threading.Thread(target=self._listen, name="parallel_deco-nursery", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._socket.close()
+            self._reap()
+            raise ParallelError(f"no thread can be started to serve worker processes: {error}") from error
 
     def fork(self, number: int, connection: int, slot: int, exited: Exited) -> None:
         """Ask for a worker with copies of these descriptors.

@@ -23,6 +23,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from math import inf
@@ -145,11 +146,12 @@ class ProcessBackend:
         return function
 
     def warm(self, width: int | None = None) -> None:
-        """Start workers up to a width, in the background; returns at once."""
+        """Start workers up to a width, in the background; returns at once. What goes wrong is for `start` to raise."""
         with self._lock:
             self._width = max(self._width, width or available_cpus())
-            while len(self._links) < self._width:
-                self._add_worker()
+            with suppress(OSError, ParallelError):
+                while len(self._links) < self._width:
+                    self._add_worker()
 
     def start(
         self,
@@ -317,6 +319,8 @@ class ProcessBackend:
 
     def _grow(self) -> None:
         """Start workers for what is in the queue; under the lock."""
+        while self._queue and self._queue[0].task.over:
+            self._queue.popleft()
         if not self._queue:
             return
         width = max(self._queue[0].task.width, self._queue[-1].task.width)
@@ -330,14 +334,18 @@ class ProcessBackend:
         if self._nursery is None or self._nursery.closed:
             self._nursery = Nursery()
         link = Link(next(self._numbers))
-        self._links[link.number] = link
         try:
             self._nursery.fork(link.number, *link.descriptors(), link.exit)
         except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
             link.exit(-1)
         link.handed_over()
+        try:
+            link.start(self._read)
+        except RuntimeError as error:
+            link.close()  # its worker meets the end of its input, and ends
+            raise ParallelError(f"no thread can be started to serve a worker process: {error}") from error
+        self._links[link.number] = link
         self._readers = [*filter(Link.is_alive, self._readers), link]
-        link.start(self._read)
 
     def _read(self, link: Link) -> None:
         """The reader thread of a worker."""
@@ -523,8 +531,7 @@ class ProcessBackend:
                 self._queue.extendleft(reversed(link.work))
         if not link.pid and not link.leaving and not link.killed:
             complete += self._failed_start(link)
-        self._grow_again()
-        return complete
+        return complete + self._grow_again()
 
     def _failed_start(self, link: Link) -> list[Task]:
         """Give up on what waits when worker after worker ends before it is ready; under the lock."""
@@ -532,18 +539,25 @@ class ProcessBackend:
         if self._failed_starts < _FAILED_STARTS:
             return []
         self._failed_starts = 0
+        return self._give_up(lambda task, position: died(link, task, position))
+
+    def _grow_again(self) -> list[Task]:
+        """Start workers in place of dead ones; return the tasks that nobody will run any more; under the lock."""
+        try:
+            self._grow()
+        except (OSError, ParallelError) as error:  # no more processes, descriptors, threads
+            reason = str(error)
+            if not self._links:  # else the workers that are left go on
+                return self._give_up(lambda *_: ParallelError(f"no worker process is left to run this item: {reason}"))
+        return []
+
+    def _give_up(self, error: Callable[[Task, int], BaseException]) -> list[Task]:
+        """Empty the queue; return its tasks, each of their open items with an error; under the lock."""
         tasks = {id(piece.task): piece.task for piece in self._queue if not piece.task.over}
         self._queue.clear()
         for task in tasks.values():
-            task.abandon(partial(died, link, task))
+            task.abandon(partial(error, task))
         return list(tasks.values())
-
-    def _grow_again(self) -> None:
-        try:
-            self._grow()
-        except (OSError, ParallelError):  # no more processes or descriptors: the workers that are left go on
-            if not self._links:
-                raise
 
     def _feed_idle(self) -> None:
         """Wake workers that rest although there is work again."""
