@@ -19,38 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallel_deco import MapIterator, config, parallel
+from tests.workloads import busy, crawl, double, fails_on_odd, pause
 
 DEADLINE = 30.0
 VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
 LAWS = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
-
-
-def double(x):
-    """Compute next to nothing."""
-    return 2 * x
-
-
-def fails_on_odd(x):
-    """Raise for every other item."""
-    if x % 2:
-        raise ValueError(x)
-    return x
-
-
-def busy(x):
-    """Compute for a moment, longer for some."""
-    total = 0
-    for number in range(50 * (x % 7)):
-        total += number
-    return x, total
-
-
-def pause(x):
-    """Wait for a moment, longer for some."""
-    time.sleep(0.0005 * (x % 5))
-    return x
 
 
 def outcome(function):
@@ -334,12 +309,6 @@ def test_crawl_ends_when_results_feed_the_input(backend):
         if not pending:
             todo.put(None)
     assert sorted(seen) == sorted(crawl(40))
-
-
-def crawl(n):
-    """Do what the crawl does, in a plain recursion."""
-    found = [n // 2, n // 3]
-    return [found, *(deeper for m in found if m > 1 for deeper in crawl(m))]
 
 
 def test_maps_can_be_chained_when_one_is_the_others_input(backend):

@@ -10,20 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from parallel_deco import InvalidOptionError, InvalidTypeError, ParallelError, config, parallel
+from tests.workloads import place, timed
 
 DEADLINE = 30.0
-
-
-def place(_=None):
-    """Say where it runs."""
-    return os.getpid(), threading.get_ident()
-
-
-def timed(_=None):
-    """Say when it ran, on a clock that all processes share."""
-    start = time.monotonic()
-    time.sleep(0.003)
-    return start, time.monotonic()
 
 
 def at_once(function):

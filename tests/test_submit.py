@@ -15,14 +15,10 @@ from hypothesis import strategies as st
 
 import parallel_deco
 from parallel_deco import Future, NotPicklableError, config, parallel
+from tests.workloads import double
 
 DEADLINE = 30.0
 VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
-
-
-def double(x):
-    """Compute next to nothing."""
-    return 2 * x
 
 
 def result(future):
