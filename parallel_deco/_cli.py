@@ -1,4 +1,4 @@
-"""The command line: ``parallel-deco demo``, also ``python -m parallel_deco demo``."""
+"""The command line: ``parallel-deco demo``, ``measure`` and ``doctor``, also ``python -m parallel_deco …``."""
 
 import argparse
 import json
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from parallel_deco._errors import InvalidOptionError
 
 __all__ = ["main"]
 
@@ -21,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0; 1 when a result of the demo was not the plain loop's; 2 for a wrong argument or a file
-        that cannot be written; 130 after Ctrl-C.
+        The exit status: 0; 1 when a result of the demo was not the plain loop's, the doctor found something, or the
+        measured function raised; 2 for a wrong argument or a file that cannot be written; 130 after Ctrl-C.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except OSError as error:
+    except (OSError, InvalidOptionError) as error:
         print(f"parallel-deco: {error}", file=sys.stderr)
         return 2
 
@@ -43,6 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     demo.add_argument("--picture", type=Path, metavar="FILE.png", help="draw the Mandelbrot set that was computed")
     demo.set_defaults(command=_demo)
+    measure = commands.add_parser("measure", help="call a function and say whether it waits, computes, holds the GIL")
+    measure.add_argument("function", metavar="module:function")
+    measure.add_argument("--args", default="", metavar="'1, key=2'", help="arguments, as they stand in a call")
+    measure.add_argument("--json", action="store_true", help="print the readings as JSON")
+    measure.set_defaults(command=_measure)
+    doctor = commands.add_parser("doctor", help="show the machine as the library sees it, and what is wrong")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -73,6 +82,39 @@ def _demo(given: argparse.Namespace) -> int:
     if given.json is not None:
         given.json.write_text(json.dumps([outcome.as_dict() for outcome in outcomes], indent=2) + "\n")
     return 0 if all(outcome.same for outcome in outcomes) else 1
+
+
+def _measure(given: argparse.Namespace) -> int:
+    import traceback
+
+    from parallel_deco._trial import arguments, find, report, run
+
+    function = find(given.function)
+    args, kwargs = arguments(given.args, function)
+    try:
+        seen, calls = run(function, args, kwargs)
+    except Exception:
+        traceback.print_exc()
+        print(f"parallel-deco: {given.function} raised, so there is nothing to tell", file=sys.stderr)
+        return 1
+    if given.json:
+        names = ("wall", "cpu", "gil", "waiting")
+        readings = {name: None if (value := getattr(seen, name)) != value else value / calls for name in names}
+        print(json.dumps({**readings, "calls": calls, "samples": seen.samples, "confident": seen.confident}))
+    else:
+        print("\n".join(report(given.function, seen, calls)))
+    return 0
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from parallel_deco._doctor import examine
+
+    wrong = 0
+    for finding in examine():
+        print(f"{'!' if finding.wrong else ' '} {finding.topic:10} {finding.text}", flush=True)
+        wrong += finding.wrong
+    print("all is well" if not wrong else f"{wrong} of these cost speed or are wrong (!)")
+    return 1 if wrong else 0
 
 
 def _report(outcome: Any) -> str:

@@ -560,6 +560,7 @@ class Mapping:
                 self._results[piece.order] = (batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
             if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
+                self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._arrived.notify_all()
             over = self._closed or self._failed
         if not over and not self._source.exhausted and self._source.left != 0:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from parallel_deco import _machine
 from parallel_deco._cpus import available_cpus
 from parallel_deco._nesting import depth, in_worker_process
 from parallel_deco._options import Options, check_route
@@ -203,6 +204,7 @@ class Profile:
             open=self._open(options, cpus),
             most=options.max_workers,
             cold=pool is None or not pool.workers,
+            machine=_machine.constants(),
             current=current,
         )
 

@@ -3,6 +3,7 @@
 import threading
 from time import perf_counter
 
+from parallel_deco import _machine
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
@@ -72,7 +73,7 @@ class Steering:
         if not self.auto:
             self._obey(left)
         elif self.known:
-            self._go(self._choose(left, self.facts))
+            self._go(self._choose_knowing(left, self.facts, SERIAL))
 
     def may_leave(self, batch: Batch) -> bool:
         """Whether a batch can go to another process; if it would lose something, none goes from here on."""
@@ -93,7 +94,7 @@ class Steering:
         if not self.auto:
             self._obey(left)
         else:
-            self._go(self._choose(left, facts, self.route), finished)
+            self._go(self._choose_knowing(left, facts, self.route), finished)
 
     def stay(self, reason: str) -> None:
         """Note that the work cannot be sent to another process."""
@@ -118,6 +119,14 @@ class Steering:
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL) -> Decision:
         return self._profile.decide(self._options, left, facts, current, self._example)
+
+    def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
+        """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere."""
+        decision = self._choose(left, facts, current)
+        if current != SERIAL or not _machine.may_matter(decision):
+            return decision
+        _machine.measure()
+        return self._choose(left, facts, current)
 
     def _obey(self, left: int | None, facts: Facts | None = None) -> None:
         """Take the user's route, as wide as asked for, or else as measured."""

@@ -3,8 +3,6 @@
 import asyncio
 import dataclasses
 import os
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest

@@ -49,9 +49,10 @@ def process_pool() -> "ProcessBackend | None":
 def shutdown(wait: bool = True, kill: bool = False, leave_threads: bool = False) -> None:
     """End all backends; they come back when they are used again. With `leave_threads`, threads are not waited for.
 
-    Threads go first, for what they run may still use the processes; and once more, for what the last results led to.
+    Threads go first, for what they run may still use the processes; and all once more, for what the last results led
+    to.
     """
-    for pool in (_threads, _processes, _threads):
+    for pool in (_threads, _processes, _threads, _processes):
         if pool is not None:
             pool.shutdown(wait=wait, kill=kill or (leave_threads and pool is _threads))
 

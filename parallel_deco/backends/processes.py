@@ -103,6 +103,8 @@ class ProcessBackend:
         self._running = 0
         self._width = 0
         self._failed_starts = 0
+        self._cold_since: float | None = None  # when the first worker was asked for
+        self.started_in: float | None = None  #: seconds that the first worker took to be ready
         self._reaping = False
         self._nursery: Nursery | None = None
         self._endings: list[threading.Thread] = []
@@ -331,6 +333,8 @@ class ProcessBackend:
             starting += 1
 
     def _add_worker(self) -> None:
+        if self._cold_since is None:
+            self._cold_since = perf_counter()
         if self._nursery is None or self._nursery.closed:
             self._nursery = Nursery()
         link = Link(next(self._numbers))
@@ -370,6 +374,8 @@ class ProcessBackend:
         with self._lock:
             link.pid = load(frame.body)
             self._failed_starts = 0
+            if self.started_in is None and self._cold_since is not None:
+                self.started_in = perf_counter() - self._cold_since
         self._feed(link)
 
     # Outcomes come.
@@ -571,6 +577,11 @@ class ProcessBackend:
     # The end.
 
     def _wind_down(self) -> None:
+        """End all workers; once more, for those that the last results of the first round led to."""
+        self._end_workers()
+        self._end_workers()
+
+    def _end_workers(self) -> None:
         with self._lock:
             self._changed.wait_for(lambda: not self._running)
             for link in self._links.values():

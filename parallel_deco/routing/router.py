@@ -82,6 +82,12 @@ class Decision(NamedTuple):
         """Why, in one sentence."""
         return self.words()[1]
 
+    @property
+    def margin(self) -> float:
+        """Seconds by which the route was predicted to be faster than the next best; negative where it is not."""
+        others = [seconds for name, seconds in self.predicted.items() if name != self.route]
+        return min(others) - self.predicted[self.route] if others and self.route in self.predicted else 0.0
+
     def words(self) -> tuple[str, str]:
         """Return rule and reason."""
         return self.given or _why(self.route, self.width, self.facts, self.here)

@@ -1,0 +1,156 @@
+"""What handing work out costs where the program runs: measured once, when it first could change a decision.
+
+Until then, and for what was not measured, the defaults of `cost.Machine` hold.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, TypeAlias
+
+from parallel_deco.backends import pools
+from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape
+from parallel_deco.routing.cost import Machine
+from parallel_deco.routing.router import Decision, decide
+
+__all__ = ["constants", "may_matter", "measure", "measure_all"]
+
+#: Work of the loop, in seconds, outside of which no constant can change a decision: too small, or too large.
+SMALL, LARGE = 0.3e-3, 0.1
+#: A constant matters when a decision would be another with it so many times smaller or larger.
+DOUBT = 4.0
+#: Round trips that are timed; the median counts.
+TRIPS = 15
+#: Seconds after which no further round trip is begun, and after which one is given up.
+BUDGET = 5e-3
+PATIENCE = 1.0
+#: Bytes that are sent to a worker to time the way.
+LOAD = 256 << 10
+
+_Start: TypeAlias = Callable[[Batch, Done], Any]
+
+_lock = threading.Lock()
+_threads: tuple[float, float] | None = None  # dispatch and wake-up
+_processes: tuple[float, float] | None = None  # dispatch and bandwidth
+
+
+def constants() -> Machine:
+    """Return what is known of this machine now: measurements, and defaults for the rest."""
+    machine = Machine()
+    if _threads is not None:
+        machine = machine._replace(dispatch_thread=_threads[0], wake=_threads[1])
+    if _processes is not None:
+        machine = machine._replace(dispatch_process=_processes[0], bandwidth=_processes[1])
+    pool = pools.process_pool()
+    if pool is not None and pool.started_in is not None:
+        machine = machine._replace(start=pool.started_in)
+    return machine
+
+
+def may_matter(decision: Decision) -> bool:
+    """Whether a decision hangs on a constant that could be measured now but was not."""
+    if _threads is not None and (_processes is not None or not _idle_worker()):
+        return False
+    facts, here = decision.facts, decision.here
+    if not SMALL < here.items * facts.wall < LARGE or len(here.open) == 1:
+        return False
+    return any(
+        decide(facts, here._replace(machine=_scaled(here.machine, factor))).route != decision.route
+        for factor in (DOUBT, 1 / DOUBT)
+    )
+
+
+def measure() -> None:
+    """Measure what can be measured now, in 2 to 12 ms; not in a thread of the pools, and with nothing running there."""
+    global _threads, _processes
+    with _lock:
+        if _threads is None:
+            _threads = _time_threads()
+        if _processes is None and _idle_worker():
+            _processes = _time_processes()
+
+
+def measure_all() -> tuple[Machine, frozenset[str]]:
+    """Start workers if need be, and measure everything; return it, and the names of what is measured."""
+    pool = pools.processes()
+    if pool.unavailable is None:
+        done = threading.Event()
+        pool.start(Batch(id, [0], Shape.ONE), lambda _: done.set(), width=1)
+        done.wait(10 * PATIENCE)
+    measure()
+    measured = {"dispatch_thread", "wake"} if _threads else set()
+    if _processes is not None:
+        measured |= {"dispatch_process", "bandwidth"}
+    if pool.started_in is not None:
+        measured.add("start")
+    return constants(), frozenset(measured)
+
+
+def _idle_worker() -> bool:
+    pool = pools.process_pool()
+    return pool is not None and pool.idle > 0
+
+
+def _time_threads() -> tuple[float, float]:
+    start = pools.threads().start
+    first = _trip(start, 0) or 0.0
+    dispatch = _typical(start, 0) or Machine().dispatch_thread
+    return dispatch, max(first, dispatch)  # the first one starts the thread, where none was
+
+
+def _time_processes() -> tuple[float, float] | None:
+    start = pools.processes().start
+    _trip(start, 0)  # the worker learns the function
+    dispatch = _typical(start, 0)
+    loaded = _typical(start, bytes(LOAD))
+    if dispatch is None or loaded is None:
+        return None
+    return dispatch, LOAD / max(loaded - dispatch, 1e-6)
+
+
+def _typical(start: _Start, item: object) -> float | None:
+    """Return the median of some round trips; None when one did not come back."""
+    end = perf_counter() + BUDGET
+    times = []
+    for _ in range(TRIPS):
+        seconds = _trip(start, item)
+        if seconds is None:
+            return None
+        times.append(seconds)
+        if perf_counter() > end:
+            break
+    return sorted(times)[len(times) // 2]
+
+
+def _trip(start: _Start, item: object) -> float | None:
+    """Return how long one batch takes there and back."""
+    back = threading.Event()
+
+    def done(_: BatchResult) -> None:
+        back.set()
+
+    batch = Batch(id, [item], Shape.ONE)
+    before = perf_counter()
+    start(batch, done)
+    return perf_counter() - before if back.wait(PATIENCE) else None
+
+
+def _scaled(machine: Machine, factor: float) -> Machine:
+    return Machine(
+        machine.dispatch_thread * factor,
+        machine.dispatch_process * factor,
+        machine.wake * factor,
+        machine.start,  # known by starting only
+        machine.bandwidth / factor,
+    )
+
+
+def _forget_after_fork() -> None:
+    """The lock may be held by a thread that the child has not."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

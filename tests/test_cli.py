@@ -1,0 +1,124 @@
+"""The command line, as a user meets it: `measure` and `doctor`, wrong arguments, exit statuses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from parallel_deco import _doctor, _sampler
+
+MODULE = """
+import time
+
+SECONDS = 0.02
+
+def nap(seconds=SECONDS):
+    time.sleep(seconds)
+
+def count(n, step=1):
+    return sum(range(0, n, step))
+
+def fail():
+    raise LookupError("nothing there")
+
+class Tools:
+    @staticmethod
+    def nap():
+        time.sleep(SECONDS)
+"""
+
+
+@pytest.fixture
+def command(tmp_path, script_environment):
+    """Run ``python -m parallel_deco`` in a directory with a module; return exit status, output, errors."""
+    (tmp_path / "mine.py").write_text(MODULE)
+
+    def run(*arguments):
+        line = [sys.executable, "-m", "parallel_deco", *arguments]
+        done = subprocess.run(
+            line, cwd=tmp_path, env=script_environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict"),
+    [
+        (["mine:nap"], "it waits: threads wait together"),
+        (["mine:nap", "--args", "SECONDS / 2"], "it waits: threads wait together"),
+        (["mine:nap", "--args", "seconds=0.01"], "it waits: threads wait together"),
+        (["mine:Tools.nap"], "it waits: threads wait together"),
+        (["mine:count", "--args", "10**6"], "it holds the GIL"),
+        (["mine:count", "--args", "10, step=2"], "it holds the GIL"),
+        (["zlib:crc32", "--args", "bytes(10**7)"], "it releases the GIL"),
+    ],
+)
+def test_verdict_is_right_when_a_function_is_measured(command, arguments, verdict):
+    """Functions of a module in this directory and of the standard library, with arguments as in a call."""
+    status, out, errors = command("measure", *arguments)
+    assert (status, errors) == (0, "")
+    assert out.startswith(f"{arguments[0]}: ")
+    assert verdict in out.splitlines()[-1]
+
+
+def test_readings_are_json_when_asked_for(command):
+    """For programs: seconds per call, and how many calls and looks they rest on."""
+    status, out, _ = command("measure", "mine:nap", "--json")
+    seen = json.loads(out)
+    assert status == 0
+    assert set(seen) == {"wall", "cpu", "gil", "waiting", "calls", "samples", "confident"}
+    assert seen["confident"]
+    assert seen["wall"] >= seen["waiting"] > 0.9 * 0.02
+    assert seen["gil"] < 0.1 * seen["wall"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mine"], "'mine' does not name a function: write module:function"),
+        (["mine:"], "does not name a function"),
+        (["mine.py:nap"], "without .py: mine:nap"),
+        (["nowhere:nap"], "cannot import 'nowhere'"),
+        (["mine:nape"], "has no attribute 'nape'"),
+        (["mine:SECONDS"], "cannot be called"),
+        (["mine:nap", "--args", "1 2"], "is no list of arguments"),
+        (["mine:nap", "--args", "1) + (2"], "is no list of arguments"),
+        (["mine:nap", "--args", "SECOND"], "NameError: name 'SECOND' is not defined"),
+    ],
+)
+def test_mistake_is_named_when_the_command_line_is_wrong(command, arguments, words):
+    """Exit status 2 and one line, no traceback."""
+    status, out, errors = command("measure", *arguments)
+    assert (status, out) == (2, "")
+    assert words in errors
+    assert errors.count("\n") == 1
+
+
+def test_traceback_is_shown_when_the_function_raises(command):
+    """It is the user's mistake, so they see where."""
+    status, out, errors = command("measure", "mine:fail")
+    assert (status, out) == (1, "")
+    assert "LookupError: nothing there" in errors
+
+
+def test_doctor_finds_nothing_wrong_when_all_is_well(command):
+    """It names the CPUs, the GIL, the sampler, the costs, and ends with a sentence."""
+    status, out, errors = command("doctor")
+    topics = {line[2:].split(maxsplit=1)[0] for line in out.splitlines()[:-1]}
+    assert {"python", "system", "packages", "CPUs", "GIL", "sampler", "threads", "processes"} <= topics
+    assert "not measured" not in out
+    assert (status, errors, out.splitlines()[-1]) == (0, "", "all is well")
+    if hasattr(os, "sched_getaffinity"):
+        assert f"{len(os.sched_getaffinity(0))} allowed by the affinity" in out
+
+
+def test_doctor_says_so_when_the_sampler_does_not_work(monkeypatch):
+    """A finding that is wrong says what follows from it."""
+    monkeypatch.setattr(_sampler, "works", False)
+    wrong = [finding for finding in _doctor.examine() if finding.wrong]
+    assert [finding.topic for finding in wrong] == ["sampler"]
+    assert "all computing counts as holding it" in wrong[0].text

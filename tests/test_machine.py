@@ -1,0 +1,79 @@
+"""What handing out costs on this machine: measured when it could change a decision, and only then."""
+
+import zlib
+
+import pytest
+
+from parallel_deco import _machine, parallel
+from parallel_deco.backends import pools
+from parallel_deco.routing.cost import Machine
+from parallel_deco.routing.evidence import Facts
+from parallel_deco.routing.router import Situation, decide
+from tests.workloads import double
+
+#: Computes for 30 µs with the GIL released.
+FREE = Facts(items=50, seconds=1.5e-3, wall=30e-6, cpu=30e-6, gil=0.0, samples=40)
+
+
+@pytest.fixture(autouse=True)
+def unknown(monkeypatch):
+    """Nothing was measured yet."""
+    monkeypatch.setattr(_machine, "_threads", None)
+    monkeypatch.setattr(_machine, "_processes", None)
+
+
+def of(items, facts=FREE, cpus=2):
+    """Return the decision about so many items."""
+    return decide(facts, Situation(items=items, cpus=cpus, machine=_machine.constants()))
+
+
+def test_defaults_hold_when_nothing_was_measured():
+    """Before the first measurement the guesses count, but for the start of workers, which is seen when it happens."""
+    assert _machine.constants()._replace(start=0.0) == Machine()._replace(start=0.0)
+
+
+def test_everything_is_measured_when_asked_for():
+    """All constants are positive, differ from the guesses, and are kept."""
+    machine, measured = _machine.measure_all()
+    assert measured == set(Machine._fields)
+    assert all(value > 0 for value in machine)
+    assert all(value != guess for value, guess in zip(machine, Machine(), strict=True))
+    assert _machine.constants() == machine
+    assert _machine.measure_all()[0] == machine
+
+
+def test_only_threads_are_measured_when_no_worker_is_there(monkeypatch):
+    """No worker process is started for the sake of a measurement."""
+    monkeypatch.setattr(pools, "_processes", None)
+    _machine.measure()
+    assert _machine._threads is not None
+    assert _machine._processes is None
+    assert pools.process_pool() is None
+
+
+@pytest.mark.parametrize("items", [1, 100_000])
+def test_it_does_not_matter_when_the_work_is_clearly_small_or_large(items):
+    """What no constant could change is decided without a measurement."""
+    assert not _machine.may_matter(of(items))
+
+
+def test_it_matters_when_another_machine_would_decide_otherwise():
+    """Somewhere between too small and large enough, the constants tip the scales."""
+    assert any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+    _machine.measure()
+    assert not any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+
+
+def test_it_does_not_matter_when_one_route_is_open():
+    """With nothing to choose from, nothing is measured."""
+    here = Situation(items=60, cpus=2, open=frozenset(("threads",)))
+    assert not _machine.may_matter(decide(FREE, here))
+
+
+def test_maps_are_right_when_they_are_the_ones_to_measure(backend):
+    """A map that stops to measure gives what it always gives."""
+    data = [bytes([number]) * 100_000 for number in range(60)]
+    function = parallel(zlib.crc32, backend=backend)
+    for _ in range(4):
+        assert list(function.map(data)) == [zlib.crc32(block) for block in data]
+    assert list(parallel(double, backend=backend).map(range(10))) == list(range(0, 20, 2))
