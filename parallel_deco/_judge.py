@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from parallel_deco._measure import Readings
+from parallel_deco._readings import disturb
 from parallel_deco.backends.batch import Batch
 from parallel_deco.backends.threads import ThreadBackend
 
@@ -55,5 +56,6 @@ class Judge:
                 self._nothing_running()
                 continue
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
+            disturb()
             if seen is not None and self._verdict(seen):
                 return

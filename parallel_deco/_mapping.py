@@ -263,6 +263,8 @@ class Mapping:
         if steering.route == PROCESSES and pools.processes().workers:
             return False  # its GIL is for delivering now; each batch here would delay that by the switch interval
         facts = steering.facts
+        if len(self._flying) + self._reserved >= steering.width:
+            return False  # the CPUs have what they need
         return self._source.prompt and facts.computes and facts.wall < SHORT and self._room() > 0
 
     def _run_here(self) -> None:

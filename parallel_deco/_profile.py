@@ -117,7 +117,8 @@ class Profile:
 
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
-        from parallel_deco.routing import static  # 30 ms, and most functions never need it
+        _reader.load()
+        from parallel_deco.routing import static
 
         return static.read(self.function)
 
@@ -128,15 +129,19 @@ class Profile:
         facts: Facts,
         current: Route = SERIAL,
         example: Arguments | None = None,
+        patient: bool = True,
     ) -> Decision:
         """Decide from facts, for calls like the example.
 
-        The code is only read when the loop is to be left: work that stays cannot lose anything.
+        The code is only read when the loop is to be left: work that stays cannot lose anything. Who is not patient
+        stays there while the reader is being loaded.
         """
         decision = decide(facts, self.situation(options, items, current))
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
             if decision.route == PROCESSES:
                 pools.processes().warm(decision.width)  # they start while the code is read
+            if not (patient or _reader.ready()):
+                return decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
             self.effect = self._read().pin(*_with_self(self.function, *example))
             decision = decide(facts, self.situation(options, items, current))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
@@ -221,11 +226,42 @@ class Profile:
         return frozenset(routes)
 
 
+class _Reader:
+    """The reader of code, which takes 30 ms to load and which most functions never need."""
+
+    def __init__(self) -> None:
+        self._loading = threading.Lock()
+        self._loaded = False
+
+    def ready(self) -> bool:
+        """Return whether it is loaded; if not, have a pool thread do it."""
+        if not self._loaded and self._loading.acquire(blocking=False):
+            try:
+                pools.threads().call(self._load)
+            except RuntimeError:  # no more threads
+                self._load()
+        return self._loaded
+
+    def _load(self) -> None:
+        try:
+            self.load()
+        finally:
+            self._loading.release()
+
+    def load(self) -> None:
+        """Load it, or wait until somebody has."""
+
+        self._loaded = True
+
+
+_reader = _Reader()
 _profiles: "weakref.WeakSet[Profile]" = weakref.WeakSet()
 
 
 def _forget_after_fork() -> None:
     """Have the child measure anew: locks may be held, and calls be waited for, by threads that it has not."""
+    global _reader
+    _reader = _Reader()
     for profile in list(_profiles):
         profile._evidence.clear()
         profile._latest = Evidence()

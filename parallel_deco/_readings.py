@@ -37,7 +37,7 @@ else:
     _NAMES = "items wall cpu delay samples looked held looked_cpu held_cpu moved sent received process_cpu"
     _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0))
 
-__all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "run_delay"]
+__all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "disturb", "run_delay"]
 
 #: Looks of the sampler from which a pure answer (all or nothing held) is believed, and a fraction.
 PURE, FRACTION = 3, 20
@@ -67,7 +67,8 @@ class Readings(_Fields):
     sent, received : int
         Bytes of arguments and of results that were moved.
     process_cpu : float
-        CPU time of the whole process meanwhile, where it was read; more than `wall` shows parallel work inside.
+        CPU time of the whole process meanwhile, where it was read and no other batch ran; more than `wall` shows
+        parallel work inside.
     """
 
     __slots__ = ()
@@ -128,9 +129,10 @@ _schedstat = _Schedstat()
 
 
 def _forget_after_fork() -> None:
-    """Open anew in the child: the descriptor shows the parent's thread."""
+    """Open anew in the child: the descriptor shows the parent's thread. Of its batches none runs here."""
     global _schedstat
     _schedstat = _Schedstat()
+    _ticking.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -161,6 +163,16 @@ def run_delay() -> float:
         return 0.0
 
 
+def disturb() -> None:
+    """Say that a thread of ours is about to compute: what runs now is not alone in the process."""
+    global _begun
+    _begun += 1
+
+
+_ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
+_begun = 0
+
+
 class Stopwatch:
     """Reads the clocks of the calling thread from its making until `stop`.
 
@@ -172,9 +184,13 @@ class Stopwatch:
         Read the run delay too; 3 µs more.
     """
 
-    __slots__ = ("_cpu", "_delay", "_process", "_wall", "slot")
+    __slots__ = ("_alone", "_cpu", "_delay", "_number", "_process", "_wall", "slot")
 
     def __init__(self, watch: bool, careful: bool) -> None:
+        global _begun
+        self._alone = not _ticking
+        self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
+        _ticking.add(self._number)
         self.slot = _sampler.begin() if watch else -1
         self._delay = run_delay() if careful else -1.0
         self._process = process_time() if watch else -1.0
@@ -186,7 +202,8 @@ class Stopwatch:
         wall = perf_counter() - self._wall
         cpu = thread_time() - self._cpu
         delay = process = 0.0
-        if self._process >= 0:
+        _ticking.discard(self._number)
+        if self._process >= 0 and self._alone and _begun == self._number:
             process = process_time() - self._process
         if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))

@@ -111,14 +111,14 @@ class Steering:
         if not self.auto:
             self._obey(left, facts)
             return True
-        decision = self._choose(left, facts)
+        decision = self._choose(left, facts, patient=True)
         if decision.route == SERIAL:
             return False
         self._go(decision)
         return True
 
-    def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL) -> Decision:
-        return self._profile.decide(self._options, left, facts, current, self._example)
+    def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
+        return self._profile.decide(self._options, left, facts, current, self._example, patient)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere."""

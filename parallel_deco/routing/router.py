@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from parallel_deco import _sampler
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.cost import Machine, Prediction, predict, waiting_width
 from parallel_deco.routing.evidence import Facts
@@ -101,6 +102,10 @@ def decide(facts: Facts, here: Situation) -> Decision:
     Pure arithmetic, under 10 µs.
     """
     forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=here.cold, routes=here.open)
+    if facts.gil is None and _sampler.works and SERIAL in forecast:
+        forecast.pop(
+            PROCESSES, None
+        )  # it is about to be seen whether the GIL is held; a pool is not started on a guess
     early = facts.seconds < ENOUGH and SERIAL in forecast
     route = SERIAL if early else _best(forecast, here.current)
     seconds = {name: prediction.seconds for name, prediction in forecast.items()}

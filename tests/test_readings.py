@@ -1,0 +1,66 @@
+"""The stopwatch: what it says of a call is the call's own."""
+
+import hashlib
+import threading
+import time
+
+from parallel_deco import parallel
+from parallel_deco._cpus import available_cpus
+from parallel_deco._readings import Stopwatch, disturb
+
+BLOCK = bytes(4_000_000)
+
+
+def spin(seconds):
+    """Compute for so long."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        sum(range(100))
+
+
+def test_cpu_time_of_the_process_is_read_when_alone():
+    """A batch that runs alone says how much the whole process computed: more than itself if it is parallel inside."""
+    watch = Stopwatch(watch=True, careful=False)
+    spin(0.005)
+    seen = watch.stop(1)
+    assert 0.005 <= seen.cpu <= seen.process_cpu
+
+
+def test_cpu_time_of_the_process_is_not_read_when_others_run():
+    """Before, during, or from before to after: the time of other batches says nothing about this one."""
+    outer = Stopwatch(watch=True, careful=False)
+    inner = Stopwatch(watch=True, careful=False)
+    assert inner.stop(1).process_cpu == 0
+    assert outer.stop(1).process_cpu == 0
+    alone = Stopwatch(watch=True, careful=False)
+    spin(0.001)
+    assert alone.stop(1).process_cpu > 0
+
+
+def test_cpu_time_of_the_process_is_not_read_when_the_library_computes():
+    """Deciding takes CPU time of a thread of ours, which is not the function's."""
+    watch = Stopwatch(watch=True, careful=False)
+    disturb()
+    assert watch.stop(1).process_cpu == 0
+
+
+def test_function_is_not_taken_for_parallel_inside_when_its_own_items_run_beside():
+    """Items that compute without the GIL go to all CPUs, on first use and later, and never to more threads."""
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def digest(number):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        value = hashlib.sha256(BLOCK).digest()
+        with lock:
+            running -= 1
+        return value
+
+    function = parallel(digest, shared=False)
+    for _ in range(3):
+        assert len(list(function.map(range(30)))) == 30
+        assert most <= available_cpus()
+        assert function.explain().rule != "parallel inside"
