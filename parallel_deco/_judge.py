@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from parallel_deco._measure import Readings
 from parallel_deco._readings import disturb
+from parallel_deco._switching import soon
 from parallel_deco.backends.batch import Batch
 from parallel_deco.backends.threads import ThreadBackend
 
@@ -57,5 +58,8 @@ class Judge:
                 continue
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
             disturb()
-            if seen is not None and self._verdict(seen):
-                return
+            if seen is None:
+                continue
+            with soon():
+                if self._verdict(seen):
+                    return

@@ -13,6 +13,7 @@ from parallel_deco._cpus import available_cpus
 from parallel_deco._nesting import depth, in_worker_process
 from parallel_deco._options import Options, check_route
 from parallel_deco._sizes import rough_bytes, size_class
+from parallel_deco._switching import soon
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape
@@ -244,7 +245,8 @@ class _Reader:
 
     def _load(self) -> None:
         try:
-            self.load()
+            with soon():
+                self.load()
         finally:
             self._loading.release()
 

@@ -36,6 +36,8 @@ __all__ = ["Submissions", "outstanding"]
 
 #: Threads for calls on an explicit "threads" of which nothing is known yet, as in concurrent.futures.
 UNKNOWN_WIDTH = 32
+#: Seconds after which a first call that computes holds the others up no longer.
+LONG = 0.1
 #: Once the function is known, every so many batches are a reason to decide again.
 REDECIDE = 16
 
@@ -213,6 +215,8 @@ class Submissions:
             facts = so_far.facts()
             if facts.gil is None and not facts.waits:
                 return False
+            if seen.wall < LONG and self._may_yet_leave(facts):
+                return False  # beside it, threads would only take turns
             self._evidence.learn(seen)
             self._free(level, probe=True, place=False)
             return True
@@ -221,6 +225,12 @@ class Submissions:
         judge.watch(batch)
         judge.sit(pools.threads())
         return judge
+
+    def _may_yet_leave(self, facts: Facts) -> bool:
+        """Whether calls are too short for other processes so far, but would go there if they took longer."""
+        decision = self._profile.decide(self._options, 2 * self._profile.cpus(), facts, example=self._example())
+        holds = facts.computes and facts.held > 0.5 * facts.cpu
+        return holds and decision.route == SERIAL and PROCESSES in decision.predicted
 
     def _launch(self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
         crowd = self._lanes[level].running if decision.route == THREADS else 1

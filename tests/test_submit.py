@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import parallel_deco
 from parallel_deco import Future, NotPicklableError, config, parallel
-from tests.workloads import double
+from tests.workloads import burn, double
 
 DEADLINE = 30.0
 VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
@@ -255,6 +255,29 @@ def test_calls_run_at_the_same_time_when_they_wait_for_one_another():
             barrier = threading.Barrier(count, timeout=DEADLINE)
             function = parallel(barrier.wait, backend=backend)
             assert sorted(result(future) for future in [function.submit() for _ in range(count)]) == list(range(count))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="on one CPU, it stays")
+def test_second_call_goes_elsewhere_when_the_first_computes_for_long():
+    """Nothing is known of the function; the first call is looked at while it runs, and the second finds its way."""
+    function = parallel(burn)
+    futures = [function.submit(0.5) for _ in range(2)]
+    assert result(futures[1]) != os.getpid()
+
+
+def test_second_call_does_not_wait_when_the_first_waits_for_it():
+    """A call that computes until another one has run, which it shares memory with, is not left alone with that."""
+    flag = []
+
+    def call(first):
+        while first and not flag:
+            sum(range(100))
+        flag.append(first)
+
+    function = parallel(call)
+    for future in [function.submit(first) for first in (True, False)]:
+        result(future)
+    assert flag == [False, True]
 
 
 def test_no_more_run_at_once_than_max_workers_when_submitted():

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 
-__all__ = ["busy", "crawl", "double", "fails_on_odd", "pause", "place", "timed"]
+__all__ = ["burn", "busy", "crawl", "double", "fails_on_odd", "pause", "place", "timed"]
 
 
 def double(x):
@@ -35,6 +35,14 @@ def pause(x):
     """Wait for a moment, longer for some."""
     time.sleep(0.0005 * (x % 5))
     return x
+
+
+def burn(seconds):
+    """Compute in Python for so long, and say where."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        sum(range(100))
+    return os.getpid()
 
 
 def crawl(n):
