@@ -13,6 +13,8 @@ __all__ = ["TINY", "Demand", "batch_size", "window"]
 GROWTH = 4
 #: What a batch of the loop is cut to, in seconds: a decision may come after each.
 SERIAL_TARGET = 1e-3
+#: What handing a batch out is worth, in seconds: none is smaller, even when that leaves a worker without any.
+LEAST = 0.5e-3
 #: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
 TINY = 2e-6
 TINY_TARGET = 0.15e-3
@@ -49,11 +51,11 @@ def batch_size(facts: Facts, options: Options, route: Route, width: int, left: i
     if not facts.items:
         return 1
     target = TARGET if route != SERIAL else TINY_TARGET if facts.wall < TINY else SERIAL_TARGET
-    size = min(int(target / max(facts.wall, 1e-9)), MOST_ITEMS // 8)
+    size = min(int(target / max(facts.pace, 1e-9)), MOST_ITEMS // 8)
     if before:
         size = min(size, GROWTH * before)
     if left is not None and route != SERIAL:
-        size = min(size, -(-left // (2 * width)))
+        size = min(size, max(-(-left // (2 * width)), int(LEAST / max(facts.pace, 1e-9))))
     if options.buffersize is not None:
         size = min(size, options.buffersize // (4 * width))
     return max(1, size)

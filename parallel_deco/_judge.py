@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from parallel_deco._measure import Readings
-from parallel_deco._readings import disturb
+from parallel_deco._readings import overhead
 from parallel_deco._switching import soon
 from parallel_deco.backends.batch import Batch
 from parallel_deco.backends.threads import ThreadBackend
@@ -57,9 +57,8 @@ class Judge:
                 self._nothing_running()
                 continue
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
-            disturb()
             if seen is None:
                 continue
-            with soon():
+            with soon(), overhead():
                 if self._verdict(seen):
                     return

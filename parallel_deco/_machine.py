@@ -22,6 +22,8 @@ SMALL, LARGE = 0.3e-3, 0.1
 DOUBT = 4.0
 #: Round trips that are timed; the median counts.
 TRIPS = 15
+#: Threads that are started to time that.
+STARTS = 5
 #: Seconds after which no further round trip is begun, and after which one is given up.
 BUDGET = 5e-3
 PATIENCE = 1.0
@@ -93,10 +95,18 @@ def _idle_worker() -> bool:
 
 
 def _time_threads() -> tuple[float, float]:
+    """Return what a batch costs when a thread waits for it, and what starting a thread adds at most."""
     start = pools.threads().start
-    first = _trip(start, 0) or 0.0
+    _trip(start, 0)  # there is a thread now
     dispatch = _typical(start, 0) or Machine().dispatch_thread
-    return dispatch, max(first, dispatch)  # the first one starts the thread, where none was
+    begun = []
+    for _ in range(STARTS):
+        up = threading.Event()
+        before = perf_counter()
+        threading.Thread(target=up.set, daemon=True).start()
+        up.wait(PATIENCE)
+        begun.append(perf_counter() - before)
+    return dispatch, max(dispatch, sorted(begun)[len(begun) // 2])
 
 
 def _time_processes() -> tuple[float, float] | None:

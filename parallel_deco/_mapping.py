@@ -89,7 +89,6 @@ class Mapping:
         self._outstanding = 0  # items about to be pulled, in flight, or not taken
         self._handed = 0  # of these, in the list that the user is taking from
         self._taken = 0
-        self._finished = 0
         self._next = 0
         self._size = 0
         self._waiting = False
@@ -276,7 +275,6 @@ class Mapping:
             if pulled is None:
                 return
             piece, batch = pulled
-            crowd = self._crowd()
             result = run_batch(batch)
         finally:
             self._caller_busy = False
@@ -288,7 +286,7 @@ class Mapping:
             self._dismiss_judge()
             if result.values:
                 self._evidence.learn_size(received=rough_bytes(result.values[0]))
-        self._deliver(piece, batch, result, crowd)
+        self._deliver(piece, batch, result)
         self._feed_aside()
 
     def _lends(self) -> bool:
@@ -481,7 +479,7 @@ class Mapping:
             else:
                 ticket = pools.threads().start(batch, self._done(piece, batch))
         except Exception as error:
-            self._deliver(piece, batch, _all_failed(batch, error), 1)
+            self._deliver(piece, batch, _all_failed(batch, error))
             return
         with self._lock:
             if piece.order in self._flying:
@@ -491,11 +489,9 @@ class Mapping:
             ticket.cancel()
 
     def _done(self, piece: Piece, batch: Batch) -> Callable[[BatchResult], None]:
-        crowd = self._crowd()
-
         def done(result: BatchResult) -> None:
             try:
-                self._deliver(piece, batch, result, crowd)
+                self._deliver(piece, batch, result)
                 self._feed_aside()
             except BaseException as error:
                 self._break(error)
@@ -531,7 +527,7 @@ class Mapping:
     def _fail_stuck(self, piece: Piece, batch: Batch, error: NotPicklableError) -> None:
         """Fail the items that cannot be sent, and have the others run, one by one."""
         if len(batch.items) == 1:
-            self._deliver(piece, batch, _all_failed(batch, error), 1)
+            self._deliver(piece, batch, _all_failed(batch, error))
             return
         parts = _Parts(len(batch.items), self._done(piece, batch))
         for position, item in enumerate(batch.items):
@@ -546,18 +542,12 @@ class Mapping:
         left = self._source.left
         return None if left is None else left + len(self._flying) * max(1, self._size)
 
-    def _crowd(self) -> int:
-        """Return how many threads of this process run this function now."""
-        return len(self._flying) if self._steering.route == THREADS else 1
-
-    def _deliver(self, piece: Piece, batch: Batch, result: BatchResult, crowd: int) -> None:
+    def _deliver(self, piece: Piece, batch: Batch, result: BatchResult) -> None:
         """Take a result in, learn from it, and decide again."""
         if piece.order == 0:
             self._dismiss_judge()
         with self._lock:
             self._flying.pop(piece.order, None)
-            self._finished += len(batch.items)
-            finished = self._finished
             if not self._closed:
                 self._results[piece.order] = (batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
@@ -566,9 +556,9 @@ class Mapping:
                 self._arrived.notify_all()
             over = self._closed or self._failed
         if not over and not self._source.exhausted and self._source.left != 0:
-            self._steering.learn(result.readings, crowd, finished, self._remaining())
+            self._steering.learn(result.readings, self._remaining())
         else:
-            self._evidence.learn(result.readings, crowd)
+            self._evidence.learn(result.readings)
 
 
 class _Parts:

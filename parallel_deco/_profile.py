@@ -12,6 +12,7 @@ from parallel_deco import _machine
 from parallel_deco._cpus import available_cpus
 from parallel_deco._nesting import depth, in_worker_process
 from parallel_deco._options import Options, check_route
+from parallel_deco._readings import overhead
 from parallel_deco._sizes import rough_bytes, size_class
 from parallel_deco._switching import soon
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
@@ -245,7 +246,7 @@ class _Reader:
 
     def _load(self) -> None:
         try:
-            with soon():
+            with soon(), overhead():
                 self.load()
         finally:
             self._loading.release()

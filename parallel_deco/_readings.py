@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import namedtuple
+from contextlib import contextmanager
 from time import perf_counter, process_time, thread_time
 
 from parallel_deco import _sampler
@@ -16,6 +17,7 @@ from parallel_deco._cpus import gil_enabled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NamedTuple
 
     class _Fields(NamedTuple):
@@ -32,12 +34,13 @@ if TYPE_CHECKING:
         sent: int = 0
         received: int = 0
         process_cpu: float = 0.0
+        crowd: int = 1
 
 else:
-    _NAMES = "items wall cpu delay samples looked held looked_cpu held_cpu moved sent received process_cpu"
-    _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0))
+    _NAMES = "items wall cpu delay samples looked held looked_cpu held_cpu moved sent received process_cpu crowd"
+    _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1))
 
-__all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "disturb", "run_delay"]
+__all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "overhead", "run_delay"]
 
 #: Looks of the sampler from which a pure answer (all or nothing held) is believed, and a fraction.
 PURE, FRACTION = 3, 20
@@ -63,12 +66,14 @@ class Readings(_Fields):
     looked_cpu, held_cpu : float
         The same in CPU time.
     moved : float
-        Time spent on moving arguments and results to and from another process.
+        CPU time spent on moving arguments and results to and from another process.
     sent, received : int
         Bytes of arguments and of results that were moved.
     process_cpu : float
         CPU time of the whole process meanwhile, where it was read and no other batch ran; more than `wall` shows
         parallel work inside.
+    crowd : int
+        How many batches ran at the same time in this process, this one included, at its beginning or its end.
     """
 
     __slots__ = ()
@@ -133,6 +138,7 @@ def _forget_after_fork() -> None:
     global _schedstat
     _schedstat = _Schedstat()
     _ticking.clear()
+    _deciding.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -157,20 +163,46 @@ def run_delay() -> float:
         descriptor = _schedstat.open()
     if descriptor < 0:
         return 0.0
+    return _delay_in(descriptor)
+
+
+def _run_delay_of(thread: int) -> float:
+    """Return the same of another thread, by its native id; 20 µs."""
+    try:
+        descriptor = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0.0
+    try:
+        return _delay_in(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _delay_in(descriptor: int) -> float:
     try:
         return int(os.pread(descriptor, 64, 0).split()[1]) * 1e-9
     except (OSError, IndexError, ValueError):
         return 0.0
 
 
-def disturb() -> None:
-    """Say that a thread of ours is about to compute: what runs now is not alone in the process."""
-    global _begun
-    _begun += 1
-
-
 _ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
 _begun = 0
+_deciding: set[int] = set()  # threads of ours that compute for themselves now
+_overhead = 0.0  # CPU seconds that they took so far
+
+
+@contextmanager
+def overhead() -> Iterator[None]:
+    """Say that what the calling thread computes meanwhile is the library's own, and no function's."""
+    global _overhead
+    thread = threading.get_ident()
+    _deciding.add(thread)
+    before = thread_time()
+    try:
+        yield
+    finally:
+        _overhead += thread_time() - before
+        _deciding.discard(thread)
 
 
 class Stopwatch:
@@ -184,14 +216,16 @@ class Stopwatch:
         Read the run delay too; 3 µs more.
     """
 
-    __slots__ = ("_alone", "_cpu", "_delay", "_number", "_process", "_wall", "slot")
+    __slots__ = ("_cpu", "_crowd", "_delay", "_number", "_overhead", "_process", "_thread", "_wall", "slot")
 
     def __init__(self, watch: bool, careful: bool) -> None:
         global _begun
-        self._alone = not _ticking
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
         _ticking.add(self._number)
+        self._crowd = len(_ticking)
+        self._overhead = -1.0 if _deciding else _overhead
         self.slot = _sampler.begin() if watch else -1
+        self._thread = threading.get_native_id() if watch else 0
         self._delay = run_delay() if careful else -1.0
         self._process = process_time() if watch else -1.0
         self._cpu = thread_time()
@@ -202,16 +236,18 @@ class Stopwatch:
         wall = perf_counter() - self._wall
         cpu = thread_time() - self._cpu
         delay = process = 0.0
+        crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
-        if self._process >= 0 and self._alone and _begun == self._number:
-            process = process_time() - self._process
+        if self._process >= 0 and crowd == 1 and self._overhead >= 0 and not _deciding:
+            process = process_time() - self._process - (_overhead - self._overhead)
         if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))
         if self.slot < 0:
-            return Readings(items, wall, cpu, delay, process_cpu=process)
+            return Readings(items, wall, cpu, delay, process_cpu=process, crowd=crowd)
         samples, looked, held, looked_cpu, held_cpu, _, _ = _sampler.end(self.slot)
         self.slot = -1
-        return Readings(items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu, process_cpu=process)
+        seen = Readings(items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu)
+        return seen._replace(process_cpu=process, crowd=crowd)
 
     def peek(self) -> Readings | None:
         """Return what was read so far, from any thread; None when not watched or already stopped."""
@@ -220,4 +256,10 @@ class Stopwatch:
         if seen is None:
             return None
         samples, looked, held, looked_cpu, held_cpu, age, spent = seen
-        return Readings(1, age, spent, 0.0, samples, looked, held, looked_cpu, held_cpu)
+        delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
+        crowd = max(len(_ticking), 2 if _begun != self._number else 1)
+        process = 0.0
+        if crowd == 1 and self._process >= 0 and self._overhead == _overhead:
+            process = process_time() - self._process
+        peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
+        return peeked._replace(process_cpu=process, crowd=crowd)

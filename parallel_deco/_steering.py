@@ -7,7 +7,7 @@ from parallel_deco import _machine
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
-from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
+from parallel_deco._traits import PROCESSES, SERIAL, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
 from parallel_deco.routing.evidence import Evidence, Facts
@@ -19,8 +19,6 @@ __all__ = ["Steering"]
 WORTH = 0.6e-3
 #: Seconds between two decisions.
 PAUSE = 1e-3
-#: Threads on computing work are put to the test for so long, in seconds.
-TRIAL = 16e-3
 
 
 class Steering:
@@ -38,7 +36,6 @@ class Steering:
         self._options = options
         self._lock = threading.Lock()
         self._decided = 0.0
-        self._trial: tuple[float, int] | None = None
         self._most = 0
         self._example: Arguments | None = None
         self.auto = options.chooses
@@ -82,10 +79,9 @@ class Steering:
         self._go(self._choose(None, self.facts))
         return False
 
-    def learn(self, seen: Readings, crowd: int, finished: int, left: int | None) -> None:
+    def learn(self, seen: Readings, left: int | None) -> None:
         """Add what a batch cost, and decide again if it is worth it."""
-        self._evidence.learn(seen, crowd)
-        self._try_threads(seen, finished)
+        self._evidence.learn(seen)
         facts = self.facts
         now = perf_counter()
         if now - self._decided < PAUSE or (left is not None and left * facts.wall < WORTH):
@@ -94,7 +90,7 @@ class Steering:
         if not self.auto:
             self._obey(left)
         else:
-            self._go(self._choose_knowing(left, facts, self.route), finished)
+            self._go(self._choose_knowing(left, facts, self.route))
 
     def stay(self, reason: str) -> None:
         """Note that the work cannot be sent to another process."""
@@ -113,6 +109,7 @@ class Steering:
             return True
         decision = self._choose(left, facts, patient=True)
         if decision.route == SERIAL:
+            self._evidence.learn_inside(seen)
             return False
         self._go(decision)
         return True
@@ -137,27 +134,11 @@ class Steering:
             width = options.max_workers or (width if facts or self.known else self._profile.cpus())
         self._go(decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}")))
 
-    def _go(self, decision: Decision, finished: int = 0) -> None:
+    def _go(self, decision: Decision) -> None:
         if 4 * decision.here.items >= self._most:  # not one about the last few items: `explain` shows it
             self._most = max(self._most, decision.here.items)
             self._profile.decision = decision
         with self._lock:
-            if decision.route == THREADS and self.route != THREADS:
-                self._trial = (perf_counter(), finished)
             self.route, self.width = decision.route, decision.width
         if decision.route == PROCESSES:
             pools.processes().warm(decision.width)
-
-    def _try_threads(self, seen: Readings, finished: int) -> None:
-        """Compare threads with one thread on computing work, after a while of running so."""
-        with self._lock:
-            trial = self._trial
-            if trial is None or self.route != THREADS or not self.auto:
-                return
-            elapsed = perf_counter() - trial[0]
-            if elapsed < TRIAL or finished - trial[1] < 2 * self.width:
-                return
-            self._trial = None
-        facts = self.facts
-        if facts.computes and self.width > 1 and seen.delay < 0.2 * seen.wall:
-            self._evidence.learn_gain((finished - trial[1]) * facts.wall / elapsed)

@@ -215,7 +215,7 @@ class Submissions:
             facts = so_far.facts()
             if facts.gil is None and not facts.waits:
                 return False
-            if seen.wall < LONG and self._may_yet_leave(facts):
+            if seen.wall - seen.delay < LONG and self._may_yet_leave(facts):
                 return False  # beside it, threads would only take turns
             self._evidence.learn(seen)
             self._free(level, probe=True, place=False)
@@ -233,12 +233,10 @@ class Submissions:
         return holds and decision.route == SERIAL and PROCESSES in decision.predicted
 
     def _launch(self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
-        crowd = self._lanes[level].running if decision.route == THREADS else 1
-
         def done(result: BatchResult) -> None:
             if judge is not None:
                 judge.dismiss()
-            self._evidence.learn(result.readings, crowd)
+            self._evidence.learn(result.readings)
             self._free(level, probe=judge is not None)  # a callback of a future may wait for other calls
             _settle(calls, result)
 

@@ -6,7 +6,7 @@ import time
 
 from parallel_deco import parallel
 from parallel_deco._cpus import available_cpus
-from parallel_deco._readings import Stopwatch, disturb
+from parallel_deco._readings import Stopwatch, overhead
 
 BLOCK = bytes(4_000_000)
 
@@ -37,11 +37,31 @@ def test_cpu_time_of_the_process_is_not_read_when_others_run():
     assert alone.stop(1).process_cpu > 0
 
 
-def test_cpu_time_of_the_process_is_not_read_when_the_library_computes():
+def test_cpu_time_of_the_process_is_not_the_librarys_when_it_computes_too():
     """Deciding takes CPU time of a thread of ours, which is not the function's."""
+
+    def decide():
+        with overhead():
+            spin(0.02)
+
     watch = Stopwatch(watch=True, careful=False)
-    disturb()
-    assert watch.stop(1).process_cpu == 0
+    thread = threading.Thread(target=decide)
+    thread.start()
+    thread.join()
+    seen = watch.stop(1)
+    assert 0 < seen.process_cpu < 0.01
+    with overhead():
+        watch = Stopwatch(watch=True, careful=False)
+    assert watch.stop(1).process_cpu == 0, "it is not known how much of it was ours"
+
+
+def test_crowd_is_counted_when_batches_overlap():
+    """At the beginning, at the end, or in between."""
+    first = Stopwatch(watch=False, careful=False)
+    second = Stopwatch(watch=False, careful=False)
+    third = Stopwatch(watch=False, careful=False)
+    assert [watch.stop(1).crowd for watch in (third, second, first)] == [3, 2, 2]
+    assert Stopwatch(watch=False, careful=False).stop(1).crowd == 1
 
 
 def test_function_is_not_taken_for_parallel_inside_when_its_own_items_run_beside():

@@ -4,7 +4,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Sequence
-from time import perf_counter
+from time import thread_time
 
 from parallel_deco.backends.segments import Inbox, Outbox, Segment
 
@@ -109,7 +109,7 @@ class Connection:
         """
         if not buffers:
             return [_HEAD.pack(len(body), kind, 0, seconds), body]
-        began = perf_counter()
+        began = thread_time()
         table, apart = [], []
         for buffer in buffers:
             segment = self._outbox.place(buffer)
@@ -118,7 +118,7 @@ class Connection:
             elif segment.descriptor >= 0:
                 self._introduce(segment)
             table.append(_BUFFER.pack(buffer.nbytes, 0 if segment is None else segment.number))
-        seconds += perf_counter() - began
+        seconds += thread_time() - began
         return [_HEAD.pack(len(body), kind, len(buffers), seconds), *table, body, *apart]
 
     def transmit(self, parts: "list[Any]") -> None:

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from time import monotonic, perf_counter
+from time import monotonic, thread_time
 
 from parallel_deco.backends.connection import SMALL, Connection, Frame
 from parallel_deco.backends.frames import DEFINE, RUN, SURROUNDINGS
@@ -87,9 +87,9 @@ class Link:
             function = piece.task.function
             if function.key not in self.known:
                 self._define(function.key, function.body, function.buffers, functions)
-            began = perf_counter()
+            began = thread_time()
             self._connection.send(RUN, piece.body or b"", piece.buffers)
-            piece.moved += perf_counter() - began
+            piece.moved += thread_time() - began
         except OSError:
             return
         finally:

@@ -27,7 +27,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from math import inf
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, thread_time
 
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import ParallelError, WorkerDied
@@ -391,11 +391,11 @@ class ProcessBackend:
             piece = link.work.popleft()
             link.batches += 1
         self._feed(link)
-        began = perf_counter()
+        began = thread_time()
         outcomes = unpack_outcomes(frame.body, frame.buffers)
         seen = outcomes.readings
         if seen is not None:
-            moved = seen.moved + frame.seconds + perf_counter() - began
+            moved = seen.moved + frame.seconds + thread_time() - began
             outcomes.readings = seen._replace(moved=moved, received=frame.size)
         frame.buffers = ()  # the reader keeps the frame until the next comes, but the values may go before
         with self._lock:

@@ -1,7 +1,7 @@
 """A batch on its way through workers: what was reported of it, and what must run again when a worker died."""
 
 from collections.abc import Callable
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 from parallel_deco._errors import RemoteError
@@ -57,7 +57,7 @@ class Piece:
         """
         if self.body is not None:
             return
-        began = perf_counter()
+        began = thread_time()
         batch = self.task.batch
         items = batch.items
         if len(self) != len(items):
@@ -77,7 +77,7 @@ class Piece:
         )
         self.body = dump(message, self.buffers)
         self.sent = len(self.body) + sum(map(len, self.buffers))
-        self.moved = perf_counter() - began
+        self.moved = thread_time() - began
 
     def drop_payload(self) -> None:
         """Forget the pickle: it was sent, or will not be."""

@@ -12,7 +12,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic, perf_counter
+from time import monotonic, thread_time
 from types import ModuleType
 
 from parallel_deco import _nesting, _shared
@@ -149,7 +149,7 @@ class Worker:
         self._batches += 1
         words[1] = LOADING
         words[0] = self._batches
-        began = perf_counter()
+        began = thread_time()
         try:
             key, shape, first, depth, keep_going, watch, careful, packed, items = load(frame.body, frame.buffers)
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
@@ -162,7 +162,7 @@ class Worker:
             return
         batch = Batch(function, items, _SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
         del items
-        moved = perf_counter() - began
+        moved = thread_time() - began
         _Run(self, batch, self._slot).run(moved)
         if self.stray:
             os._exit(0)
@@ -192,7 +192,8 @@ class _Run:
         self._slot.words[1] = FINISHED
         if self._worker.stray:
             return
-        staged = self._stage(DONE, readings._replace(moved=moved))
+        # Libraries that are parallel inside are held to one thread here: the caller hears of its own process only.
+        staged = self._stage(DONE, readings._replace(moved=moved, process_cpu=0.0))
         # The arguments go before the reply: their segments are free then, and the reply says so.
         batch.items = ()
         self._values.clear()
@@ -206,7 +207,7 @@ class _Run:
 
     def _stage(self, kind: int, readings: Readings | None) -> list[Any]:
         """Make the outcomes ready that were not sent yet."""
-        began = perf_counter()
+        began = thread_time()
         start, self._flushed = self._flushed, len(self._values)
         values = self._values[start:] if start else self._values
         errors = {position - start: error for position, error in self._errors.items() if position >= start}
@@ -218,4 +219,4 @@ class _Run:
             return explain_value(value, self._batch.first + start + position, self._batch.function)
 
         body = pack_outcomes(Outcomes(values, errors, readings), buffers, unsendable)
-        return self._worker.stage(kind, body, buffers, perf_counter() - began)
+        return self._worker.stage(kind, body, buffers, thread_time() - began)

@@ -6,14 +6,16 @@ from typing import NamedTuple
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["Machine", "Prediction", "predict", "waiting_width"]
+__all__ = ["NO_GAIN", "Machine", "Prediction", "predict", "waiting_width"]
 
 #: Threads for work that waits, unless the user says otherwise; the starting width.
 WAITING_WIDTH = 32
 #: A thread that takes the GIL back has waited for it too: seen as 1.4 times the time it holds it.
 GIL_HANDOVER = 1.4
-#: Threads are put to test on computing work; a gain under this is none.
+#: It is seen what threads gain; less than this is nothing.
 NO_GAIN = 1.1
+#: Seconds to pickle a small argument and its result, both ways, until it was measured.
+PICKLING = 0.5e-6
 #: What a batch is cut to, in seconds.
 TARGET = 8e-3
 
@@ -109,7 +111,7 @@ def predict(
 def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None) -> Prediction:
     width = min(waiting_width(facts, cpus, most), max(1, items))
     held = facts.held
-    if facts.computes and facts.gain is not None and facts.gain < NO_GAIN:
+    if facts.gain is not None and facts.gain < NO_GAIN:
         return Prediction(items * facts.wall / min(1.0, facts.gain) * 1.05, width)
     free = max(0.0, facts.cpu - held)
     rounds = -(-items // width)
@@ -130,7 +132,7 @@ def _moving(facts: Facts, machine: Machine) -> float:
     """Return seconds per item for moving, measured or from what its size says."""
     if facts.moved is not None:
         return facts.moved
-    return 2e-6 + (facts.sent + facts.received) / machine.bandwidth
+    return PICKLING + (facts.sent + facts.received) / machine.bandwidth
 
 
 def _batches(facts: Facts, items: int) -> int:

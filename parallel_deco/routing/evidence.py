@@ -11,8 +11,11 @@ __all__ = ["Evidence", "Facts"]
 KEEP = 0.75
 #: One batch in so many is watched by the sampler once the function is known.
 WATCH_EVERY = 16
-#: A wall time is believed beside others when the GIL was in use less than this, by all threads together.
-UNCROWDED = 0.5
+#: CPU seconds of moving a batch that do not grow with its items; they are part of what handing it out costs.
+HANDING = 40e-6
+#: Batches beside others, for each of them, and their seconds, after which it is known what threads gain.
+TRIAL = 2
+TRIAL_SECONDS = 16e-3
 
 
 class Facts(NamedTuple):
@@ -39,7 +42,9 @@ class Facts(NamedTuple):
     inner : float
         CPUs that it keeps busy by itself (BLAS, OpenMP); 1 when it computes in one thread.
     gain : float or None
-        How many times faster threads were than one, when that was tried on computing work.
+        How many times faster threads were than one, when that was tried.
+    pace : float
+        Elapsed time as it was lately, beside whatever else ran.
     """
 
     items: int = 0
@@ -53,6 +58,7 @@ class Facts(NamedTuple):
     received: float = 0.0
     inner: float = 1.0
     gain: float | None = None
+    pace: float = 0.0
 
     @property
     def computes(self) -> bool:
@@ -89,12 +95,14 @@ class Evidence:
         self._sent = _Mean()
         self._received = _Mean()
         self._inner: float = 1.0
-        self._gain: float | None = None
+        self._most_wall = self._most_cpu = 0.0  # of a batch that was alone, per item
+        self._beside = _Beside()
+        self._pace = _Mean()
         self._facts: Facts | None = Facts()  # None when the sums have changed since
         self._asked = 0
 
-    def learn(self, seen: Readings, crowd: int = 1) -> None:
-        """Add what a batch cost, while so many threads of this process ran the same function."""
+    def learn(self, seen: Readings) -> None:
+        """Add what a batch cost."""
         if not seen.items:
             return
         wall = max(seen.wall - seen.delay, seen.cpu)
@@ -102,17 +110,41 @@ class Evidence:
             self._facts = None
             self._items += seen.items
             self._seconds += wall
-            self._cpu.add(seen.cpu, seen.items)
+            self._pace.add(wall, seen.items)
             if seen.samples:
                 self._look(seen)
-            if self._believable(wall, seen, crowd):
-                self._alone.add(wall, seen.items)
+            self._time(wall, seen)
             if seen.moved:
-                self._moved.add(seen.moved, seen.items)
+                self._moved.add(max(0.0, seen.moved - HANDING), seen.items)
                 self._sent.add(seen.sent, seen.items)
                 self._received.add(seen.received, seen.items)
-            if crowd == 1 and seen.process_cpu and seen.wall > 1e-3:
-                self._inner = max(1.0, seen.process_cpu / seen.wall) if seen.cpu > 0.5 * wall else 1.0
+            self._look_inside(seen)
+
+    def learn_inside(self, seen: Readings) -> None:
+        """Note how many CPUs a call that is still running keeps busy."""
+        with self._lock:
+            self._facts = None
+            self._look_inside(seen)
+
+    def _look_inside(self, seen: Readings) -> None:
+        if seen.process_cpu and seen.wall > 1e-3:
+            computes = seen.cpu > 0.5 * (seen.wall - seen.delay)
+            self._inner = max(1.0, seen.process_cpu / seen.wall) if computes else 1.0
+
+    def _time(self, wall: float, seen: Readings) -> None:
+        """Take in times: an item's own, or what it took beside others."""
+        items = seen.items
+        first = not self._alone.weight
+        if seen.crowd == 1 or first:
+            self._most_wall = max(self._most_wall, wall / items)
+            self._most_cpu = max(self._most_cpu, seen.cpu / items)
+        else:
+            self._beside.add(seen.crowd, wall, seen.cpu, items)
+        # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time.
+        own = seen.crowd == 1 or first or wall <= 1.25 * seen.cpu or wall < items * self._alone.value
+        if own:
+            self._alone.add(wall, items)
+            self._cpu.add(seen.cpu, items)
 
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
@@ -134,12 +166,6 @@ class Evidence:
             if received is not None:
                 self._received.add(received, 1)
 
-    def learn_gain(self, gain: float) -> None:
-        """Note how many times faster threads were than one on this computing function."""
-        with self._lock:
-            self._facts = None
-            self._gain = gain
-
     def facts(self) -> Facts:
         """Return what is known now; computed once for each change."""
         facts = self._facts
@@ -150,10 +176,11 @@ class Evidence:
 
     def _sum_up(self) -> Facts:
         cpu = self._cpu.value
+        wall = max(self._alone.value, cpu)
         return Facts(
             items=self._items,
             seconds=self._seconds,
-            wall=max(self._alone.value, cpu),
+            wall=wall,
             cpu=cpu,
             gil=self._gil(),
             samples=self._seen.samples,
@@ -161,16 +188,9 @@ class Evidence:
             sent=self._sent.value,
             received=self._received.value,
             inner=self._inner,
-            gain=self._gain,
+            gain=self._beside.gain(wall, cpu, self._most_wall, self._most_cpu),
+            pace=self._pace.value,
         )
-
-    def _believable(self, wall: float, seen: Readings, crowd: int) -> bool:
-        """Whether the wall time is the function's own, and not a wait for the GIL among a crowd."""
-        if crowd <= 1 or not self._alone.weight or wall <= 1.25 * seen.cpu:
-            return True
-        gil = self._gil()
-        held = self._cpu.value if gil is None else gil
-        return crowd * held * seen.items < UNCROWDED * wall
 
     def _look(self, seen: Readings) -> None:
         old = self._seen
@@ -199,6 +219,42 @@ class Evidence:
         if seen.cpu >= 0.5 * wall:
             return self._cpu.value * min(1.0, total / max(seen.cpu, 1e-12))
         return max(self._alone.value, self._cpu.value) * min(1.0, total / wall)
+
+
+class _Beside:
+    """What items took while others of this process ran, and so what running them side by side gains."""
+
+    def __init__(self) -> None:
+        self._crowd = _Mean()
+        self._wall = _Mean()
+        self._cpu = _Mean()
+        self._batches = 0
+        self._seconds = 0.0
+
+    def add(self, crowd: int, wall: float, cpu: float, items: int) -> None:
+        self._crowd.add(crowd * items, items)
+        self._wall.add(wall, items)
+        self._cpu.add(cpu, items)
+        self._batches += 1
+        self._seconds += wall
+
+    def gain(self, wall: float, cpu: float, most_wall: float, most_cpu: float) -> float | None:
+        """Return how many times as fast as one alone; None when that was not tried for long enough.
+
+        Parameters
+        ----------
+        wall, cpu : float
+            What an item takes alone.
+        most_wall, most_cpu : float
+            The most that an item took alone: beyond it, it was not a larger item but was in the way of others.
+        """
+        crowd = self._crowd.value
+        if self._batches < TRIAL * crowd or self._seconds < TRIAL_SECONDS or not wall:
+            return None
+        if cpu < 0.5 * wall:
+            return crowd / max(1.0, self._wall.value / most_wall)
+        kept = max(1.0, self._wall.value / max(self._cpu.value, 1e-12) * cpu / wall)
+        return crowd / kept / max(1.0, self._cpu.value / max(most_cpu, 1e-12))
 
 
 class _Mean:

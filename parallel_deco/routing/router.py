@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from parallel_deco import _sampler
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
-from parallel_deco.routing.cost import Machine, Prediction, predict, waiting_width
+from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict, waiting_width
 from parallel_deco.routing.evidence import Facts
 from parallel_deco.routing.explanation import seconds_text
 from parallel_deco.routing.prior import Nature, Prior
@@ -151,7 +151,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         and facts.wall * here.items > 2e-3
     ):
         return "must share memory", "it computes and holds the GIL, and may not leave this process"
-    if facts.gain is not None and facts.gain < 1.1 and facts.computes:
+    if facts.gain is not None and facts.gain < NO_GAIN:
         return "threads do not scale", f"threads were tried and gained {facts.gain:.2f} times, and processes cost more"
     return "too small", (
         f"the {here.items} items that were left take {seconds_text(facts.wall)} each, "

@@ -1,0 +1,128 @@
+"""Which route `auto` takes for each function of the collection, beside the route that is fastest when measured.
+
+    python benchmarks/routing/table.py [--rounds 3] [--only NAME ...] [--json FILE]
+
+For each function the loop and each explicit backend (threads 2, 8 and 32 wide; warm processes) run by turns; the
+fastest says which route is right. Then `auto` runs with nothing known of the function (pools are warm), and again with
+what it learned. It is right when it takes that route, or when it is within 10 % of its time. Medians over the rounds.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+
+from functions import CASES, HELD_OUT
+
+from parallel_deco import parallel
+
+#: How much slower than the right route auto may be when it takes another.
+TOLERANCE = 1.10
+CONTENDERS = {
+    "serial": ("serial", None),
+    "threads 2": ("threads", 2),
+    "threads 8": ("threads", 8),
+    "threads 32": ("threads", 32),
+    "processes": ("processes", None),
+}
+
+
+def main():
+    """Print the table; the exit status is 1 when too many are wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
+    parser.add_argument("--json", metavar="FILE")
+    given = parser.parse_args()
+    list(parallel(abs, backend="processes").map(range(8)))
+    list(parallel(time.sleep, shared=False).map([0.003] * 20))  # the code reader is loaded too
+    rows = []
+    print(f"{'function':22} {'right route':22} {'loop':>9} {'right':>9}  first use                second use")
+    for case in CASES:
+        if given.only is None or case.name in given.only:
+            row = judge(case, given.rounds)
+            rows.append(row)
+            print(line(row), flush=True)
+    print("\n".join(summary(rows)))
+    if given.json:
+        with open(given.json, "w") as file:
+            json.dump(rows, file, indent=1)
+    wrong = [sum(not row[use]["right"] for row in rows) for use in ("first", "second")]
+    return int(wrong[0] > 0.05 * len(rows) or wrong[1] > 0)
+
+
+def judge(case, rounds):
+    """Measure a case; return what is in the table and more."""
+    fixed = {
+        name: parallel(case.function, backend=backend, max_workers=width)
+        for name, (backend, width) in CONTENDERS.items()
+        if not (case.stays and backend == "processes")
+    }
+    times = {name: [] for name in (*fixed, "first", "second")}
+    routes = {"first": [], "second": []}
+    for function in fixed.values():
+        list(function.map(case.items))  # files are there, the workers have imported what it needs
+    for _ in range(rounds):
+        for name, function in fixed.items():
+            times[name].append(timed(function, case.items))
+        auto = parallel(case.function)
+        for use in ("first", "second"):
+            times[use].append(timed(auto, case.items))
+            routes[use].append(auto.explain().route)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    best = min(fixed, key=medians.__getitem__)
+    row = {"name": case.name, "best": best, "times": medians, "held_out": case.name in HELD_OUT}
+    for use in ("first", "second"):
+        route = statistics.mode(routes[use])
+        ratio = medians[use] / medians[best]
+        right = route == CONTENDERS[best][0] or ratio <= TOLERANCE
+        row[use] = {"route": route, "ratio": ratio, "right": right}
+    return row
+
+
+def timed(function, items):
+    """Return the seconds that a map takes."""
+    start = time.perf_counter()
+    for _ in function.map(items):
+        pass
+    return time.perf_counter() - start
+
+
+def line(row):
+    """Return a row as text."""
+    times = row["times"]
+    uses = [
+        f"{' ' if row[use]['right'] else '!'} {row[use]['route']:9} {row[use]['ratio']:5.2f}"
+        for use in ("first", "second")
+    ]
+    name = f"{row['name']}{' *' if row['held_out'] else ''}"
+    figures = f"{1e3 * times['serial']:6.0f} ms {1e3 * times[row['best']]:6.0f} ms"
+    return f"{name:22} {row['best']:22} {figures}  {uses[0]:24} {uses[1]}"
+
+
+def summary(rows):
+    """Yield how many are right, of all, of those looked at and of those held out (*)."""
+    for title, chosen in (
+        ("all", rows),
+        ("known", [row for row in rows if not row["held_out"]]),
+        ("held out *", [row for row in rows if row["held_out"]]),
+    ):
+        if not chosen:
+            continue
+        parts = []
+        for use in ("first", "second"):
+            mean = statistics.geometric_mean(row[use]["ratio"] for row in chosen)
+            parts.append(
+                f"{use} use {sum(row[use]['right'] for row in chosen)} of {len(chosen)} right,"
+                f" time over the right route's {mean:.2f} (worst {max(row[use]['ratio'] for row in chosen):.2f})"
+            )
+        yield f"{title}: {'; '.join(parts)}"
+    wrong = {use: [row["name"] for row in rows if not row[use]["right"]] for use in ("first", "second")}
+    yield f"wrong: first use {', '.join(wrong['first']) or 'none'}; second use {', '.join(wrong['second']) or 'none'}"
+    yield f"{os.cpu_count()} CPUs, Python {sys.version.split()[0]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
