@@ -8,6 +8,9 @@ from parallel_deco._readings import FRACTION, PURE, Readings, Stopwatch, run_del
 
 __all__ = ["FRACTION", "PURE", "Measurement", "Readings", "Stopwatch", "measure", "run_delay"]
 
+#: Looks at a call that somebody wants to know about, at one a millisecond; then at one in 20.
+LOOKS = 2000
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -75,7 +78,7 @@ def measure(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> M
     (True, True)
     """
     function = getattr(function, "__wrapped__", function) if hasattr(function, "submit") else function
-    watch = Stopwatch(watch=True, careful=True)
+    watch = Stopwatch(watch=True, careful=True, looks=LOOKS)
     try:
         value = function(*args, **kwargs)
     finally:

@@ -214,17 +214,20 @@ class Stopwatch:
         Have the sampler look at the thread, and read the CPU time of the whole process.
     careful : bool
         Read the run delay too; 3 µs more.
+    looks : int
+        How often the sampler looks before it takes longer pauses. The error of a share is one over twice the root of
+        that.
     """
 
     __slots__ = ("_cpu", "_crowd", "_delay", "_number", "_overhead", "_process", "_thread", "_wall", "slot")
 
-    def __init__(self, watch: bool, careful: bool) -> None:
+    def __init__(self, watch: bool, careful: bool, looks: int = 40) -> None:
         global _begun
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
         _ticking.add(self._number)
         self._crowd = len(_ticking)
         self._overhead = -1.0 if _deciding else _overhead
-        self.slot = _sampler.begin() if watch else -1
+        self.slot = _sampler.begin(looks) if watch else -1
         self._thread = threading.get_native_id() if watch else 0
         self._delay = run_delay() if careful else -1.0
         self._process = process_time() if watch else -1.0

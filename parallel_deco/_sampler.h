@@ -40,13 +40,12 @@ typedef struct {
 #include <time.h>
 
 #define PD_SLOTS 64
-/* Seconds between looks: from the first to the last, growing by PD_GROWTH. A wake-up costs 20 to 30 us, so the
- * first 40 looks cost about 1 ms of another core, and a call of seconds is disturbed by 0.15 %. */
+/* Seconds between looks: from the first to the steady ones, growing by PD_GROWTH, and to the last when the budget of
+ * looks is spent. A wake-up costs 20 to 30 us of another core: 40 looks 1 ms, and a call of seconds 0.15 %. */
 #define PD_FIRST 100e-6
 #define PD_STEADY 1e-3
 #define PD_LAST 20e-3
 #define PD_GROWTH 1.1
-#define PD_BUDGET 40
 
 typedef struct {
     atomic_int taken;
@@ -57,6 +56,7 @@ typedef struct {
     double born, born_cpu;
     double seen, seen_cpu;
     double interval;
+    long budget;
     pd_reading sum;
 } pd_slot;
 
@@ -98,7 +98,7 @@ static void pd_look(pd_slot *slot) {
             slot->sum.held += dt;
             slot->sum.cpu_held += dc;
         }
-        if (slot->interval < (slot->sum.samples < PD_BUDGET ? PD_STEADY : PD_LAST)) slot->interval *= PD_GROWTH;
+        if (slot->interval < (slot->sum.samples < slot->budget ? PD_STEADY : PD_LAST)) slot->interval *= PD_GROWTH;
     }
     atomic_fetch_sub(&slot->readers, 1);
 }
@@ -166,8 +166,8 @@ static int pd_start(void) {
     return !failed;
 }
 
-/* Watch the calling thread. Returns a slot, or -1 when there is none free. */
-static int pd_begin(void) {
+/* Watch the calling thread, at short intervals for so many looks. Returns a slot, or -1 when there is none free. */
+static int pd_begin(long budget) {
     if (atomic_load(&pd_closed) || !pd_start()) return -1;
     for (int i = 0; i < PD_SLOTS; i++) {
         pd_slot *slot = &pd_slots[i];
@@ -180,6 +180,7 @@ static int pd_begin(void) {
         }
         slot->sum = (pd_reading){0};
         slot->interval = PD_FIRST;
+        slot->budget = budget;
         slot->born = slot->seen = pd_seconds(CLOCK_MONOTONIC);
         slot->born_cpu = slot->seen_cpu = pd_seconds(slot->clock);
         atomic_store(&slot->active, 1);
@@ -240,7 +241,7 @@ static int pd_self_test(void) {
 
 #else /* no POSIX threads: the sampler says that it is not there */
 
-static int pd_begin(void) { return -1; }
+static int pd_begin(long budget) { (void)budget; return -1; }
 static pd_reading pd_end(int index) { pd_reading none = {0}; (void)index; return none; }
 static pd_reading pd_peek(int index) { pd_reading none = {-1}; (void)index; return none; }
 static void pd_close(void) {}

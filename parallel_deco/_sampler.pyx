@@ -17,7 +17,7 @@ cdef extern from "_sampler.h" nogil:
     void pd_close()
 
 cdef extern from "_sampler.h":
-    int pd_begin()
+    int pd_begin(long budget)
     int pd_self_test()
 
 
@@ -28,15 +28,20 @@ cdef tuple _as_tuple(pd_reading r):
     return (r.samples, r.wall, r.held, r.cpu, r.cpu_held, r.age, r.spent)
 
 
-def begin():
+def begin(long looks=40):
     """Watch the calling thread from now on.
+
+    Parameters
+    ----------
+    looks : int
+        How often to look at intervals of a millisecond at most, before they grow to 20.
 
     Returns
     -------
     int
         The slot to give to `end` in the same thread, or to `peek` in any; -1 when nothing is watched.
     """
-    return pd_begin() if works else -1
+    return pd_begin(looks) if works else -1
 
 
 def end(int slot):

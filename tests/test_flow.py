@@ -1,0 +1,74 @@
+"""Batch sizes and windows: arithmetic with laws."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parallel_deco._flow import GROWTH, MOST_ITEMS, Demand, batch_size, window
+from parallel_deco._options import Options
+from parallel_deco.routing.cost import TARGET
+from parallel_deco.routing.evidence import Facts
+
+LAWS = settings(max_examples=300, deadline=None, derandomize=True)
+walls = st.floats(1e-8, 10.0)
+routes = st.sampled_from(["serial", "threads", "processes"])
+lefts = st.none() | st.integers(0, 10**6)
+
+
+def known(wall, received=0.0):
+    """Return facts of items that take so long and give so much."""
+    return Facts(items=10, seconds=1.0, wall=wall, cpu=wall, gil=wall, received=received, pace=wall)
+
+
+@given(walls, routes, st.integers(1, 64), lefts, st.integers(0, 10**5))
+@LAWS
+def test_batch_is_of_a_size_that_can_be_when_anything_varies(wall, route, width, left, before):
+    """At least one item; no more than fit the target, and no more than so many times the batch before."""
+    size = batch_size(known(wall), Options(), route, width, left, before)
+    assert 1 <= size <= MOST_ITEMS // 8
+    assert size == 1 or size * wall <= TARGET * (1 + 1e-9)
+    assert not before or size <= GROWTH * before
+
+
+@given(walls, st.integers(1, 64), st.integers(1, 10**6))
+@LAWS
+def test_batches_are_even_at_the_end_when_the_length_is_known(wall, width, left):
+    """Each worker gets half of its share at the most, unless that would not be worth handing out."""
+    size = batch_size(known(wall), Options(), "processes", width, left, 0)
+    assert size <= max(-(-left // (2 * width)), 0.5e-3 / wall)
+
+
+@given(walls, routes, st.integers(1, 64), lefts, st.integers(1, 10**5), st.integers(0, 10**4))
+@LAWS
+def test_chunksize_is_obeyed_when_given(wall, route, width, left, chunksize, before):
+    """Whatever is known."""
+    assert batch_size(known(wall), Options(chunksize=chunksize), route, width, left, before) == chunksize
+
+
+def test_first_batch_is_one_item_when_nothing_is_known():
+    """It may be a long one."""
+    assert batch_size(Facts(), Options(), "serial", 1, 1000, 0) == 1
+
+
+@given(walls, st.floats(0, 1e9), st.integers(1, 64), st.integers(1, 10**4), st.integers(0, 10**6), st.booleans())
+@LAWS
+def test_window_keeps_all_workers_busy_and_memory_bounded_when_anything_varies(
+    wall, received, width, size, taken, waiting
+):
+    """Room for two items each; never more than the bounds in number; more when somebody waits, or has taken more."""
+    facts = known(wall, received)
+    room = window(facts, Options(), width, size, Demand(taken, waiting))
+    assert 2 * width <= room <= max(MOST_ITEMS, 2 * width)
+    assert room <= window(facts, Options(), width, size, Demand(taken, waiting=True))
+    assert room <= window(facts, Options(), width, size, Demand(2 * taken, waiting))
+
+
+@given(walls, st.integers(1, 64), st.integers(1, 10**4), st.integers(1, 10**4))
+@LAWS
+def test_buffersize_is_obeyed_when_given(wall, width, size, buffersize):
+    """It is the window, whatever is known."""
+    assert window(known(wall), Options(buffersize=buffersize), width, size, Demand(10**6, True)) == buffersize
+
+
+def test_window_is_bounded_in_bytes_when_results_are_large():
+    """A gigabyte each: just enough for the workers."""
+    assert window(known(0.01, 1e9), Options(), 4, 100, Demand(10**6, True)) == 8

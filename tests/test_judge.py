@@ -1,0 +1,78 @@
+"""The judge: looks at a call while it runs, and is gone when nobody needs it."""
+
+import threading
+import time
+
+import pytest
+
+from parallel_deco._judge import FIRST_LOOK, Judge
+from parallel_deco.backends import pools
+from parallel_deco.backends.batch import Batch, Shape, run_batch
+
+
+@pytest.fixture
+def heard():
+    """What a judge heard."""
+    return []
+
+
+def watched(function, item):
+    """Return a batch of one call that is watched."""
+    return Batch(function, [item], Shape.ONE, watch=True)
+
+
+def test_verdict_comes_while_the_call_runs_when_it_is_long(heard):
+    """It hears the readings so far, and is asked again until it is settled."""
+    judge = Judge(lambda seen: heard.append(seen) or len(heard) == 3, lambda: None)
+    batch = watched(time.sleep, 0.1)
+    judge.watch(batch)
+    judge.sit(pools.threads())
+    run_batch(batch)
+    judge.dismiss()
+    assert len(heard) == 3
+    walls = [seen.wall for seen in heard]
+    assert walls == sorted(walls)
+    assert walls[0] >= FIRST_LOOK
+    assert walls[-1] < 0.1
+    assert all(seen.cpu < 0.05 for seen in heard)
+
+
+def test_nobody_is_heard_when_the_call_is_short(heard):
+    """It was over before the first look."""
+    judge = Judge(heard.append, lambda: None)
+    batch = watched(abs, -1)
+    judge.watch(batch)
+    run_batch(batch)
+    judge.sit(pools.threads())
+    time.sleep(5 * FIRST_LOOK)
+    judge.dismiss()
+    assert heard == []
+
+
+def test_it_says_so_when_nothing_runs(heard, until):
+    """Nobody has asked for a result: then the map begins by itself."""
+    nothing = threading.Event()
+    judge = Judge(heard.append, nothing.set)
+    judge.sit(pools.threads())
+    until(nothing.is_set)
+    judge.dismiss()
+    assert heard == []
+
+
+def test_its_thread_is_free_again_when_dismissed(until):
+    """A pool thread is only lent to it."""
+    pool = pools.threads()
+    judge = Judge(lambda seen: False, lambda: None)
+    judge.sit(pool)
+    judge.dismiss()
+    until(lambda: pool._idle == len(pool._threads))
+
+
+def test_nothing_is_lost_when_no_thread_can_be_had():
+    """At the interpreter's exit there are no new threads; the end of the call will tell."""
+
+    class NoThreads:
+        def call(self, function):
+            raise RuntimeError("can't start new thread")
+
+    Judge(lambda seen: True, lambda: None).sit(NoThreads())

@@ -1,0 +1,150 @@
+"""`measure`: wall, CPU, GIL and waiting time of a call, against functions whose truth is known by construction."""
+
+import math
+import threading
+import time
+import zlib
+
+import pytest
+
+from parallel_deco import _sampler, measure, parallel
+from parallel_deco._cpus import gil_enabled
+from parallel_deco._errors import ParallelError
+
+BLOCK = bytes(2_000_000)
+#: CPU seconds of each share of a constructed call, and of the whole.
+PIECE = 4e-3
+WHOLE = 0.5
+
+needs_sampler = pytest.mark.skipif(not (_sampler.works and gil_enabled()), reason="nobody holds a GIL here")
+
+
+def hold(seconds):
+    """Compute with the GIL held, for so much CPU time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        for _ in range(50):
+            pass
+
+
+def release(seconds):
+    """Compute with the GIL released, for so much CPU time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        zlib.crc32(BLOCK)
+
+
+def mixed(free):
+    """Compute with the GIL released for a share of the time; by turns, and return the share that it came to."""
+    begin = time.thread_time()
+    released = 0.0
+    while (now := time.thread_time()) - begin < WHOLE:
+        before = now
+        if free:
+            release(PIECE * free)
+        released += time.thread_time() - before
+        if free < 1:
+            hold(PIECE * (1 - free))
+    return released / (time.thread_time() - begin)
+
+
+@needs_sampler
+@pytest.mark.parametrize("free", [0.0, 0.25, 0.5, 0.75, 1.0])
+def test_share_of_the_gil_is_found_when_it_is_known(free):
+    """Within 0.05 of the truth, whatever else the machine does: shares are of the call's own CPU time."""
+    errors = []
+    for _ in range(3):  # a machine that is busy may keep the sampler itself from looking
+        seen = measure(mixed, free)
+        errors.append(abs(1 - seen.gil / seen.cpu - seen.value))
+        if errors[-1] <= 0.05:
+            break
+    assert min(errors) <= 0.05
+    assert seen.confident
+    assert seen.cpu == pytest.approx(WHOLE, rel=0.2)
+
+
+@needs_sampler
+def test_gil_is_held_when_a_wait_does_not_release_it():
+    """A call into C that sleeps with the GIL held is the worst neighbour of all, and is seen to be."""
+    import ctypes
+
+    if not hasattr(ctypes, "PyDLL") or not hasattr(ctypes.PyDLL(None), "usleep"):
+        pytest.skip("no usleep here")
+    seen = measure(ctypes.PyDLL(None).usleep, 50_000)
+    assert seen.gil > 0.8 * seen.wall
+    assert seen.waiting > 0.8 * seen.wall
+
+
+def test_call_waits_when_it_sleeps():
+    """Sleeping is waiting, without the GIL and without computing."""
+    seen = measure(time.sleep, 0.05)
+    assert seen.wall >= 0.05
+    assert seen.waiting > 0.045
+    assert seen.cpu < 0.02
+    assert math.isnan(seen.gil) or seen.gil < 0.02
+    assert seen.value is None
+
+
+def test_value_and_exception_are_the_functions():
+    """It is called once, with its arguments; what it raises comes through."""
+    calls = []
+
+    def function(*args, **kwargs):
+        calls.append((args, kwargs))
+        return "value"
+
+    assert measure(function, 1, key=2).value == "value"
+    assert measure(parallel(function), 3).value == "value"
+    assert calls == [((1,), {"key": 2}), ((3,), {})]
+    with pytest.raises(ZeroDivisionError):
+        measure(lambda: 1 / 0)
+    assert not issubclass(ZeroDivisionError, ParallelError)
+
+
+def test_it_is_not_confident_when_the_call_is_too_short():
+    """A microsecond is over before anybody can look; on a build without a GIL there is nothing to look for."""
+    seen = measure(abs, -1)
+    assert seen.confident is (not gil_enabled())
+    assert seen.samples <= 1
+
+
+@needs_sampler
+def test_each_thread_is_read_for_itself_when_many_measure():
+    """A thread that computes and one that sleeps are not mixed up."""
+    found = {}
+
+    def look(name, function, seconds):
+        found[name] = measure(function, seconds)
+
+    threads = [
+        threading.Thread(target=look, args=(name, function, 0.1))
+        for name, function in [("hold", hold), ("sleep", time.sleep), ("release", release)]
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found["hold"].gil > 0.8 * found["hold"].cpu
+    assert found["release"].gil < 0.2 * found["release"].cpu
+    assert found["sleep"].gil < 0.2 * found["sleep"].wall
+
+
+@needs_sampler
+def test_it_works_when_more_threads_measure_than_it_has_places_for():
+    """Those that find no place are not seen, and say so."""
+    barrier = threading.Barrier(80)
+
+    def work():
+        barrier.wait(30)
+        time.sleep(0.05)
+
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(measure(work))) for _ in range(80)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 80
+    assert all(seen.wall >= 0.05 for seen in found)
+    assert any(seen.samples for seen in found)
+    assert not all(seen.samples for seen in found)

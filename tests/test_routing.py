@@ -1,0 +1,267 @@
+"""Evidence, cost model and router: what is believed of readings, what is predicted from it, and what is chosen."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parallel_deco import _sampler
+from parallel_deco._readings import Readings
+from parallel_deco.routing.cost import NO_GAIN, Machine, predict, waiting_width
+from parallel_deco.routing.evidence import HANDING, KEEP, Evidence, Facts
+from parallel_deco.routing.prior import Nature, Prior
+from parallel_deco.routing.router import Situation, decide, guess
+
+MACHINE = Machine()
+LAWS = settings(max_examples=200, deadline=None, derandomize=True)
+seconds = st.floats(1e-7, 10.0)
+shares = st.floats(0.0, 1.0)
+
+
+def batch(items=1, wall=1e-3, cpu=None, gil=1.0, crowd=1, **more):
+    """Return what a batch was seen to take per item: `gil` is the share of its CPU time with the GIL held."""
+    cpu = wall if cpu is None else cpu
+    looked = {"samples": 40, "looked": items * wall, "held": gil * items * cpu}
+    looked |= {"looked_cpu": items * cpu, "held_cpu": gil * items * cpu}
+    return Readings(items, items * wall, items * cpu, crowd=crowd, **{**looked, **more})
+
+
+def learned(*readings):
+    """Return the facts that follow from some batches."""
+    evidence = Evidence()
+    for seen in readings:
+        evidence.learn(seen)
+    return evidence.facts()
+
+
+@st.composite
+def facts(draw):
+    """Any facts that can be."""
+    wall = draw(seconds)
+    cpu = wall * draw(shares)
+    return Facts(
+        items=draw(st.integers(1, 1000)),
+        seconds=draw(seconds),
+        wall=wall,
+        cpu=cpu,
+        gil=draw(st.none() | shares.map(lambda share: share * cpu)),
+        samples=40,
+        moved=draw(st.none() | st.floats(0, 1e-2)),
+        sent=draw(st.floats(0, 1e7)),
+        received=draw(st.floats(0, 1e7)),
+        inner=draw(st.floats(1, 8)),
+        gain=draw(st.none() | st.floats(0.1, 32)),
+        pace=wall,
+    )
+
+
+# Evidence.
+
+
+def test_nothing_is_known_when_nothing_was_learned():
+    """No division by zero, and no GIL time."""
+    known = Evidence().facts()
+    assert (known.items, known.wall, known.gil, known.gain) == (0, 0.0, None, None)
+    assert learned(Readings(0, 1.0, 1.0)).items == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 100), seconds, shares), min_size=1, max_size=20))
+@LAWS
+def test_facts_are_between_the_readings_when_learned(batches):
+    """A mean is never outside of what it is the mean of; items are counted exactly."""
+    known = learned(*(batch(items, wall, wall * share) for items, wall, share in batches))
+    walls = [wall for _, wall, _ in batches]
+    assert known.items == sum(items for items, _, _ in batches)
+    assert min(walls) * (1 - 1e-9) <= known.wall <= max(walls) * (1 + 1e-9)
+    assert 0 <= known.cpu <= known.wall * (1 + 1e-9)
+    assert known.gil is None or 0 <= known.gil <= known.wall * (1 + 1e-9)
+
+
+def test_what_a_function_did_lately_counts_when_it_changes():
+    """After four batches or so, the new times have taken over."""
+    slow, fast = batch(10, 1e-2), batch(10, 1e-3)
+    known = learned(slow, *[fast] * 8)
+    assert known.wall == pytest.approx(
+        (KEEP**8 * 1e-2 + sum(KEEP**n for n in range(8)) * 1e-3) / sum(KEEP**n for n in range(9))
+    )
+
+
+def test_other_programs_do_not_count_when_they_have_the_cpu():
+    """Time in which the thread could have run but got no CPU is not the function's."""
+    assert learned(batch(10, 4e-3, 1e-3, delay=10 * 3e-3)).wall == pytest.approx(1e-3)
+
+
+def test_crowded_time_does_not_count_when_it_waits_for_others():
+    """Beside other threads an item may take longer; what it takes alone stays known."""
+    alone, crowded = batch(10, 1e-3), batch(10, 8e-3, 1e-3, crowd=8)
+    assert learned(alone, *[crowded] * 20).wall == pytest.approx(1e-3)
+    assert learned(crowded, *[batch(10, 2e-3, 1e-3, crowd=8)] * 20).wall < 2.1e-3
+
+
+def test_gain_is_the_number_of_threads_when_nobody_is_in_the_way():
+    """Waiting in 32 threads gains 32 times, computing without the GIL in 2 gains 2 times."""
+    assert learned(batch(1, 5e-3, 1e-5), *[batch(1, 5e-3, 1e-5, crowd=32)] * 100).gain == pytest.approx(32)
+    assert learned(batch(1, 5e-3, gil=0.0), *[batch(1, 5e-3, gil=0.0, crowd=2)] * 10).gain == pytest.approx(2)
+
+
+def test_gain_is_small_when_threads_are_in_each_others_way():
+    """A lock of the user's, a disk, the GIL, or a cache: items take longer beside others."""
+    assert learned(batch(1, 5e-3, 1e-5), *[batch(1, 40e-3, 1e-5, crowd=8)] * 100).gain == pytest.approx(1)
+    assert learned(batch(1, 5e-3), *[batch(1, 10e-3, 5e-3, crowd=2)] * 10).gain == pytest.approx(1)
+    assert learned(batch(1, 5e-3), *[batch(1, 10e-3, 10e-3, crowd=2)] * 10).gain == pytest.approx(1)
+
+
+def test_gain_is_not_known_when_threads_were_hardly_tried():
+    """A few batches prove nothing."""
+    assert learned(batch(1, 5e-3), batch(1, 10e-3, crowd=2)).gain is None
+
+
+def test_gain_is_not_small_when_items_only_became_larger():
+    """Larger items, seen alone before, are no sign of a crowd."""
+    known = learned(batch(1, 20e-3, gil=0.0), batch(1, 2e-3, gil=0.0), *[batch(1, 20e-3, gil=0.0, crowd=2)] * 10)
+    assert known.gain == pytest.approx(2)
+
+
+def test_moving_is_counted_per_item_when_batches_are_small():
+    """What a batch costs however small it is does not count as its items'."""
+    assert learned(batch(1, moved=HANDING)).moved == 0
+    assert learned(batch(1000, moved=HANDING + 1e-3)).moved == pytest.approx(1e-6)
+
+
+def test_work_is_parallel_inside_when_the_process_computes_more_than_the_thread():
+    """BLAS and OpenMP: CPU time above wall time. Waiting beside others that compute is not."""
+    assert learned(batch(1, 5e-3, process_cpu=10e-3)).inner == pytest.approx(2)
+    assert learned(batch(1, 5e-3, 1e-4, process_cpu=10e-3)).inner == 1
+    assert learned(batch(1, 5e-3)).inner == 1
+
+
+# The cost model.
+
+
+@given(facts(), st.integers(1, 10**6), st.integers(1, 64), st.booleans())
+@LAWS
+def test_predictions_are_possible_when_anything_varies(known, items, cpus, cold):
+    """Positive, finite, and no route beats all its CPUs, or its threads, at work; a cold pool is never faster."""
+    forecast = predict(known, items, cpus, MACHINE, cold=cold)
+    for prediction in forecast.values():
+        assert math.isfinite(prediction.seconds)
+        assert prediction.seconds > 0
+        assert prediction.width >= 1
+    assert forecast["serial"].seconds == pytest.approx(items * known.wall)
+    assert forecast["processes"].seconds >= items * known.cpu / cpus * (1 - 1e-9)
+    warm = predict(known, items, cpus, MACHINE, cold=False)
+    assert warm["processes"].seconds <= forecast["processes"].seconds or MACHINE.wake > MACHINE.start
+
+
+@given(facts(), st.integers(1, 10**5), st.integers(1, 64))
+@LAWS
+def test_more_items_take_longer_when_predicted(known, items, cpus):
+    """On every route."""
+    fewer, more = (predict(known, count, cpus, MACHINE) for count in (items, 2 * items))
+    for route in fewer:
+        assert fewer[route].seconds <= more[route].seconds * (1 + 1e-9)
+
+
+@given(facts(), st.integers(1, 64), st.none() | st.integers(1, 100))
+@LAWS
+def test_width_is_kept_when_the_user_gives_one(known, cpus, most):
+    """`max_workers` bounds every route; computing work gets no more threads than CPUs."""
+    forecast = predict(known, 10_000, cpus, MACHINE, most=most)
+    for prediction in forecast.values():
+        assert prediction.width <= (most or max(cpus, 32))
+    assert waiting_width(known, cpus, most) >= 1
+    if known.computes:
+        assert waiting_width(known, cpus, most) <= cpus
+
+
+# The router.
+
+
+@given(
+    facts(),
+    st.integers(1, 10**5),
+    st.integers(1, 16),
+    st.sets(st.sampled_from(["serial", "threads", "processes"]), min_size=1),
+)
+@LAWS
+def test_route_is_open_when_decided(known, items, cpus, routes):
+    """Whatever the facts, the route is one of those that are open, and there are words for it."""
+    if routes == {"processes"} and known.gil is None:
+        known = known._replace(gil=0.0)
+    decision = decide(known, Situation(items=items, cpus=cpus, open=frozenset(routes)))
+    assert decision.route in routes
+    assert decision.rule
+    assert decision.reason
+    assert decision.width >= 1
+
+
+@given(facts(), st.integers(1, 10**5), st.integers(1, 16))
+@LAWS
+def test_loop_is_left_only_for_less_time_when_decided(known, items, cpus):
+    """The route is predicted to be faster than the loop, by a margin that covers a wrong guess."""
+    decision = decide(known, Situation(items=items, cpus=cpus))
+    if decision.route != "serial":
+        assert decision.predicted[decision.route] < 0.9 * decision.predicted["serial"]
+
+
+def seen(wall, cpu, gil, **more):
+    """Return facts of a function that is well known."""
+    return Facts(items=100, seconds=1.0, wall=wall, cpu=cpu, gil=gil, samples=100, pace=wall, **more)
+
+
+@pytest.mark.parametrize(
+    ("known", "route", "rule"),
+    [
+        (seen(5e-3, 1e-5, 0.0), "threads", "waits"),
+        (seen(5e-3, 5e-3, 0.0), "threads", "computes, GIL released"),
+        (seen(5e-3, 5e-3, 5e-3), "processes", "computes, holds the GIL"),
+        (seen(1e-7, 1e-7, 1e-7), "serial", "too small"),
+        (seen(5e-3, 5e-3, 0.0, inner=2.0), "serial", "parallel inside"),
+        (seen(5e-3, 5e-3, 1e-4, gain=0.8, moved=1e-2), "serial", "threads do not scale"),
+        (seen(5e-3, 5e-3, 5e-3, moved=50e-3), "serial", "too small"),
+    ],
+)
+def test_route_is_right_when_the_facts_are_plain(known, route, rule):
+    """The textbook cases, on two CPUs with warm workers."""
+    decision = decide(known, Situation(items=200, cpus=2))
+    assert (decision.route, decision.rule) == (route, rule)
+
+
+def test_loop_is_kept_when_there_is_one_cpu():
+    """Computing cannot gain; waiting can."""
+    assert decide(seen(5e-3, 5e-3, 5e-3), Situation(items=200, cpus=1)).rule == "one CPU"
+    assert decide(seen(5e-3, 1e-5, 0.0), Situation(items=200, cpus=1)).route == "threads"
+
+
+@pytest.mark.skipif(not _sampler.works, reason="then computing counts as holding the GIL")
+def test_no_pool_is_started_when_the_gil_was_not_seen():
+    """Processes are for what is proved."""
+    assert decide(seen(5e-3, 5e-3, None), Situation(items=200, cpus=2)).route != "processes"
+
+
+def test_threads_are_left_when_they_gain_nothing():
+    """As soon as that is seen; and kept as long as they gain."""
+    here = Situation(items=200, cpus=2, current="threads")
+    assert decide(seen(5e-3, 5e-3, 1e-4, gain=NO_GAIN - 0.05), here).route == "processes"
+    assert decide(seen(5e-3, 5e-3, 1e-4, gain=1.9), here).route == "threads"
+
+
+def test_margin_says_how_sure_it_was_when_decided():
+    """Seconds to the next best route."""
+    decision = decide(seen(5e-3, 5e-3, 5e-3), Situation(items=200, cpus=2))
+    others = [seconds for route, seconds in decision.predicted.items() if route != "processes"]
+    assert decision.margin == pytest.approx(min(others) - decision.predicted["processes"])
+    assert decide(seen(5e-3, 5e-3, 5e-3), Situation(items=9, cpus=2, open=frozenset(["threads"]))).margin == 0
+
+
+@pytest.mark.parametrize("nature", list(Nature))
+@pytest.mark.parametrize(
+    "routes", [("threads",), ("serial",), ("serial", "threads"), ("serial", "threads", "processes")]
+)
+def test_guess_is_open_when_only_the_code_is_known(nature, routes):
+    """Before anything was measured, the code gives a hint, and says so."""
+    decision = guess(Prior(nature, 0.9, "it calls something"), Situation(items=10, cpus=2, open=frozenset(routes)))
+    assert decision.route in routes
+    assert decision.rule == "the code"
+    assert "nothing was measured yet" in decision.reason

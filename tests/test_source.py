@@ -1,0 +1,162 @@
+"""The input of a map: pulled once, in order, by whichever thread needs an item; never entered twice."""
+
+import itertools
+import queue
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parallel_deco._source import SLOW, TRUST, Source
+
+LAWS = settings(max_examples=200, deadline=None, derandomize=True)
+sizes = st.lists(st.integers(1, 7), min_size=1, max_size=60)
+
+
+def drain(source, sizes):
+    """Pull pieces of these sizes, over and over, until there is none."""
+    pieces = []
+    for size in itertools.cycle(sizes):
+        piece = source.pull(size)
+        if piece is None:
+            return pieces
+        pieces.append(piece)
+    raise AssertionError("unreachable")
+
+
+@given(st.integers(0, 100), sizes, st.sampled_from([list, tuple, range, iter, "generator", "lent"]))
+@LAWS
+def test_items_come_once_and_in_order_when_pulled(count, sizes, kind):
+    """Pieces are numbered 0, 1, …, know where they begin, and together are the input."""
+    if kind in ("generator", "lent"):
+        iterable = (number for number in range(count))
+    else:
+        iterable = range(count) if kind is range else kind(range(count))
+    source = Source.of((iterable,))
+    lent = []
+    if kind == "lent":
+        items = source.lend()
+        lent = list(itertools.islice(items, 3))
+        source.take_back(len(lent), False)
+    pieces = drain(source, sizes)
+    assert [piece.order for piece in pieces] == list(range(len(pieces)))
+    assert [piece.first for piece in pieces] == [
+        sum(map(len, ([], lent, *(p.items for p in pieces[:n])))) for n in range(len(pieces))
+    ]
+    assert [*lent, *(item for piece in pieces for item in piece.items)] == list(range(count))
+    assert source.exhausted
+    assert source.pulled == count
+    assert source.left == 0
+    assert source.error is None
+
+
+@pytest.mark.parametrize(
+    ("iterables", "left"),
+    [
+        (([1, 2, 3],), 3),
+        ((range(5), "ab"), 2),
+        ((iter([1]),), None),
+        (([1], itertools.count()), None),
+        ((set("abc"),), 3),
+    ],
+)
+def test_length_is_known_when_the_inputs_tell(iterables, left):
+    """The shortest counts, as in zip."""
+    assert Source.of(iterables).left == left
+
+
+def test_error_of_the_input_comes_after_its_items_when_it_raises():
+    """What was drawn before is delivered."""
+
+    def items():
+        yield from (1, 2, 3)
+        raise LookupError
+
+    source = Source.of((items(),))
+    assert [piece.items for piece in drain(source, [2])] == [[1, 2], [3]]
+    assert isinstance(source.error, LookupError)
+
+
+def test_first_item_can_be_looked_at_only_when_that_takes_nothing_away():
+    """A list's can, a generator's cannot."""
+    assert Source.of(([7, 8],)).first() == (7,)
+    assert Source.of(((number for number in [7]),)).first() == ()
+    assert Source.of(([],)).first() == ()
+
+
+def test_rows_are_tuples_when_for_starmap():
+    """Whatever iterable a row is."""
+    source = Source.of_rows([[1, 2], "ab", iter((3,))])
+    assert source.pull(5).items == [(1, 2), ("a", "b"), (3,)]
+    assert source.prompt
+
+
+def test_drawn_items_are_rescued_when_the_next_keeps_everybody_waiting():
+    """They never wait for one that comes later, and each is in one piece."""
+    box = queue.SimpleQueue()
+    source = Source.of((iter(box.get, None),))
+    pulled = []
+    thread = threading.Thread(target=lambda: pulled.append(source.pull(10)))
+    for number in range(3):
+        box.put(number)
+    thread.start()
+    rescued = None
+    while rescued is None:
+        time.sleep(SLOW)
+        rescued = source.rescue()
+    assert list(rescued.items) == [0, 1, 2]
+    assert source.slow
+    box.put(3)
+    box.put(None)
+    thread.join()
+    assert [piece.items for piece in pulled] == [[3]]
+    assert source.pull(1) is None
+
+
+def test_items_are_pulled_together_again_when_they_are_prompt_again():
+    """One slow item makes for caution, not for ever."""
+
+    def items():
+        time.sleep(2 * SLOW)
+        yield from range(100)
+
+    source = Source.of((items(),))
+    lengths = [len(piece.items) for piece in drain(source, [10])]
+    assert lengths[: TRUST + 1] == [1] * (TRUST + 1)
+    assert max(lengths) == 10
+
+
+def test_input_is_entered_by_one_thread_at_a_time_when_many_pull():
+    """Every item goes to exactly one of them."""
+    inside = threading.Lock()
+
+    def items():
+        for number in range(2000):
+            assert inside.acquire(blocking=False)
+            inside.release()
+            yield number
+
+    source = Source.of((items(),))
+    found = []
+    threads = [threading.Thread(target=lambda: found.extend(drain(source, [3]))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(item for piece in found for item in piece.items) == list(range(2000))
+    assert sorted(piece.order for piece in found) == list(range(len(found)))
+
+
+def test_nothing_is_pulled_when_it_was_ended():
+    """And the input is let go of."""
+
+    class Input:
+        def __iter__(self):
+            return iter(range(9))
+
+    source = Source.of((Input(),))
+    source.end()
+    assert source.pull(1) is None
+    assert source.lend() is None
