@@ -24,6 +24,16 @@ cdef extern from "Python.h":
     int PyErr_ExceptionMatches(PyObject *kind)
     void PyErr_Clear()
 
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX >= 0x030D0000
+    #define pd_finalizing() Py_IsFinalizing()
+    #else
+    #define pd_finalizing() _Py_IsFinalizing()
+    #endif
+    """
+    bint pd_finalizing()
+
 # A stretch looks at the clock once in so many items, and at each of the first few: 1 ns for each.
 cdef enum:
     LOOK = 64
@@ -113,7 +123,8 @@ class Guard:
         self._mapping = mapping
 
     def __del__(self):
-        self._mapping.close()
+        if not pd_finalizing():  # then modules may be empty already, and what is left ends with the process
+            self._mapping.close()
 
 
 @cython.final

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import InvalidOptionError
 from parallel_deco._measure import Measurement, measure
 from parallel_deco.routing.explanation import seconds_text
@@ -102,6 +103,8 @@ def report(name: str, seen: Measurement[Any], calls: int) -> Iterator[str]:
 
 
 def _verdict(seen: Measurement[Any]) -> str:
+    if not gil_enabled():
+        return f"it {'waits' if seen.waiting > 0.5 * seen.wall else 'computes'}, and there is no GIL here: threads help"
     if math.isnan(seen.gil) or not seen.confident:
         return "too short to tell; call it with larger arguments"
     if seen.waiting > 0.5 * seen.wall:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from parallel_deco import _doctor, _sampler
+from parallel_deco._cpus import gil_enabled
 
 MODULE = """
 import time
@@ -57,6 +58,7 @@ def command(tmp_path, script_environment):
         (["zlib:crc32", "--args", "bytes(10**7)"], "it releases the GIL"),
     ],
 )
+@pytest.mark.skipif(not gil_enabled(), reason="there is no GIL to hold")
 def test_verdict_is_right_when_a_function_is_measured(command, arguments, verdict):
     """Functions of a module in this directory and of the standard library, with arguments as in a call."""
     status, out, errors = command("measure", *arguments)
@@ -116,6 +118,7 @@ def test_doctor_finds_nothing_wrong_when_all_is_well(command):
         assert f"{len(os.sched_getaffinity(0))} allowed by the affinity" in out
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="it is not needed without a GIL")
 def test_doctor_says_so_when_the_sampler_does_not_work(monkeypatch):
     """A finding that is wrong says what follows from it."""
     monkeypatch.setattr(_sampler, "works", False)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import parallel_deco
+from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback, WorkerDied
 from parallel_deco.backends import processes
 from parallel_deco.backends.batch import Batch, Shape
@@ -354,6 +355,7 @@ def test_arrays_are_writable_when_they_arrive(backend):
     assert (given.sum(), result.sum(), result.flags.writeable) == (0, 800_000, True)
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, what other threads let go of is freed later")
 def test_memory_is_used_again_when_results_are_dropped(backend):
     """Results that nobody holds are gone at once, without the garbage collector, and their memory is used again."""
     pytest.importorskip("numpy")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import parallel_deco
 from parallel_deco import Future, NotPicklableError, config, parallel
+from parallel_deco._cpus import gil_enabled
 from tests.workloads import burn, double
 
 DEADLINE = 30.0
@@ -257,7 +258,7 @@ def test_calls_run_at_the_same_time_when_they_wait_for_one_another():
             assert sorted(result(future) for future in [function.submit() for _ in range(count)]) == list(range(count))
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="on one CPU, it stays")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 or not gil_enabled(), reason="here, it stays")
 def test_second_call_goes_elsewhere_when_the_first_computes_for_long():
     """Nothing is known of the function; the first call is looked at while it runs, and the second finds its way."""
     function = parallel(burn)

@@ -149,7 +149,8 @@ class Evidence:
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
         self._asked += 1  # a lost count does no harm
-        return self.facts().gil is None or self._asked % WATCH_EVERY == 0
+        known = self.facts()
+        return not known.items or known.gil is None or self._asked % WATCH_EVERY == 0
 
     def learn_count(self, items: int) -> None:
         """Note that so many more items ran without being measured."""
