@@ -113,18 +113,22 @@ class Mapping:
 
         Raises where an item raised, and at the end what the input raised.
         """
-        while True:
-            if self._lends():
-                yield from self._stretch()
-            arrived = self._take()
-            if arrived is None:
-                break
-            batch, result = arrived
-            if result.errors:
-                yield from self._with_errors(batch, result)
-            else:
-                yield result.values
-            del arrived, batch, result  # while the next is waited for, and in a traceback
+        try:
+            while True:
+                if self._lends():
+                    yield from self._stretch()
+                arrived = self._take()
+                if arrived is None:
+                    break
+                batch, result = arrived
+                if result.errors:
+                    yield from self._with_errors(batch, result)
+                else:
+                    yield result.values
+                del arrived, batch, result  # while the next is waited for, and in a traceback
+        except BaseException:  # Ctrl-C, above all: what is under way must not go on
+            self.close()
+            raise
         if self._source.error is not None and not self._closed:
             raise self._source.error
 
@@ -200,9 +204,6 @@ class Mapping:
                     self._rescue()
                 else:
                     self._feed_aside()  # who waits is owed a wider window
-        except BaseException:  # Ctrl-C, above all: what is under way must not go on
-            self.close()
-            raise
         finally:
             self._waiting = False
         self._feed_aside()

@@ -129,6 +129,8 @@ class Source:
         self._since = before = perf_counter()
         try:
             for _ in range(1 if self.slow else most):
+                if self.exhausted:  # the map was closed
+                    return
                 partial.append(next(self._iterator))
                 self._since = now = perf_counter()
                 if now - before > SLOW:

@@ -36,7 +36,7 @@ __all__ = ["Submissions", "outstanding"]
 
 #: Threads for calls on an explicit "threads" of which nothing is known yet, as in concurrent.futures.
 UNKNOWN_WIDTH = 32
-#: Seconds after which a first call that computes holds the others up no longer.
+#: Seconds beyond the start of worker processes after which a first call that computes holds the others up no longer.
 LONG = 0.1
 #: Once the function is known, every so many batches are a reason to decide again.
 REDECIDE = 16
@@ -215,7 +215,7 @@ class Submissions:
             facts = so_far.facts()
             if facts.gil is None and not facts.waits:
                 return False
-            if seen.wall - seen.delay < LONG and self._may_yet_leave(facts):
+            if self._may_yet_leave(facts, seen.wall - seen.delay):
                 return False  # beside it, threads would only take turns
             self._evidence.learn(seen)
             self._free(level, probe=True, place=False)
@@ -226,11 +226,12 @@ class Submissions:
         judge.sit(pools.threads())
         return judge
 
-    def _may_yet_leave(self, facts: Facts) -> bool:
+    def _may_yet_leave(self, facts: Facts, age: float) -> bool:
         """Whether calls are too short for other processes so far, but would go there if they took longer."""
         decision = self._profile.decide(self._options, 2 * self._profile.cpus(), facts, example=self._example())
-        holds = facts.computes and facts.held > 0.5 * facts.cpu
-        return holds and decision.route == SERIAL and PROCESSES in decision.predicted
+        if decision.route != SERIAL or PROCESSES not in decision.predicted or age > LONG + decision.here.machine.start:
+            return False
+        return facts.computes and facts.held > 0.5 * facts.cpu
 
     def _launch(self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
         def done(result: BatchResult) -> None:

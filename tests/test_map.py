@@ -222,7 +222,7 @@ def test_endless_input_works_when_some_results_are_taken(backend):
     results.close()
     drawn = source.drawn
     assert list(results) == []
-    assert source.drawn == drawn
+    assert source.drawn <= drawn + 1, "one may be under way when it is closed"
 
 
 @given(data=st.data())

@@ -1,6 +1,7 @@
 """What each route would take: arithmetic only, numbers in and numbers out."""
 
 from collections.abc import Collection
+from math import sqrt
 from typing import NamedTuple
 
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
@@ -110,21 +111,34 @@ def predict(
 
 def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None) -> Prediction:
     width = min(waiting_width(facts, cpus, most), max(1, items))
-    held = facts.held
     if facts.gain is not None and facts.gain < NO_GAIN:
         return Prediction(items * facts.wall / min(1.0, facts.gain) * 1.05, width)
-    free = max(0.0, facts.cpu - held)
-    rounds = -(-items // width)
-    crowded = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
-    work = max(rounds * facts.wall, crowded)
+    if facts.gain is not None and facts.computes:  # it was tried: no need to reckon
+        work = items * facts.wall / min(facts.gain, width)
+    else:
+        held = _held_at_least(facts)
+        free = max(0.0, facts.cpu - held)
+        crowded = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
+        work = max(-(-items // width) * facts.wall, crowded)
     return Prediction(work + _batches(facts, items) * machine.dispatch_thread + machine.wake, width)
+
+
+def _held_at_least(facts: Facts) -> float:
+    """Return seconds per item with the GIL held, less what may be chance: a few looks are easily wrong.
+
+    Threads that were thought too well of are found out by what they gain; processes that need not have been are not.
+    """
+    if not facts.gil or not facts.samples:
+        return facts.held
+    return max(0.0, facts.gil - facts.cpu * 0.5 / sqrt(facts.samples))
 
 
 def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool) -> Prediction:
     width = min(most or cpus, max(1, items))
     moving = _moving(facts, machine)
-    work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / min(cpus, width))
-    handing = items * moving / 2 + _batches(facts, items) * machine.dispatch_process / width
+    # Half of the moving is done here, by one thread at a time, while the workers work.
+    work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / min(cpus, width), items * moving / 2)
+    handing = _batches(facts, items) * machine.dispatch_process / width
     return Prediction(work + handing + (machine.start if cold else machine.wake), width)
 
 
