@@ -1,16 +1,21 @@
 """Which route `auto` takes for each function of the collection, beside the route that is fastest when measured.
 
-    python benchmarks/routing/table.py [--rounds 3] [--only NAME ...] [--json FILE]
+    python benchmarks/routing/table.py [--rounds 3] [--only NAME ...] [--json FILE] [--busy 4 --against FILE]
 
 For each function the loop and each explicit backend (threads 2, 8 and 32 wide; warm processes) run by turns; the
 fastest says which route is right. Then `auto` runs with nothing known of the function (pools are warm), and again with
 what it learned. It is right when it takes that route, or when it is within 10 % of its time. Medians over the rounds.
+
+With --busy, so many other processes compute all the while, and only the routes that `auto` takes are compared, with
+those of an earlier run's JSON file: other programs are to change no verdict.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -35,9 +40,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=None, metavar="NAME")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--busy", type=int, default=0, metavar="PROCESSES")
+    parser.add_argument("--against", metavar="FILE")
     given = parser.parse_args()
     list(parallel(abs, backend="processes").map(range(8)))
     list(parallel(time.sleep, shared=False).map([0.003] * 20))  # the code reader is loaded too
+    if given.against:
+        with open(given.against) as file:
+            earlier = {row["name"]: row for row in json.load(file)}
+        return compare(earlier, given)
     rows = []
     print(f"{'function':22} {'right route':22} {'loop':>9} {'right':>9}  first use                second use")
     for case in CASES:
@@ -51,6 +62,40 @@ def main():
             json.dump(rows, file, indent=1)
     wrong = [sum(not row[use]["right"] for row in rows) for use in ("first", "second")]
     return int(wrong[0] > 0.05 * len(rows) or wrong[1] > 0)
+
+
+def compare(earlier, given):
+    """Print which verdicts are others now, beside busy processes; return whether there are any."""
+    changed = count = 0
+    with busy(given.busy):
+        for case in CASES:
+            if case.name not in earlier or (given.only is not None and case.name not in given.only):
+                continue
+            auto = parallel(case.function)
+            routes = {}
+            for use in ("first", "second"):
+                timed(auto, case.items)
+                routes[use] = auto.explain().route
+            count += 1
+            for use, route in routes.items():
+                before = earlier[case.name][use]["route"]
+                if route != before:
+                    changed += use == "second"
+                    print(f"{case.name}: {use} use {route}, was {before}; {auto.explain().reason}", flush=True)
+    print(f"{changed} of {count} verdicts of the second use are others beside {given.busy} busy processes")
+    return int(changed > 0)
+
+
+@contextlib.contextmanager
+def busy(count):
+    """Keep other processes computing."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def judge(case, rounds):
