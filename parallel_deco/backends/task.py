@@ -85,6 +85,10 @@ class Piece:
         self.buffers = []
 
 
+#: In the place of a value: the item has no outcome yet.
+_OPEN = object()
+
+
 class Task:
     """A started batch.
 
@@ -174,7 +178,7 @@ class Task:
         if position is None:
             return self._astray(piece, rest, error)
         culprit = piece.start + position
-        self.errors[culprit] = error(culprit)
+        self._fail(culprit, error(culprit))
         parts = [(rest[0], culprit)]
         if self.batch.keep_going:
             parts.append((culprit + 1, rest[1]))
@@ -183,11 +187,15 @@ class Task:
 
     def abandon(self, error: Callable[[int], BaseException]) -> None:
         """Give every item that has no outcome yet this error: nobody will run it."""
-        values = self.values or []
-        self.values = values + [None] * (len(self.batch.items) - len(values))
         for position in range(len(self.batch.items)):
-            if self.values[position] is None:
-                self.errors.setdefault(position, error(position))
+            if self.values is None or self.values[position] is _OPEN:
+                self._fail(position, error(position))
+
+    def _fail(self, position: int, error: BaseException) -> None:
+        if self.values is None:
+            self.values = [_OPEN] * len(self.batch.items)
+        self.values[position] = None
+        self.errors[position] = error
 
     def _astray(
         self, piece: Piece, rest: tuple[int, int], error: Callable[[int], BaseException]
@@ -200,7 +208,7 @@ class Task:
         else:
             parts = []
             if stop > start:
-                self.errors[start] = error(start)
+                self._fail(start, error(start))
         pieces = self._split(piece, parts, piece.strays + 1)
         return self.open == 0, pieces
 
@@ -219,7 +227,7 @@ class Task:
             self.values, self.errors = piece.values, piece.errors
             return
         if self.values is None:
-            self.values = [None] * len(self.batch.items)
+            self.values = [_OPEN] * len(self.batch.items)
         self.values[piece.start : piece.start + len(piece.values)] = piece.values
         self.errors.update((piece.start + position, error) for position, error in piece.errors.items())
 
@@ -228,7 +236,10 @@ class Task:
             return
         seen = readings._replace(moved=readings.moved + piece.moved, sent=piece.sent)
         before = self.readings
-        self.readings = seen if before is None else Readings._make(map(sum, zip(before, seen, strict=True)))
+        if before is not None:
+            crowd = max(before.crowd, seen.crowd)
+            seen = Readings._make(map(sum, zip(before, seen, strict=True)))._replace(crowd=crowd)
+        self.readings = seen
 
     def hand_over(self) -> tuple[Done, BatchResult]:
         """Return what to call with what, and keep nothing of either.
