@@ -27,6 +27,7 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 
 if TYPE_CHECKING:
+    from parallel_deco._progress import Progress
 
     class _Callable(Generic[P, R]):
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -109,7 +110,13 @@ class ParallelFunction(_Callable[P, R]):
             submissions = self._submissions.setdefault((options, evidence), made)
         return submissions.submit(self.__wrapped__, args, kwargs)
 
-    def map(self, *iterables: Iterable[Any], ordered: bool = True, return_exceptions: bool = False) -> MapIterator[R]:
+    def map(
+        self,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        progress: bool | str = False,
+    ) -> MapIterator[R]:
         """Call the function on each item, in parallel where that is faster.
 
         Parameters
@@ -120,6 +127,9 @@ class ParallelFunction(_Callable[P, R]):
             Give results in the order of the items; False gives them as they come.
         return_exceptions : bool
             Give an item's exception as its result instead of raising it.
+        progress : bool or str
+            Show a tqdm bar that counts finished items, with this label; nothing where the standard error stream is no
+            terminal, unless the environment variable PARALLEL_DECO_PROGRESS is 1.
 
         Returns
         -------
@@ -129,7 +139,7 @@ class ParallelFunction(_Callable[P, R]):
         Raises
         ------
         InvalidTypeError
-            No iterable was given.
+            No iterable was given, or an impossible `progress`.
         BaseException
             While iterating: what the first item in order raised, where its result would be, with a note that names
             it; what the input itself raised, after the results of the items before it.
@@ -142,10 +152,15 @@ class ParallelFunction(_Callable[P, R]):
         if not iterables:
             raise InvalidTypeError(f"{self._name()}.map needs at least one iterable, got none")
         shape = Shape.ONE if len(iterables) == 1 else Shape.STAR
-        return self._map(Source.of(iterables), shape, ordered, return_exceptions)
+        return self._map(Source.of(iterables), shape, ordered, return_exceptions, progress)
 
     def starmap(
-        self, arguments: Iterable[Iterable[Any]], *, ordered: bool = True, return_exceptions: bool = False
+        self,
+        arguments: Iterable[Iterable[Any]],
+        *,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        progress: bool | str = False,
     ) -> MapIterator[R]:
         """Call the function on each tuple of arguments; otherwise like `map`.
 
@@ -153,7 +168,7 @@ class ParallelFunction(_Callable[P, R]):
         ----------
         arguments : iterable of tuples
             ``function(*tuple)`` is called for each.
-        ordered, return_exceptions : bool
+        ordered, return_exceptions, progress
             As in `map`.
 
         Returns
@@ -161,9 +176,11 @@ class ParallelFunction(_Callable[P, R]):
         MapIterator
             An iterator of the results.
         """
-        return self._map(Source.of_rows(arguments), Shape.STAR, ordered, return_exceptions)
+        return self._map(Source.of_rows(arguments), Shape.STAR, ordered, return_exceptions, progress)
 
-    def _map(self, source: Source, shape: Shape, ordered: bool, return_exceptions: bool) -> MapIterator[R]:
+    def _map(
+        self, source: Source, shape: Shape, ordered: bool, return_exceptions: bool, progress: bool | str
+    ) -> MapIterator[R]:
         shutdown_at_exit()
         options = self._options.in_force()
         mapping = Mapping(
@@ -174,8 +191,16 @@ class ParallelFunction(_Callable[P, R]):
             shape,
             ordered=ordered,
             return_exceptions=return_exceptions,
+            progress=self._progress(progress, source) if progress else None,
         )
         return MapIterator(mapping)
+
+    def _progress(self, wanted: bool | str, source: Source) -> "Progress":
+        from parallel_deco._progress import Progress
+
+        if not isinstance(wanted, bool | str):
+            raise InvalidTypeError(f"progress must be True, False or a label, not {wanted!r}")
+        return Progress(wanted if isinstance(wanted, str) else self._name(), source.left)
 
     def explain(self) -> Explanation:
         """Say where the last work went, or the next would go, and why.

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._flow import TINY, Demand, batch_size, window
@@ -34,6 +34,9 @@ from parallel_deco._steering import Steering
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_batch
+
+if TYPE_CHECKING:
+    from parallel_deco._progress import Progress
 
 __all__ = ["Mapping"]
 
@@ -64,6 +67,7 @@ class Mapping:
         *,
         ordered: bool = True,
         return_exceptions: bool = False,
+        progress: "Progress | None" = None,
     ) -> None:
         self._function = function
         self._profile = profile
@@ -72,6 +76,7 @@ class Mapping:
         self._shape = shape
         self._ordered = ordered
         self._return_exceptions = return_exceptions
+        self._progress = progress
         self._context = copy_context()
         self._depth = depth()
         self._evidence = profile.latest
@@ -129,6 +134,8 @@ class Mapping:
         except BaseException:  # Ctrl-C, above all: what is under way must not go on
             self.close()
             raise
+        if self._progress is not None:
+            self._progress.close()
         if self._source.error is not None and not self._closed:
             raise self._source.error
 
@@ -173,6 +180,8 @@ class Mapping:
             self._results.clear()
             self._arrived.notify_all()
         self._source.end()
+        if self._progress is not None:
+            self._progress.close()
         self._steering.forget()
         self._dismiss_judge()
         if flying:
@@ -327,6 +336,8 @@ class Mapping:
         finally:
             self._source.take_back(stretch.drawn, stretch.exhausted)
             self._evidence.learn_count(stretch.drawn)
+            if self._progress is not None:
+                self._progress.add(stretch.drawn)
             with self._lock:
                 self._lent = False
 
@@ -547,6 +558,8 @@ class Mapping:
         """Take a result in, learn from it, and decide again."""
         if piece.order == 0:
             self._dismiss_judge()
+        if self._progress is not None:
+            self._progress.add(len(result.values))
         with self._lock:
             self._flying.pop(piece.order, None)
             if not self._closed:
