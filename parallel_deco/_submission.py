@@ -131,9 +131,9 @@ class Submissions:
 
     def _gather(self, lane: _Lane, decision: Decision) -> list[_Call]:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share."""
-        wall = self._evidence.facts().wall
+        facts = self._evidence.facts()
         share = -(-len(lane.waiting) // max(1, decision.width))
-        most = min(share, int(TARGET / wall)) if wall else 1
+        most = min(share, int(TARGET / max(facts.wall, facts.pace))) if facts.wall else 1
         calls = [lane.waiting.popleft()]
         while len(calls) < most and lane.waiting and lane.waiting[0].goes_with(calls[0]):
             calls.append(lane.waiting.popleft())
@@ -217,7 +217,7 @@ class Submissions:
                 return False
             if self._may_yet_leave(facts, seen.wall - seen.delay):
                 return False  # beside it, threads would only take turns
-            self._evidence.learn(seen)
+            self._evidence.learn_so_far(seen)
             self._free(level, probe=True, place=False)
             return True
 

@@ -99,6 +99,20 @@ def test_crowded_time_does_not_count_when_it_waits_for_others():
     assert learned(crowded, *[batch(10, 2e-3, 1e-3, crowd=8)] * 20).wall < 2.1e-3
 
 
+def test_call_that_still_ran_does_not_count_when_it_has_ended():
+    """What it had cost when it was looked at is no measure of what it costs, even if it ends beside others."""
+    evidence = Evidence()
+    evidence.learn_so_far(batch(1, 5e-3, 1e-5))
+    assert evidence.facts().wall == pytest.approx(5e-3)
+    for _ in range(2):
+        evidence.learn(batch(1, 1.0, 1e-4, crowd=2))
+    known = evidence.facts()
+    assert (known.items, known.wall) == (2, pytest.approx(1.0))
+    assert known.waits
+    evidence.learn_so_far(batch(1, 5e-3, 1e-5))
+    assert evidence.facts() == known
+
+
 def test_gain_is_the_number_of_threads_when_nobody_is_in_the_way():
     """Waiting in 32 threads gains 32 times, computing without the GIL in 2 gains 2 times."""
     assert learned(batch(1, 5e-3, 1e-5), *[batch(1, 5e-3, 1e-5, crowd=32)] * 100).gain == pytest.approx(32)

@@ -95,6 +95,7 @@ class Evidence:
         self._sent = _Mean()
         self._received = _Mean()
         self._inner: float = 1.0
+        self._provisional = False  # all times are of a call that has not ended
         self._most_wall = self._most_cpu = 0.0  # of a batch that was alone, per item
         self._beside = _Beside()
         self._pace = _Mean()
@@ -108,6 +109,8 @@ class Evidence:
         wall = max(seen.wall - seen.delay, seen.cpu)
         with self._lock:
             self._facts = None
+            if self._provisional:
+                self._forget_times()
             self._items += seen.items
             self._seconds += wall
             self._pace.add(wall, seen.items)
@@ -119,6 +122,18 @@ class Evidence:
                 self._sent.add(seen.sent, seen.items)
                 self._received.add(seen.received, seen.items)
             self._look_inside(seen)
+
+    def learn_so_far(self, seen: Readings) -> None:
+        """Add what a call that is still running has cost so far; the first one that ends takes its place."""
+        if not self._items:
+            self.learn(seen)
+            self._provisional = True
+
+    def _forget_times(self) -> None:
+        self._provisional = False
+        self._items = 0
+        self._seconds = self._most_wall = self._most_cpu = 0.0
+        self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
 
     def learn_inside(self, seen: Readings) -> None:
         """Note how many CPUs a call that is still running keeps busy."""
