@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import namedtuple
 from contextlib import contextmanager
 from time import perf_counter, process_time, thread_time
@@ -187,8 +188,8 @@ def _delay_in(descriptor: int) -> float:
 
 _ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
 _begun = 0
-_deciding: set[int] = set()  # threads of ours that compute for themselves now
-_overhead = 0.0  # CPU seconds that they took so far
+_deciding: dict[int, tuple[int, float]] = {}  # threads of ours that compute for themselves: their clock, and since when
+_overhead = 0.0  # CPU seconds that they took before
 
 
 @contextmanager
@@ -196,13 +197,30 @@ def overhead() -> Iterator[None]:
     """Say that what the calling thread computes meanwhile is the library's own, and no function's."""
     global _overhead
     thread = threading.get_ident()
-    _deciding.add(thread)
     before = thread_time()
+    _deciding[thread] = _thread_clock(thread), before
     try:
         yield
     finally:
         _overhead += thread_time() - before
-        _deciding.discard(thread)
+        del _deciding[thread]
+
+
+def _thread_clock(thread: int) -> int:
+    """Return the clock of the calling thread's CPU time, which others can read too; -1 where there is none."""
+    find = getattr(time, "pthread_getcpuclockid", None)
+    return -1 if find is None else find(thread)
+
+
+def _spent_on_overhead() -> float:
+    """Return the CPU seconds that the library took for itself so far, also those that are not over yet."""
+    spent = _overhead
+    for clock, before in list(_deciding.values()):
+        try:
+            spent += time.clock_gettime(clock) - before
+        except (AttributeError, OSError):  # no such clock here, or the thread has ended just now
+            continue
+    return spent
 
 
 class Stopwatch:
@@ -226,7 +244,7 @@ class Stopwatch:
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
         _ticking.add(self._number)
         self._crowd = len(_ticking)
-        self._overhead = -1.0 if _deciding else _overhead
+        self._overhead = _spent_on_overhead() if watch else 0.0
         self.slot = _sampler.begin(looks) if watch else -1
         self._thread = threading.get_native_id() if watch else 0
         self._delay = run_delay() if careful else -1.0
@@ -241,8 +259,8 @@ class Stopwatch:
         delay = process = 0.0
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
-        if self._process >= 0 and crowd == 1 and self._overhead >= 0 and not _deciding:
-            process = process_time() - self._process - (_overhead - self._overhead)
+        if self._process >= 0 and crowd == 1:
+            process = process_time() - self._process - (_spent_on_overhead() - self._overhead)
         if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))
         if self.slot < 0:
@@ -262,7 +280,7 @@ class Stopwatch:
         delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
         process = 0.0
-        if crowd == 1 and self._process >= 0 and self._overhead == _overhead:
-            process = process_time() - self._process
+        if crowd == 1 and self._process >= 0:
+            process = process_time() - self._process - (_spent_on_overhead() - self._overhead)
         peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
         return peeked._replace(process_cpu=process, crowd=crowd)

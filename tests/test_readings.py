@@ -50,9 +50,31 @@ def test_cpu_time_of_the_process_is_not_the_librarys_when_it_computes_too():
     thread.join()
     seen = watch.stop(1)
     assert 0 < seen.process_cpu < 0.01
-    with overhead():
-        watch = Stopwatch(watch=True, careful=False)
-    assert watch.stop(1).process_cpu == 0, "it is not known how much of it was ours"
+
+
+def test_cpu_time_of_the_process_is_not_the_librarys_when_it_has_not_ended_computing():
+    """Begun before, and still deciding when the call ends."""
+    begun, go_on, spun, end = (threading.Event() for _ in range(4))
+
+    def decide():
+        with overhead():
+            spin(0.01)
+            begun.set()
+            assert go_on.wait(30)
+            spin(0.02)
+            spun.set()
+            assert end.wait(30)
+
+    thread = threading.Thread(target=decide)
+    thread.start()
+    assert begun.wait(30)
+    watch = Stopwatch(watch=True, careful=False)
+    go_on.set()
+    assert spun.wait(30)
+    seen = watch.stop(1)
+    end.set()
+    thread.join()
+    assert 0 < seen.process_cpu < 0.01
 
 
 def test_crowd_is_counted_when_batches_overlap():

@@ -17,6 +17,8 @@ GIL_HANDOVER = 1.4
 NO_GAIN = 1.1
 #: Seconds to pickle a small argument and its result, both ways, until it was measured.
 PICKLING = 0.5e-6
+#: A gain of so much of the threads' number is taken for all of it: other programs have had the rest.
+FULL_GAIN = 0.7
 #: What a batch is cut to, in seconds.
 TARGET = 8e-3
 
@@ -114,7 +116,7 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
     if facts.gain is not None and facts.gain < NO_GAIN:
         return Prediction(items * facts.wall / min(1.0, facts.gain) * 1.05, width)
     if facts.gain is not None and facts.computes:  # it was tried: no need to reckon
-        work = items * facts.wall / min(facts.gain, width)
+        work = items * facts.wall / (width if facts.gain > FULL_GAIN * width else facts.gain)
     else:
         held = _held_at_least(facts)
         free = max(0.0, facts.cpu - held)

@@ -144,7 +144,8 @@ class Evidence:
     def _look_inside(self, seen: Readings) -> None:
         if seen.process_cpu and seen.wall > 1e-3:
             computes = seen.cpu > 0.5 * (seen.wall - seen.delay)
-            self._inner = max(1.0, seen.process_cpu / seen.wall) if computes else 1.0
+            # Not over its wall time: other programs may have had the CPUs for the rest of that.
+            self._inner = max(1.0, seen.process_cpu / max(seen.cpu, 1e-9)) if computes else 1.0
 
     def _time(self, wall: float, seen: Readings) -> None:
         """Take in times: an item's own, or what it took beside others."""
