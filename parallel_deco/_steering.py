@@ -99,9 +99,10 @@ class Steering:
 
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
+        self._evidence.learn_inside(seen)
         so_far = Evidence()
         so_far.learn(seen)
-        facts = so_far.facts()
+        facts = so_far.facts()._replace(inner=self.facts.inner)
         if facts.gil is None and not facts.waits:
             return False
         if not self.auto:
@@ -109,7 +110,6 @@ class Steering:
             return True
         decision = self._choose(left, facts, patient=True)
         if decision.route == SERIAL:
-            self._evidence.learn_inside(seen)
             return False
         self._go(decision)
         return True

@@ -132,7 +132,7 @@ def _held_at_least(facts: Facts) -> float:
     """
     if not facts.gil or not facts.samples:
         return facts.held
-    return max(0.0, facts.gil - facts.cpu * 0.5 / sqrt(facts.samples))
+    return max(0.0, facts.gil - facts.cpu / sqrt(facts.samples))  # twice the error of a share
 
 
 def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool) -> Prediction:

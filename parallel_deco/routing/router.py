@@ -17,7 +17,7 @@ SECONDS = {THREADS: 0.3e-3, PROCESSES: 0.6e-3}
 #: Seconds of execution before the loop is left: a first call is slow for reasons of its own.
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
-OVER_THREADS = 0.95
+OVER_THREADS = 0.88
 
 
 class Situation(NamedTuple):
