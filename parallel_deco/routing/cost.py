@@ -7,7 +7,7 @@ from typing import NamedTuple
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["NO_GAIN", "Machine", "Prediction", "predict", "waiting_width"]
+__all__ = ["INNER", "NO_GAIN", "Machine", "Prediction", "predict", "waiting_width"]
 
 #: Threads for work that waits, unless the user says otherwise; the starting width.
 WAITING_WIDTH = 32
@@ -17,6 +17,8 @@ GIL_HANDOVER = 1.4
 NO_GAIN = 1.1
 #: Seconds to pickle a small argument and its result, both ways, until it was measured.
 PICKLING = 0.5e-6
+#: Work that keeps more CPUs busy than this is parallel inside.
+INNER = 1.3
 #: A gain of so much of the threads' number is taken for all of it: other programs have had the rest.
 FULL_GAIN = 0.7
 #: What a batch is cut to, in seconds.
@@ -100,10 +102,12 @@ def predict(
     -----
     The formulas and where they come from are in docs/architecture.md, "The cost model".
     """
-    cpus = max(1, int(cpus / facts.inner)) if facts.inner > 1.3 else cpus
+    alone = facts
+    if facts.inner > INNER:  # side by side, it has a CPU to itself, and takes that much longer
+        facts = facts._replace(wall=facts.wall * facts.inner, cpu=facts.cpu * facts.inner)
     forecast: dict[Route, Prediction] = {}
     if SERIAL in routes:
-        forecast[SERIAL] = Prediction(items * facts.wall, 1)
+        forecast[SERIAL] = Prediction(items * alone.wall, 1)
     if THREADS in routes:
         forecast[THREADS] = _threads(facts, items, cpus, machine, most)
     if PROCESSES in routes:

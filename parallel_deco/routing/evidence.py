@@ -145,8 +145,7 @@ class Evidence:
         if seen.process_cpu and seen.wall > 1e-3:
             computes = seen.cpu > 0.5 * (seen.wall - seen.delay)
             # Not over its wall time: other programs may have had the CPUs for the rest of that.
-            busy = max(1.0, seen.process_cpu / max(seen.cpu, 1e-9)) if computes else 1.0
-            self._inner = max(busy, (self._inner + busy) / 2)  # its other threads may have got no CPU this time
+            self._inner = max(1.0, seen.process_cpu / max(seen.cpu, 1e-9)) if computes else 1.0
 
     def _time(self, wall: float, seen: Readings) -> None:
         """Take in times: an item's own, or what it took beside others."""

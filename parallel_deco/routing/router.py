@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from parallel_deco import _sampler
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
-from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict, waiting_width
+from parallel_deco.routing.cost import INNER, NO_GAIN, Machine, Prediction, predict, waiting_width
 from parallel_deco.routing.evidence import Facts
 from parallel_deco.routing.explanation import seconds_text
 from parallel_deco.routing.prior import Nature, Prior
@@ -140,7 +140,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         )
     if here.cpus == 1 and not facts.waits:
         return "one CPU", "it computes and there is one CPU to compute on, so the loop is as fast as anything"
-    if facts.inner > 1.3:
+    if facts.inner > INNER:
         return "parallel inside", f"it keeps {facts.inner:.1f} CPUs busy by itself, so more workers would be in its way"
     if here.open == frozenset((SERIAL,)):
         return "only the loop", "no other route is open"
