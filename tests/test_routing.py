@@ -254,6 +254,16 @@ def test_no_pool_is_started_when_the_gil_was_not_seen():
     assert decide(seen(5e-3, 5e-3, None), Situation(items=200, cpus=2)).route != "processes"
 
 
+def test_chance_counts_against_processes_but_not_for_threads():
+    """Few looks: a small share of the GIL may be none, so threads stay; a large one is no reason for threads."""
+    few = Facts(items=4, seconds=0.02, wall=5e-3, cpu=5e-3, samples=4, pace=5e-3)
+    here = Situation(items=200, cpus=2)
+    assert decide(few._replace(gil=0.2 * 5e-3), here).route == "threads"
+    assert decide(few._replace(gil=0.2 * 5e-3, samples=400), here).route == "processes"
+    assert decide(few._replace(gil=5e-3), here).route == "processes"
+    assert decide(few._replace(gil=5e-3), here._replace(open=frozenset(("serial", "threads")))).route == "serial"
+
+
 def test_threads_are_left_when_they_gain_nothing():
     """As soon as that is seen; and kept as long as they gain."""
     here = Situation(items=200, cpus=2, current="threads")

@@ -54,10 +54,14 @@ class Machine(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a route would take for the work that is left: seconds, and how many workers."""
+    """What a route would take for the work that is left: seconds, and how many workers.
+
+    `least` is what it would take if chance made the few looks at the GIL seem as bad as it can; None: no less.
+    """
 
     seconds: float
     width: int
+    least: float | None = None
 
 
 def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
@@ -120,13 +124,18 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
     if facts.gain is not None and facts.gain < NO_GAIN:
         return Prediction(items * facts.wall / min(1.0, facts.gain) * 1.05, width)
     if facts.gain is not None and facts.computes:  # it was tried: no need to reckon
-        work = items * facts.wall / (width if facts.gain > FULL_GAIN * width else facts.gain)
+        work = least = items * facts.wall / (width if facts.gain > FULL_GAIN * width else facts.gain)
     else:
-        held = _held_at_least(facts)
-        free = max(0.0, facts.cpu - held)
-        crowded = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
-        work = max(-(-items // width) * facts.wall, crowded)
-    return Prediction(work + _batches(facts, items) * machine.dispatch_thread + machine.wake, width)
+        work, least = (_crowded(facts, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
+    handing = _batches(facts, items) * machine.dispatch_thread + machine.wake
+    return Prediction(work + handing, width, least + handing)
+
+
+def _crowded(facts: Facts, held: float, items: int, cpus: int, width: int) -> float:
+    """Return what so many items take in threads that share the GIL for so long an item, and the CPUs."""
+    free = max(0.0, facts.cpu - held)
+    shared = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
+    return max(-(-items // width) * facts.wall, shared)
 
 
 def _held_at_least(facts: Facts) -> float:

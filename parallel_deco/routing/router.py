@@ -124,7 +124,7 @@ def _best(forecast: dict[Route, Prediction], current: Route) -> Route:
         margin = 0.0 if route == current else max(loop * SHARE[route], SECONDS[route])
         worth = seconds < loop - margin
         if worth and seconds < (least if best == SERIAL else least * OVER_THREADS):
-            best, least = route, seconds
+            best, least = route, forecast[route].least or seconds
     return best
 
 
