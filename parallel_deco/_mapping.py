@@ -417,7 +417,7 @@ class Mapping:
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False
-        places = max(1, steering.width - (self._caller_busy and steering.facts.computes))
+        places = max(1, steering.width - self._caller_busy)
         if steering.route == PROCESSES and self._runs_ahead():
             places *= 2
         return len(self._flying) - self._caller_busy + self._reserved < places and self._room() > 0

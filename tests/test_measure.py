@@ -4,6 +4,7 @@ import math
 import threading
 import time
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from parallel_deco import _sampler, measure, parallel
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import ParallelError
 
+ROOT = Path(__file__).resolve().parent.parent
 BLOCK = bytes(2_000_000)
 #: CPU seconds of each share of a constructed call, and of the whole.
 PIECE = 4e-3
@@ -50,17 +52,26 @@ def mixed(free):
 
 @needs_sampler
 @pytest.mark.parametrize("free", [0.0, 0.25, 0.5, 0.75, 1.0])
-def test_share_of_the_gil_is_found_when_it_is_known(free):
-    """Within 0.05 of the truth, whatever else the machine does: shares are of the call's own CPU time."""
-    errors = []
-    for _ in range(3):  # a machine that is busy may keep the sampler itself from looking
-        seen = measure(mixed, free)
-        errors.append(abs(1 - seen.gil / seen.cpu - seen.value))
-        if errors[-1] <= 0.05:
-            break
-    assert min(errors) <= 0.05
+def test_share_of_the_gil_is_found_when_it_is_known(free, run_program):
+    """Within 0.05 of the truth, whatever other programs do: shares are of the call's own CPU time.
+
+    In a program of its own: a thread that another test left for a while would take turns with it.
+    """
+    source = f"""
+import sys
+sys.path.append({str(ROOT)!r})
+from parallel_deco import measure
+from tests.test_measure import WHOLE, mixed
+for _ in range(6):  # a machine that is busy may keep the sampler itself from looking
+    seen = measure(mixed, {free})
     assert seen.confident
-    assert seen.cpu == pytest.approx(WHOLE, rel=0.2)
+    assert 0.8 * WHOLE < seen.cpu < 1.3 * WHOLE, seen
+    if abs(1 - seen.gil / seen.cpu - seen.value) <= 0.05:
+        break
+else:
+    print("missed", seen)
+"""
+    assert run_program(source) == (0, "", "")
 
 
 @needs_sampler
