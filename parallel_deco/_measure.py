@@ -6,7 +6,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from parallel_deco._readings import FRACTION, PURE, Readings, Stopwatch, run_delay
 
-__all__ = ["FRACTION", "PURE", "Measurement", "Readings", "Stopwatch", "measure", "run_delay"]
+__all__ = ["FRACTION", "PURE", "Measurement", "Readings", "Stopwatch", "bare", "measure", "run_delay"]
 
 #: Looks at a call that somebody wants to know about, at one a millisecond; then at one in 20.
 LOOKS = 2000
@@ -46,6 +46,11 @@ class Measurement(Generic[R]):
     confident: bool
 
 
+def bare(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function below the decorator, so that nothing of ours is measured with it."""
+    return getattr(function, "__wrapped__", function) if hasattr(function, "submit") else function
+
+
 def measure(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Measurement[R]:
     """Call a function here and say what it did with its time: does it release the GIL?
 
@@ -77,7 +82,7 @@ def measure(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> M
     >>> seen.waiting > 0.04, seen.gil < 0.01
     (True, True)
     """
-    function = getattr(function, "__wrapped__", function) if hasattr(function, "submit") else function
+    function = bare(function)
     watch = Stopwatch(watch=True, careful=True, looks=LOOKS)
     try:
         value = function(*args, **kwargs)

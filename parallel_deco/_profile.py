@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -253,7 +254,7 @@ class _Reader:
 
     def load(self) -> None:
         """Load it, or wait until somebody has."""
-
+        import_module("parallel_deco.routing.static")
         self._loaded = True
 
 

@@ -10,7 +10,7 @@ from parallel_deco._profile import Arguments, Profile
 from parallel_deco._traits import PROCESSES, SERIAL, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
-from parallel_deco.routing.evidence import Evidence, Facts
+from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
 from parallel_deco.routing.router import Decision
 
 __all__ = ["Steering"]
@@ -100,11 +100,10 @@ class Steering:
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
         self._evidence.learn_inside(seen)
-        so_far = Evidence()
-        so_far.learn(seen)
-        facts = so_far.facts()._replace(inner=self.facts.inner)
-        if facts.gil is None and not facts.waits:
+        so_far = facts_so_far(seen)
+        if so_far is None:
             return False
+        facts = so_far._replace(inner=self.facts.inner)
         if not self.auto:
             self._obey(left, facts)
             return True

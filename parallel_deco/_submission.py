@@ -29,7 +29,7 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
 from parallel_deco.routing.cost import TARGET
-from parallel_deco.routing.evidence import Evidence, Facts
+from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
 from parallel_deco.routing.router import Decision
 
 __all__ = ["Submissions", "outstanding"]
@@ -210,13 +210,9 @@ class Submissions:
         """Have the first call of an unknown function looked at while it runs, so that the next go the right way."""
 
         def hear(seen: Readings) -> bool:
-            so_far = Evidence()
-            so_far.learn(seen)
-            facts = so_far.facts()
-            if facts.gil is None and not facts.waits:
-                return False
-            if self._may_yet_leave(facts, seen.wall - seen.delay):
-                return False  # beside it, threads would only take turns
+            facts = facts_so_far(seen)
+            if facts is None or self._may_yet_leave(facts, seen.wall - seen.delay):
+                return False  # while it may yet leave: beside it, threads would only take turns
             self._evidence.learn_so_far(seen)
             self._free(level, probe=True, place=False)
             return True

@@ -9,7 +9,7 @@ from typing import Any
 
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import InvalidOptionError
-from parallel_deco._measure import Measurement, measure
+from parallel_deco._measure import Measurement, bare, measure
 from parallel_deco.routing.explanation import seconds_text
 
 __all__ = ["arguments", "find", "report", "run"]
@@ -73,11 +73,11 @@ def arguments(text: str, function: Callable[..., Any]) -> tuple[tuple[Any, ...],
 
 def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Measurement[Any], int]:
     """Measure a call; a short one is repeated. Return the measurement, and over how many calls it goes."""
-    bare = getattr(function, "__wrapped__", function) if hasattr(function, "submit") else function
+    function = bare(function)
 
     def again(count: int) -> None:
         for _ in range(count):
-            bare(*args, **kwargs)
+            function(*args, **kwargs)
 
     count = 1
     seen: Measurement[Any] = measure(again, 1)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
+from parallel_deco.routing.cost import INNER
 from parallel_deco.routing.explanation import bytes_text, seconds_text
 from parallel_deco.routing.router import Decision
 
@@ -37,7 +38,7 @@ def advice(decision: Decision) -> Iterator[str]:
         )
     if decision.route == THREADS and facts.waits and decision.width < _could_wait(decision):
         yield "more threads than max_workers allows could wait at the same time"
-    if decision.route == SERIAL and facts.inner > 1.3:
+    if decision.route == SERIAL and facts.inner > INNER:
         yield "its own threads (BLAS, OpenMP) are at work; limit them with threadpoolctl if you want ours instead"
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from parallel_deco._measure import FRACTION, PURE, Readings
 
-__all__ = ["Evidence", "Facts"]
+__all__ = ["Evidence", "Facts", "facts_so_far"]
 
 #: What is left of the older sums when a batch is added: about the last four batches count.
 KEEP = 0.75
@@ -236,6 +236,14 @@ class Evidence:
         if seen.cpu >= 0.5 * wall:
             return self._cpu.value * min(1.0, total / max(seen.cpu, 1e-12))
         return max(self._alone.value, self._cpu.value) * min(1.0, total / wall)
+
+
+def facts_so_far(seen: Readings) -> Facts | None:
+    """Return the facts of a call that is still running; None while too little was seen to tell what it does."""
+    evidence = Evidence()
+    evidence.learn(seen)
+    facts = evidence.facts()
+    return None if facts.gil is None and not facts.waits else facts
 
 
 class _Beside:

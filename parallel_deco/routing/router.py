@@ -103,9 +103,8 @@ def decide(facts: Facts, here: Situation) -> Decision:
     """
     forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=here.cold, routes=here.open)
     if facts.gil is None and _sampler.works and SERIAL in forecast:
-        forecast.pop(
-            PROCESSES, None
-        )  # it is about to be seen whether the GIL is held; a pool is not started on a guess
+        # It is about to be seen whether the GIL is held; a pool is not started on a guess.
+        forecast.pop(PROCESSES, None)
     early = facts.seconds < ENOUGH and SERIAL in forecast
     route = SERIAL if early else _best(forecast, here.current)
     seconds = {name: prediction.seconds for name, prediction in forecast.items()}
