@@ -2,14 +2,19 @@
 
 import atexit
 import concurrent.futures
+import contextlib
 import functools
 import sys
 import threading
+import time
 
 from parallel_deco._submission import outstanding
 from parallel_deco.backends import pools
 
 __all__ = ["shutdown", "shutdown_at_exit"]
+
+#: Seconds for which no thread gets the GIL when the interpreter is about to stop; also how long one may keep it then.
+LAST_TURN = 0.1
 
 
 def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -52,12 +57,42 @@ def _failed() -> bool:
     """Whether the program ends by an uncaught exception; at a prompt, that was some command's long ago."""
     if hasattr(sys, "ps1") or sys.flags.interactive:
         return False
-    return getattr(sys, "last_exc", None) is not None or getattr(sys, "last_value", None) is not None
+    return _uncaught() is not None
+
+
+def _uncaught() -> BaseException | None:
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+
+
+def _remember_interrupt() -> None:
+    """Have a program that Ctrl-C ends die of SIGINT, as its shell expects, and not end with status 1.
+
+    CPython forgets how the main program ended when any thread runs code from a string after that, and defining a
+    named tuple does so: a module that is still being imported in a thread of ours is enough.
+    """
+    error = _uncaught()
+    if type(error) is KeyboardInterrupt and _failed() and _of_main_program(error):
+        if threading.active_count() > 1:  # they have a turn now, and no other before the interpreter stops them
+            sys.setswitchinterval(LAST_TURN)
+            time.sleep(0.01)
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
+
+
+def _of_main_program(error: BaseException) -> bool:
+    """Whether it came out of the script, and not out of something that a prompt or a test runner ran and reported."""
+    if error.__traceback__ is None:
+        return False
+    outermost = error.__traceback__.tb_frame
+    if outermost.f_globals is vars(sys.modules["__main__"]):
+        return outermost.f_code.co_filename != "<console>"
+    return outermost.f_code.co_filename == "<frozen runpy>"  # python -m
 
 
 @functools.cache
 def shutdown_at_exit() -> None:
     """Have the workers ended at the interpreter's exit; only the first call does anything."""
+    atexit.register(_remember_interrupt)
     # Before the interpreter refuses new threads, which calls that are still queued may need; concurrent.futures does
     # the same. The name is private: without it, the ordinary hook runs a little later.
     getattr(threading, "_register_atexit", atexit.register)(_at_exit)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 DEADLINE = 30.0
 #: Seconds that separate "ends at once" from "waits for the work", which takes many minutes.
 SOON = 10.0
@@ -394,6 +396,27 @@ def test_one_interrupt_ends_a_long_map_when_pressed(
     assert err.rstrip().endswith("KeyboardInterrupt") or "KeyboardInterrupt\n" in err
     assert err.count("Traceback") == 1, err
     nothing_runs(process)
+
+
+@pytest.mark.parametrize("how", ["script", "-c", "-m"])
+def test_program_dies_of_the_interrupt_when_threads_run_code_from_text(how, tmp_path, script_environment):
+    """CPython alone would forget that Ctrl-C ended the program, and end it with status 1."""
+    source = program(
+        """
+        @parallel(backend="threads")
+        def work(x):
+            while True:
+                eval("x")
+                time.sleep(0.001)
+        task = work.submit(1)
+        os.kill(os.getpid(), signal.SIGINT)
+        task.result()
+        """
+    )
+    (tmp_path / "module.py").write_text(source)
+    arguments = {"script": ["module.py"], "-c": ["-c", source], "-m": ["-m", "module"]}[how]
+    options = {"cwd": tmp_path, "env": script_environment, "timeout": DEADLINE, "capture_output": True}
+    assert subprocess.run([sys.executable, *arguments], check=False, **options).returncode == -signal.SIGINT
 
 
 def test_one_interrupt_ends_waiting_for_a_submit_when_pressed(
