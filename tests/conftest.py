@@ -1,5 +1,6 @@
 """What all tests share: the backends, deadlines, scripts, an importable module, and a count of what is left behind."""
 
+import contextlib
 import importlib
 import os
 import subprocess
@@ -198,8 +199,23 @@ def kept():
     parallel_deco.measure(int)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_by_module(kept):
+    """Assert that the tests of a module leave nothing behind; they share their workers, as parts of a program do."""
+    with _nothing_left():
+        yield
+
+
+@pytest.fixture
 def nothing_left(kept):
+    """Assert that a test leaves nothing behind; it starts without workers."""
+    parallel_deco.shutdown()
+    with _nothing_left():
+        yield
+
+
+@contextlib.contextmanager
+def _nothing_left():
     """Count threads, child processes, descriptors and shared segments before and after; all workers end in between."""
     before = _inventory()
     yield
@@ -217,15 +233,11 @@ def _inventory():
 
 
 def _children(parent):
-    """Return the processes with this parent, zombies included."""
+    """Return the processes that a process has started, zombies included."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, _, rest = stat.read_text().partition(" ")
-        except OSError:
-            continue
-        if int(rest.rpartition(")")[2].split()[1]) == parent:
-            found.append(int(pid))
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found += map(int, task.read_text().split())
     return found
 
 

@@ -1,6 +1,5 @@
 """The fifteen questions of manners that were asked of every peer, on every backend; and what their users ask for."""
 
-import contextvars
 import itertools
 import logging
 import os
@@ -12,9 +11,9 @@ import warnings
 import pytest
 
 from parallel_deco import NotPicklableError, RemoteError, WorkerDied, config, parallel
+from tests import workloads
 
 DEADLINE = 30.0
-VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
 
 
 def rebound(x):
@@ -191,22 +190,22 @@ def test_few_are_drawn_when_one_result_is_taken(backend):
 
 def test_context_variables_are_the_callers_when_run(outcomes):
     """Every item sees the caller's context variables."""
-    token = VARIABLE.set("mine")
+    token = workloads.VARIABLE.set("mine")
     try:
-        assert outcomes(lambda _: VARIABLE.get(), range(20)) == ["mine"] * 20
+        assert outcomes(lambda _: workloads.VARIABLE.get(), range(20)) == ["mine"] * 20
     finally:
-        VARIABLE.reset(token)
+        workloads.VARIABLE.reset(token)
 
 
 def test_context_is_the_callers_own_when_items_change_it(backend):
     """What an item sets in its context does not reach the caller."""
 
     def change(x):
-        VARIABLE.set(x)
-        return VARIABLE.get()
+        workloads.VARIABLE.set(x)
+        return workloads.VARIABLE.get()
 
     assert list(parallel(change, backend=backend).map(range(300))) == list(range(300))
-    assert VARIABLE.get() == "default"
+    assert workloads.VARIABLE.get() == "default"
 
 
 def test_log_records_reach_the_callers_handlers_when_logged(backend, caplog):

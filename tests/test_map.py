@@ -2,7 +2,6 @@
 
 import asyncio
 import collections
-import contextvars
 import gc
 import itertools
 import operator
@@ -20,10 +19,10 @@ from hypothesis import strategies as st
 
 from parallel_deco import MapIterator, config, parallel
 from parallel_deco._cpus import gil_enabled
+from tests import workloads
 from tests.workloads import busy, crawl, double, fails_on_odd, pause
 
 DEADLINE = 30.0
-VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
 LAWS = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
@@ -635,9 +634,9 @@ def test_results_are_the_callers_own_when_arrays_come_back(backend):
 
 def test_input_is_drawn_by_one_thread_at_a_time_when_many_work(elsewhere):
     """The user's iterator is never entered twice at once."""
-    source = Counted(range(3000))
+    source = Counted(range(1000))
     assert list(parallel(double, backend=elsewhere, max_workers=8, chunksize=1).map(source)) == [
-        2 * x for x in range(3000)
+        2 * x for x in range(1000)
     ]
     assert not source.shared
 
@@ -667,19 +666,19 @@ def test_input_has_the_callers_context_when_drawn(backend):
 
     def items():
         for _ in range(50):
-            yield VARIABLE.get()
+            yield workloads.VARIABLE.get()
 
-    token = VARIABLE.set("mine")
+    token = workloads.VARIABLE.set("mine")
     try:
         results = parallel(str.upper, backend=backend).map(items())
     finally:
-        VARIABLE.reset(token)
+        workloads.VARIABLE.reset(token)
     if backend in ("auto", "serial"):
-        token = VARIABLE.set("mine")
+        token = workloads.VARIABLE.set("mine")
         try:
             assert list(results) == ["MINE"] * 50
         finally:
-            VARIABLE.reset(token)
+            workloads.VARIABLE.reset(token)
     else:
         assert list(results) == ["MINE"] * 50
 

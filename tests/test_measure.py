@@ -3,51 +3,18 @@
 import math
 import threading
 import time
-import zlib
 from pathlib import Path
 
 import pytest
 
+from benchmarks.sampler import hold, release
 from parallel_deco import _sampler, measure, parallel
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import ParallelError
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = bytes(2_000_000)
-#: CPU seconds of each share of a constructed call, and of the whole.
-PIECE = 4e-3
-WHOLE = 0.5
 
 needs_sampler = pytest.mark.skipif(not (_sampler.works and gil_enabled()), reason="nobody holds a GIL here")
-
-
-def hold(seconds):
-    """Compute with the GIL held, for so much CPU time."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        for _ in range(50):
-            pass
-
-
-def release(seconds):
-    """Compute with the GIL released, for so much CPU time."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        zlib.crc32(BLOCK)
-
-
-def mixed(free):
-    """Compute with the GIL released for a share of the time; by turns, and return the share that it came to."""
-    begin = time.thread_time()
-    released = 0.0
-    while (now := time.thread_time()) - begin < WHOLE:
-        before = now
-        if free:
-            release(PIECE * free)
-        released += time.thread_time() - before
-        if free < 1:
-            hold(PIECE * (1 - free))
-    return released / (time.thread_time() - begin)
 
 
 @needs_sampler
@@ -61,7 +28,7 @@ def test_share_of_the_gil_is_found_when_it_is_known(free, run_program):
 import sys
 sys.path.append({str(ROOT)!r})
 from parallel_deco import measure
-from tests.test_measure import WHOLE, mixed
+from benchmarks.sampler import WHOLE, mixed
 for _ in range(6):  # a machine that is busy may keep the sampler itself from looking
     seen = measure(mixed, {free})
     assert seen.confident

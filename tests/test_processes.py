@@ -24,7 +24,10 @@ from parallel_deco.backends import processes
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.processes import ProcessBackend
 
-pytestmark = pytest.mark.skipif(ProcessBackend().unavailable is not None, reason="no worker processes here")
+pytestmark = [
+    pytest.mark.skipif(ProcessBackend().unavailable is not None, reason="no worker processes here"),
+    pytest.mark.usefixtures("nothing_left"),
+]
 
 ROOT = str(Path(parallel_deco.__file__).resolve().parent.parent)
 DEADLINE = 30

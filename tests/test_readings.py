@@ -2,26 +2,19 @@
 
 import hashlib
 import threading
-import time
 
 from parallel_deco import parallel
 from parallel_deco._cpus import available_cpus
 from parallel_deco._readings import Stopwatch, overhead
+from tests.workloads import burn
 
 BLOCK = bytes(4_000_000)
-
-
-def spin(seconds):
-    """Compute for so long."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        sum(range(100))
 
 
 def test_cpu_time_of_the_process_is_read_when_alone():
     """A batch that runs alone says how much the whole process computed: more than itself if it is parallel inside."""
     watch = Stopwatch(watch=True, careful=False)
-    spin(0.005)
+    burn(0.005)
     seen = watch.stop(1)
     assert 0.005 <= seen.cpu <= seen.process_cpu
 
@@ -33,7 +26,7 @@ def test_cpu_time_of_the_process_is_not_read_when_others_run():
     assert inner.stop(1).process_cpu == 0
     assert outer.stop(1).process_cpu == 0
     alone = Stopwatch(watch=True, careful=False)
-    spin(0.001)
+    burn(0.001)
     assert alone.stop(1).process_cpu > 0
 
 
@@ -42,7 +35,7 @@ def test_cpu_time_of_the_process_is_not_the_librarys_when_it_computes_too():
 
     def decide():
         with overhead():
-            spin(0.02)
+            burn(0.02)
 
     def seen():
         watch = Stopwatch(watch=True, careful=False)
@@ -60,10 +53,10 @@ def test_cpu_time_of_the_process_is_not_the_librarys_when_it_has_not_ended_compu
 
     def decide():
         with overhead():
-            spin(0.01)
+            burn(0.01)
             begun.set()
             assert go_on.wait(30)
-            spin(0.02)
+            burn(0.02)
             spun.set()
             assert end.wait(30)
 

@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import concurrent.futures
-import contextvars
 import itertools
 import os
 import threading
@@ -16,10 +15,10 @@ from hypothesis import strategies as st
 import parallel_deco
 from parallel_deco import Future, NotPicklableError, config, parallel
 from parallel_deco._cpus import gil_enabled
+from tests import workloads
 from tests.workloads import burn, double
 
 DEADLINE = 30.0
-VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
 
 
 def result(future):
@@ -458,12 +457,12 @@ def test_future_lets_go_of_arguments_when_done(backend):
 
 def test_context_is_the_callers_when_submitted(backend):
     """A call sees the context variables as they were when it was submitted."""
-    read = parallel(lambda _: VARIABLE.get(), backend=backend)
+    read = parallel(lambda _: workloads.VARIABLE.get(), backend=backend)
     futures = []
     for value in ("one", "two", "three"):
-        token = VARIABLE.set(value)
+        token = workloads.VARIABLE.set(value)
         futures += [read.submit(number) for number in range(5)]
-        VARIABLE.reset(token)
+        workloads.VARIABLE.reset(token)
     counts = collections.Counter(result(future) for future in futures)
     assert counts == {"one": 5, "two": 5, "three": 5}
 
@@ -490,29 +489,27 @@ def test_neighbours_run_when_one_argument_is_stuck():
 
 def test_context_values_are_not_compared_when_calls_are_gathered(backend):
     """Values of context variables may be anything: nobody asks whether they are equal."""
-    np = pytest.importorskip("numpy")
-    function = parallel(lambda _: float(VARIABLE.get()[0]), backend=backend)
+    function = parallel(lambda _: workloads.VARIABLE.get().value, backend=backend)
     futures = []
     for number in range(40):
-        token = VARIABLE.set(np.full(3, float(number)))
+        token = workloads.VARIABLE.set(workloads.Elementwise(number))
         futures.append(function.submit(number))
-        VARIABLE.reset(token)
-    assert [result(future) for future in futures] == [float(number) for number in range(40)]
+        workloads.VARIABLE.reset(token)
+    assert [result(future) for future in futures] == list(range(40))
 
 
 def test_mapping_goes_on_when_a_context_value_cannot_be_compared(backend):
     """The same of a map whose caller sets such a variable while it takes results."""
-    np = pytest.importorskip("numpy")
-    token = VARIABLE.set(np.zeros(3))
+    token = workloads.VARIABLE.set(workloads.Elementwise(0))
     try:
         taken = []
         for value in parallel(double, backend=backend).map(range(30_000)):
             taken.append(value)
             if not value % 1000:
-                VARIABLE.set(np.ones(3))
+                workloads.VARIABLE.set(workloads.Elementwise(1))
         assert taken == [2 * x for x in range(30_000)]
     finally:
-        VARIABLE.reset(token)
+        workloads.VARIABLE.reset(token)
 
 
 def test_callables_are_not_compared_when_calls_are_gathered(backend):

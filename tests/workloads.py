@@ -4,11 +4,29 @@ They are in a module of their own, which imports next to nothing: a worker impor
 gets, and the modules of the tests take it a quarter of a second.
 """
 
+import contextvars
 import os
 import threading
 import time
 
-__all__ = ["burn", "busy", "crawl", "double", "fails_on_odd", "pause", "place", "timed"]
+from parallel_deco import parallel
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default="default")
+
+
+class Elementwise:
+    """A value that cannot be asked whether it is equal, as arrays cannot."""
+
+    def __init__(self, value):
+        self.value = value
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return Elementwise(self.value == other)
+
+    def __bool__(self):
+        raise ValueError("ambiguous")
 
 
 def double(x):
@@ -61,3 +79,81 @@ def timed(_=None):
     start = time.monotonic()
     time.sleep(0.003)
     return start, time.monotonic()
+
+
+def plain(a: int, b: int = 2, *, c: int = 3) -> int:
+    """Add three numbers."""
+    return a + b + c
+
+
+decorated = parallel(plain)
+
+
+@parallel
+def bare(x):
+    """Written without parentheses."""
+    return x + 1
+
+
+@parallel()
+def empty(x):
+    """Written with empty parentheses."""
+    return x + 2
+
+
+@parallel(backend="serial", max_workers=3)
+def optioned(x):
+    """Written with options."""
+    return x + 3
+
+
+class Account:
+    """A class with decorated methods of each kind."""
+
+    rate = 2
+
+    def __init__(self, start):
+        self.start = start
+
+    @parallel
+    def total(self, x, *, fee=0):
+        """Add to the start."""
+        return self.start + x - fee
+
+    @parallel
+    @classmethod
+    def rated(cls, x):
+        """Multiply by the rate of the class."""
+        return cls.rate * x
+
+    @parallel
+    @staticmethod
+    def square(x):
+        """Take no object at all."""
+        return x * x
+
+    @staticmethod
+    @parallel
+    def cube(x):
+        """Decorated before it was made static."""
+        return x**3
+
+
+class Savings(Account):
+    """Another rate, and a method that asks its parent."""
+
+    rate = 7
+
+    def doubled(self, items):
+        """Map the parent's method."""
+        return list(super().total.map(items))
+
+
+class Adder:
+    """A callable object."""
+
+    def __init__(self, amount):
+        self.amount = amount
+
+    def __call__(self, x):
+        return self.amount + x

@@ -37,5 +37,5 @@ assert not sys._is_gil_enabled(), "an extension module of ours switched the GIL 
 PY
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp -r "$root/tests" "$root/pyproject.toml" "$root/README.md" "$root/docs" "$root/.ci" "$work"
+cp -r "$root/tests" "$root/benchmarks" "$root/pyproject.toml" "$root/README.md" "$root/docs" "$root/.ci" "$work"
 cd "$work" && "$folder/environment/bin/pytest" -q "${@:4}"
