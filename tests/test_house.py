@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import functools
 import importlib
 import json
 import pkgutil
@@ -44,11 +45,13 @@ def sources():
     return found
 
 
+@functools.cache
 def modules():
     """Return the names of all modules; an installed extension has no source, but its types are there."""
     return {*sources(), *(path.stem for path in PACKAGE.glob("*.pyi"))}
 
 
+@functools.cache
 def imports(path):
     """Return the modules of the package that a source file imports, for running or for types."""
     if path.suffix == ".pyx":
