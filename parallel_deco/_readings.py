@@ -45,6 +45,8 @@ __all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "overhead", "run_delay"]
 
 #: Looks of the sampler from which a pure answer (all or nothing held) is believed, and a fraction.
 PURE, FRACTION = 3, 20
+#: Share of its time without a CPU from which a batch is starved.
+STARVED = 0.2
 
 
 class Readings(_Fields):
@@ -94,6 +96,11 @@ class Readings(_Fields):
         idle = max(1e-12, self.looked - self.looked_cpu)
         waited = max(0.0, self.wall - self.delay - self.cpu)
         return min(self.wall, busy + waited * min(1.0, idle_held / idle))
+
+    @property
+    def starved(self) -> bool:
+        """Whether other programs had the CPU for much of the time: what it waited for then says little of its own."""
+        return self.delay > STARVED * self.wall
 
     @property
     def confident(self) -> bool:
@@ -169,13 +176,33 @@ def run_delay() -> float:
 
 def _run_delay_of(thread: int) -> float:
     """Return the same of another thread, by its native id; 20 µs."""
-    try:
-        descriptor = os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0.0
+    descriptor = _open_of(thread, "schedstat")
     try:
         return _delay_in(descriptor)
     finally:
+        _close(descriptor)
+
+
+def _is_runnable(thread: int) -> bool:
+    """Whether a thread computes now, or could if it got a CPU: what it waits for so far is in no statistics yet."""
+    descriptor = _open_of(thread, "stat")
+    try:
+        return os.pread(descriptor, 512, 0).rpartition(b") ")[2][:1] == b"R"
+    except OSError:
+        return False
+    finally:
+        _close(descriptor)
+
+
+def _open_of(thread: int, name: str) -> int:
+    try:
+        return os.open(f"/proc/self/task/{thread}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
         os.close(descriptor)
 
 
@@ -254,6 +281,10 @@ class Stopwatch:
 
     def stop(self, items: int) -> Readings:
         """End the watch and return what was read over so many items; in the thread that made it."""
+        # The sampler first: where CPUs are scarce, it gets one when the watched thread enters the system, as reading
+        # these clocks does; and it would find the GIL held.
+        looks = _sampler.end(self.slot) if self.slot >= 0 else None
+        self.slot = -1
         wall = perf_counter() - self._wall
         cpu = thread_time() - self._cpu
         delay = process = 0.0
@@ -263,10 +294,9 @@ class Stopwatch:
             process = process_time() - self._process - (_spent_on_overhead() - self._overhead)
         if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))
-        if self.slot < 0:
+        if looks is None:
             return Readings(items, wall, cpu, delay, process_cpu=process, crowd=crowd)
-        samples, looked, held, looked_cpu, held_cpu, _, _ = _sampler.end(self.slot)
-        self.slot = -1
+        samples, looked, held, looked_cpu, held_cpu, _, _ = looks
         seen = Readings(items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu)
         return seen._replace(process_cpu=process, crowd=crowd)
 
@@ -277,10 +307,16 @@ class Stopwatch:
         if seen is None:
             return None
         samples, looked, held, looked_cpu, held_cpu, age, spent = seen
-        delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
+        delay = self._delay_so_far(max(0.0, age - spent)) if self._delay >= 0 else 0.0
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
         process = 0.0
         if crowd == 1 and self._process >= 0:
             process = process_time() - self._process - (_spent_on_overhead() - self._overhead)
         peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
         return peeked._replace(process_cpu=process, crowd=crowd)
+
+    def _delay_so_far(self, idle: float) -> float:
+        """Return how much of the time in which it did not compute it only lacked a CPU."""
+        if _is_runnable(self._thread):
+            return idle  # at least the latest part of it; and what it waits for otherwise is seen by a later look
+        return max(0.0, min(idle, _run_delay_of(self._thread) - self._delay))

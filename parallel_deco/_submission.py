@@ -130,10 +130,15 @@ class Submissions:
         return self._auto and not level and self._evidence.facts().items == 0
 
     def _gather(self, lane: _Lane, decision: Decision) -> list[_Call]:
-        """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share."""
+        """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
+
+        Calls that wait are taken one by one: they may wait for each other.
+        """
         facts = self._evidence.facts()
-        share = -(-len(lane.waiting) // max(1, decision.width))
-        most = min(share, int(TARGET / max(facts.wall, facts.pace))) if facts.wall else 1
+        most = 1
+        if facts.wall and not facts.so_far and not facts.waits:
+            share = -(-len(lane.waiting) // max(1, decision.width))
+            most = min(share, int(TARGET / max(facts.wall, facts.pace)))
         calls = [lane.waiting.popleft()]
         while len(calls) < most and lane.waiting and lane.waiting[0].goes_with(calls[0]):
             calls.append(lane.waiting.popleft())
@@ -213,9 +218,9 @@ class Submissions:
             facts = facts_so_far(seen)
             if facts is None or self._may_yet_leave(facts, seen.wall - seen.delay):
                 return False  # while it may yet leave: beside it, threads would only take turns
-            self._evidence.learn_so_far(seen)
+            self._evidence.learn(seen, so_far=True)
             self._free(level, probe=True, place=False)
-            return True
+            return False  # it may do something else later: wait for calls that have no place yet, for example
 
         judge = Judge(hear, lambda: None)
         judge.watch(batch)

@@ -32,7 +32,7 @@ def test_verdict_comes_while_the_call_runs_when_it_is_long(heard):
     assert len(heard) == 3
     walls = [seen.wall for seen in heard]
     assert walls == sorted(walls)
-    assert walls[0] >= FIRST_LOOK
+    assert walls[-1] - walls[0] >= 2 * FIRST_LOOK  # the first look is that long after `sit`, the call may begin later
     assert walls[-1] < 0.1
     assert all(seen.cpu < 0.05 for seen in heard)
 

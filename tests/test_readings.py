@@ -1,7 +1,11 @@
 """The stopwatch: what it says of a call is the call's own."""
 
 import hashlib
+import os
 import threading
+import time
+
+import pytest
 
 from parallel_deco import parallel
 from parallel_deco._cpus import available_cpus
@@ -101,3 +105,27 @@ def test_function_is_not_taken_for_parallel_inside_when_its_own_items_run_beside
         assert len(list(function.map(range(30)))) == 30
         assert most <= available_cpus()
         assert function.explain().rule != "parallel inside"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="here it is not told who is runnable")
+def test_call_that_computes_does_not_look_like_waiting_when_it_gets_no_cpu():
+    """What a thread waits for a CPU now is in no statistics yet; a look says that it could run, or that it sleeps."""
+    begun, shown = threading.Event(), {}
+
+    def run(name, function):
+        shown[name] = Stopwatch(watch=True, careful=True)
+        begun.set()
+        function()
+        shown[name].stop(1)
+
+    for name, function in (("computes", lambda: burn(0.05)), ("sleeps", lambda: time.sleep(0.05))):
+        begun.clear()
+        thread = threading.Thread(target=run, args=(name, function))
+        thread.start()
+        assert begun.wait(30)
+        time.sleep(0.01)
+        seen = shown[name].peek()
+        thread.join()
+        if seen is not None:  # this thread may have slept too long
+            waited = seen.wall - seen.delay - seen.cpu
+            assert waited > 0.005 if name == "sleeps" else waited < 0.5 * seen.wall

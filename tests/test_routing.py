@@ -102,15 +102,45 @@ def test_crowded_time_does_not_count_when_it_waits_for_others():
 def test_call_that_still_ran_does_not_count_when_it_has_ended():
     """What it had cost when it was looked at is no measure of what it costs, even if it ends beside others."""
     evidence = Evidence()
-    evidence.learn_so_far(batch(1, 5e-3, 1e-5))
+    evidence.learn(batch(1, 5e-3, 1e-5), so_far=True)
     assert evidence.facts().wall == pytest.approx(5e-3)
     for _ in range(2):
         evidence.learn(batch(1, 1.0, 1e-4, crowd=2))
     known = evidence.facts()
     assert (known.items, known.wall) == (2, pytest.approx(1.0))
     assert known.waits
-    evidence.learn_so_far(batch(1, 5e-3, 1e-5))
+    evidence.learn(batch(1, 5e-3, 1e-5), so_far=True)
     assert evidence.facts() == known
+
+
+def test_looks_while_it_ran_are_not_added_up_when_there_were_several():
+    """Each look at the first call, and its end, takes the place of the one before."""
+    evidence = Evidence()
+    for seconds_so_far in (2e-3, 4e-3, 8e-3):
+        evidence.learn(batch(1, seconds_so_far), so_far=True)
+        known = evidence.facts()
+        assert (known.items, known.wall, known.samples) == (1, pytest.approx(seconds_so_far), 40)
+        assert known.so_far
+    evidence.learn(batch(1, 10e-3, gil=0.0))
+    known = evidence.facts()
+    assert (known.items, known.gil, known.so_far) == (1, 0.0, False)
+
+
+def test_gain_is_not_learned_when_other_programs_have_the_cpus():
+    """Threads that hardly ever run at the same time say nothing of how they get along; waiting does."""
+    starved = {"crowd": 2, "delay": 20 * 1e-3}
+    assert learned(batch(20, 1e-3), *[batch(20, 3e-3, 1e-3, **starved)] * 20).gain is None
+    assert learned(batch(20, 1e-3), *[batch(20, 2e-3, 1e-3, crowd=2)] * 20).gain is not None
+    waits = learned(batch(1, 5e-3, 1e-5), *[batch(1, 8e-3, 1e-5, crowd=8, delay=3e-3)] * 100)
+    assert waits.gain == pytest.approx(8)
+
+
+def test_work_stays_parallel_inside_when_its_threads_lack_cpus():
+    """Its own threads wait for each other to get one; without that, it would be another kind of call."""
+    inside = batch(1, 4e-3, process_cpu=8e-3)
+    assert learned(inside).inner == pytest.approx(2)
+    assert learned(inside, batch(1, 20e-3, 4e-3, delay=6e-3, process_cpu=8e-3)).inner == pytest.approx(2)
+    assert learned(inside, batch(1, 20e-3, 4e-3, process_cpu=8e-3)).inner == 1
 
 
 def test_gain_is_the_number_of_threads_when_nobody_is_in_the_way():

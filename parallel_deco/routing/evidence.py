@@ -9,7 +9,8 @@ __all__ = ["Evidence", "Facts", "facts_so_far"]
 
 #: What is left of the older sums when a batch is added: about the last four batches count.
 KEEP = 0.75
-#: One batch in so many is watched by the sampler once the function is known.
+#: So many batches are watched by the sampler, as the first are often unlike the others; then one in so many.
+WATCH_FIRST = 12
 WATCH_EVERY = 16
 #: CPU seconds of moving a batch that do not grow with its items; they are part of what handing it out costs.
 HANDING = 40e-6
@@ -45,6 +46,8 @@ class Facts(NamedTuple):
         How many times faster threads were than one, when that was tried.
     pace : float
         Elapsed time as it was lately, beside whatever else ran.
+    so_far : bool
+        Whether all this is of the first call, which is still running: it takes longer than that.
     """
 
     items: int = 0
@@ -59,6 +62,7 @@ class Facts(NamedTuple):
     inner: float = 1.0
     gain: float | None = None
     pace: float = 0.0
+    so_far: bool = False
 
     @property
     def computes(self) -> bool:
@@ -102,15 +106,22 @@ class Evidence:
         self._facts: Facts | None = Facts()  # None when the sums have changed since
         self._asked = 0
 
-    def learn(self, seen: Readings) -> None:
-        """Add what a batch cost."""
+    def learn(self, seen: Readings, *, so_far: bool = False) -> None:
+        """Add what a batch cost.
+
+        With `so_far`, it is the first call of all, which is still running: a later look, or the first end, takes the
+        place of that.
+        """
         if not seen.items:
             return
         wall = max(seen.wall - seen.delay, seen.cpu)
         with self._lock:
+            if so_far and self._items and not self._provisional:
+                return
             self._facts = None
             if self._provisional:
-                self._forget_times()
+                self._forget_provisional()
+            self._provisional = so_far
             self._items += seen.items
             self._seconds += wall
             self._pace.add(wall, seen.items)
@@ -123,16 +134,10 @@ class Evidence:
                 self._received.add(seen.received, seen.items)
             self._look_inside(seen)
 
-    def learn_so_far(self, seen: Readings) -> None:
-        """Add what a call that is still running has cost so far; the first one that ends takes its place."""
-        if not self._items:
-            self.learn(seen)
-            self._provisional = True
-
-    def _forget_times(self) -> None:
-        self._provisional = False
+    def _forget_provisional(self) -> None:
         self._items = 0
         self._seconds = self._most_wall = self._most_cpu = 0.0
+        self._seen = Readings(0, 0.0, 0.0)
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
 
     def learn_inside(self, seen: Readings) -> None:
@@ -143,9 +148,11 @@ class Evidence:
 
     def _look_inside(self, seen: Readings) -> None:
         if seen.process_cpu and seen.wall > 1e-3:
-            computes = seen.cpu > 0.5 * (seen.wall - seen.delay)
             # Not over its wall time: other programs may have had the CPUs for the rest of that.
-            self._inner = max(1.0, seen.process_cpu / max(seen.cpu, 1e-9)) if computes else 1.0
+            if seen.cpu > 0.5 * (seen.wall - seen.delay):
+                self._inner = max(1.0, seen.process_cpu / max(seen.cpu, 1e-9))
+            elif not seen.starved:  # else its own threads wait for each other to get a CPU
+                self._inner = 1.0
 
     def _time(self, wall: float, seen: Readings) -> None:
         """Take in times: an item's own, or what it took beside others."""
@@ -154,7 +161,8 @@ class Evidence:
         if seen.crowd == 1 or first:
             self._most_wall = max(self._most_wall, wall / items)
             self._most_cpu = max(self._most_cpu, seen.cpu / items)
-        else:
+        elif not (seen.starved and seen.cpu > 0.5 * wall):
+            # Else threads that share a CPU with others rarely meet, or wait for a GIL whose holder has no CPU.
             self._beside.add(seen.crowd, wall, seen.cpu, items)
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time.
         own = seen.crowd == 1 or first or wall <= 1.25 * seen.cpu or wall < items * self._alone.value
@@ -165,8 +173,10 @@ class Evidence:
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
         self._asked += 1  # a lost count does no harm
+        if self._asked <= WATCH_FIRST or self._asked % WATCH_EVERY == 0:
+            return True
         known = self.facts()
-        return not known.items or known.gil is None or self._asked % WATCH_EVERY == 0
+        return not known.items or known.gil is None
 
     def learn_count(self, items: int) -> None:
         """Note that so many more items ran without being measured."""
@@ -207,6 +217,7 @@ class Evidence:
             inner=self._inner,
             gain=self._beside.gain(wall, cpu, self._most_wall, self._most_cpu),
             pace=self._pace.value,
+            so_far=self._provisional,
         )
 
     def _look(self, seen: Readings) -> None:
