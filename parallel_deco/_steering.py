@@ -10,7 +10,7 @@ from parallel_deco._profile import Arguments, Profile
 from parallel_deco._traits import PROCESSES, SERIAL, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
-from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
+from parallel_deco.routing.evidence import INNER, Evidence, Facts, facts_so_far
 from parallel_deco.routing.router import Decision
 
 __all__ = ["Steering"]
@@ -101,8 +101,8 @@ class Steering:
         """Decide from a call that is still running; return whether that settled it."""
         self._evidence.learn_inside(seen)
         so_far = facts_so_far(seen)
-        if so_far is None:
-            return False
+        if so_far is None or 1.1 < seen.process_cpu / max(seen.cpu, 1e-9) < INNER:
+            return False  # in the second case it may be parallel inside, its other threads only just at work
         facts = so_far._replace(inner=self.facts.inner)
         if not self.auto:
             self._obey(left, facts)

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import parallel_deco
@@ -21,6 +22,9 @@ ROOT = str(Path(parallel_deco.__file__).resolve().parent.parent)
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 #: Seconds after which something counts as hanging; nothing is ever asserted to be quicker.
 DEADLINE = 30.0
+
+hypothesis.settings.register_profile("busy machines", deadline=None)
+hypothesis.settings.load_profile("busy machines")
 
 FUNCTIONS = '''
 """Functions that a worker process can import by name."""

@@ -8,7 +8,7 @@ from parallel_deco._options import Options
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Facts
 
-LAWS = settings(max_examples=300, deadline=None, derandomize=True)
+LAWS = settings(max_examples=300, derandomize=True)
 walls = st.floats(1e-8, 10.0)
 routes = st.sampled_from(["serial", "threads", "processes"])
 lefts = st.none() | st.integers(0, 10**6)

@@ -24,7 +24,7 @@ SEGMENT = 30 * 16 * 32 * 1024  # the numbers that `primes.pyx` sieves at once
 PICTURE = (-2.0, 1.0, -1.5, 1.5)
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 @pytest.fixture(params=[kernels, reference], ids=["compiled", "reference"])

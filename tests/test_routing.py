@@ -14,7 +14,7 @@ from parallel_deco.routing.prior import Nature, Prior
 from parallel_deco.routing.router import Situation, decide, guess
 
 MACHINE = Machine()
-LAWS = settings(max_examples=200, deadline=None, derandomize=True)
+LAWS = settings(max_examples=200, derandomize=True)
 seconds = st.floats(1e-7, 10.0)
 shares = st.floats(0.0, 1.0)
 
@@ -261,7 +261,7 @@ def seen(wall, cpu, gil, **more):
         (seen(5e-3, 5e-3, 0.0), "threads", "computes, GIL released"),
         (seen(5e-3, 5e-3, 5e-3), "processes", "computes, holds the GIL"),
         (seen(1e-7, 1e-7, 1e-7), "serial", "too small"),
-        (seen(5e-3, 5e-3, 0.0, inner=2.0), "serial", "parallel inside"),
+        (seen(5e-3, 5e-3, 0.0, inner=2.0, single=9e-3), "serial", "parallel inside"),
         (seen(5e-3, 5e-3, 1e-4, gain=0.8, moved=1e-2), "serial", "threads do not scale"),
         (seen(5e-3, 5e-3, 5e-3, moved=50e-3), "serial", "too small"),
     ],
@@ -319,3 +319,26 @@ def test_guess_is_open_when_only_the_code_is_known(nature, routes):
     assert decision.route in routes
     assert decision.rule == "the code"
     assert "nothing was measured yet" in decision.reason
+
+
+def test_work_that_is_parallel_inside_is_tried_in_a_worker_when_it_was_seen_here():
+    """Threads of its own may gain nothing; what it takes in one thread, a worker shows."""
+    here = Situation(items=100, cpus=2, machine=MACHINE)
+    inside = [batch(1, 5e-3, process_cpu=10e-3)] * 4
+    apart = {"moved": 1e-4, "process_cpu": 0.0}
+    assert decide(learned(*inside[:2]), here).route == "serial"
+    assert decide(learned(*inside), here).route == "processes"
+    useless = learned(*inside, *[batch(1, 5e-3, **apart)] * 4)
+    assert (useless.single, decide(useless, here).route) == (pytest.approx(5e-3), "processes")
+    useful = learned(*inside, *[batch(1, 9.5e-3, **apart)] * 4)
+    assert (useful.wall, useful.single) == (pytest.approx(5e-3), pytest.approx(9.5e-3))
+    assert (decide(useful, here).route, decide(useful, here).rule) == ("serial", "parallel inside")
+
+
+def test_times_are_not_its_own_when_its_threads_lack_cpus():
+    """Work that is parallel inside waits for its other threads when they have no CPU, and no delay shows it."""
+    starved = batch(1, 20e-3, 9e-3, delay=8e-3, process_cpu=18e-3)
+    alone = batch(1, 5e-3, process_cpu=10e-3)
+    assert learned(starved).wall == pytest.approx(12e-3)
+    assert learned(starved, alone).wall == pytest.approx(5e-3)
+    assert learned(starved, alone, starved).wall == pytest.approx(5e-3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from parallel_deco._source import SLOW, TRUST, Source
 
-LAWS = settings(max_examples=200, deadline=None, derandomize=True)
+LAWS = settings(max_examples=200, derandomize=True)
 sizes = st.lists(st.integers(1, 7), min_size=1, max_size=60)
 
 

@@ -88,7 +88,7 @@ def test_each_call_runs_once_when_many_are_submitted(backend, count, functions, 
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_futures_equal_the_calls_when_anything_varies(backend, data, functions):
     """Values and errors are those of direct calls, whatever is submitted, and in whatever bursts."""
     numbers = data.draw(st.lists(st.integers(0, 30), max_size=60))

@@ -10,7 +10,7 @@ from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.outcomes import Outcomes
 from parallel_deco.backends.task import Task, nowhere, report
 
-LAWS = settings(max_examples=300, deadline=None, derandomize=True)
+LAWS = settings(max_examples=300, derandomize=True)
 
 
 def task_of(count, keep_going=True):

@@ -5,9 +5,9 @@ from math import sqrt
 from typing import NamedTuple
 
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
-from parallel_deco.routing.evidence import Facts
+from parallel_deco.routing.evidence import INNER, Facts
 
-__all__ = ["INNER", "NO_GAIN", "Machine", "Prediction", "predict", "waiting_width"]
+__all__ = ["NO_GAIN", "Machine", "Prediction", "predict", "waiting_width"]
 
 #: Threads for work that waits, unless the user says otherwise; the starting width.
 WAITING_WIDTH = 32
@@ -17,8 +17,10 @@ GIL_HANDOVER = 1.4
 NO_GAIN = 1.1
 #: Seconds to pickle a small argument and its result, both ways, until it was measured.
 PICKLING = 0.5e-6
-#: Work that keeps more CPUs busy than this is parallel inside.
-INNER = 1.3
+#: Items that are seen here before work that is parallel inside is tried in a worker process.
+TRIED = 3
+#: How much longer such work takes beside its like than alone in a worker: they share caches and memory bandwidth.
+SHARED_MEMORY = 1.2
 #: A gain of so much of the threads' number is taken for all of it: other programs have had the rest.
 FULL_GAIN = 0.7
 #: What a batch is cut to, in seconds.
@@ -106,16 +108,19 @@ def predict(
     -----
     The formulas and where they come from are in docs/architecture.md, "The cost model".
     """
-    alone = facts
+    beside = apart = facts
     if facts.inner > INNER:  # side by side, it has a CPU to itself, and takes that much longer
-        facts = facts._replace(wall=facts.wall * facts.inner, cpu=facts.cpu * facts.inner)
+        beside = facts._replace(wall=facts.wall * facts.inner, cpu=facts.cpu * facts.inner)
+        # Its threads may be of no use: a worker process, where it has one, tells, and does its share of work meanwhile.
+        single = facts.single or (facts.wall if facts.items >= TRIED and not facts.so_far else beside.wall)
+        apart = facts._replace(wall=SHARED_MEMORY * single, cpu=SHARED_MEMORY * single)
     forecast: dict[Route, Prediction] = {}
     if SERIAL in routes:
-        forecast[SERIAL] = Prediction(items * alone.wall, 1)
+        forecast[SERIAL] = Prediction(items * facts.wall, 1)
     if THREADS in routes:
-        forecast[THREADS] = _threads(facts, items, cpus, machine, most)
+        forecast[THREADS] = _threads(beside, items, cpus, machine, most)
     if PROCESSES in routes:
-        forecast[PROCESSES] = _processes(facts, items, cpus, machine, most, cold)
+        forecast[PROCESSES] = _processes(apart, items, cpus, machine, most, cold)
     return forecast
 
 

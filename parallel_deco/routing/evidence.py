@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 from parallel_deco._measure import FRACTION, PURE, Readings
 
-__all__ = ["Evidence", "Facts", "facts_so_far"]
+__all__ = ["INNER", "Evidence", "Facts", "facts_so_far"]
+
+#: Work that keeps more CPUs busy than this is parallel inside.
+INNER = 1.3
 
 #: What is left of the older sums when a batch is added: about the last four batches count.
 KEEP = 0.75
@@ -42,6 +45,9 @@ class Facts(NamedTuple):
         Bytes of arguments and results that are moved.
     inner : float
         CPUs that it keeps busy by itself (BLAS, OpenMP); 1 when it computes in one thread.
+    single : float or None
+        Elapsed time in a worker process, where libraries are held to one thread; None when it is not parallel inside,
+        or was never tried there.
     gain : float or None
         How many times faster threads were than one, when that was tried.
     pace : float
@@ -60,6 +66,7 @@ class Facts(NamedTuple):
     sent: float = 0.0
     received: float = 0.0
     inner: float = 1.0
+    single: float | None = None
     gain: float | None = None
     pace: float = 0.0
     so_far: bool = False
@@ -98,8 +105,10 @@ class Evidence:
         self._moved = _Mean()
         self._sent = _Mean()
         self._received = _Mean()
-        self._inner: float = 1.0
+        self._inside = _Mean()  # CPU seconds of the process, for each of the batch's own
         self._provisional = False  # all times are of a call that has not ended
+        self._starved = False  # what is known of its own times is of a batch that was, while parallel inside
+        self._single = _Mean()  # elapsed time in other processes, of what is parallel inside here
         self._most_wall = self._most_cpu = 0.0  # of a batch that was alone, per item
         self._beside = _Beside()
         self._pace = _Mean()
@@ -127,12 +136,12 @@ class Evidence:
             self._pace.add(wall, seen.items)
             if seen.samples:
                 self._look(seen)
+            self._look_inside(seen)
             self._time(wall, seen)
             if seen.moved:
                 self._moved.add(max(0.0, seen.moved - HANDING), seen.items)
                 self._sent.add(seen.sent, seen.items)
                 self._received.add(seen.received, seen.items)
-            self._look_inside(seen)
 
     def _forget_provisional(self) -> None:
         self._items = 0
@@ -150,13 +159,15 @@ class Evidence:
         if seen.process_cpu and seen.wall > 1e-3:
             # Not over its wall time: other programs may have had the CPUs for the rest of that.
             if seen.cpu > 0.5 * (seen.wall - seen.delay):
-                self._inner = max(1.0, seen.process_cpu / max(seen.cpu, 1e-9))
+                self._inside.add(seen.process_cpu, max(seen.cpu, 1e-9))
             elif not seen.starved:  # else its own threads wait for each other to get a CPU
-                self._inner = 1.0
+                self._inside = _Mean()
 
     def _time(self, wall: float, seen: Readings) -> None:
-        """Take in times: an item's own, or what it took beside others."""
+        """Take in times: an item's own, what it took beside others, or in one thread of another process."""
         items = seen.items
+        if self._inside.value > INNER and not self._is_its_own(wall, seen):
+            return
         first = not self._alone.weight
         if seen.crowd == 1 or first:
             self._most_wall = max(self._most_wall, wall / items)
@@ -169,6 +180,19 @@ class Evidence:
         if own:
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
+
+    def _is_its_own(self, wall: float, seen: Readings) -> bool:
+        """Whether a batch that is parallel inside shows what it takes: alone, with CPUs for all its threads."""
+        if seen.moved:
+            self._single.add(wall, seen.items)
+            return False
+        # What its other threads lacked of CPUs is not in the delay of this one; still, it is better than nothing.
+        if seen.starved and self._alone.weight:
+            return False
+        if self._starved:
+            self._alone, self._cpu = _Mean(), _Mean()
+        self._starved = seen.starved
+        return True
 
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
@@ -214,7 +238,8 @@ class Evidence:
             moved=self._moved.value if self._moved.weight else None,
             sent=self._sent.value,
             received=self._received.value,
-            inner=self._inner,
+            inner=max(1.0, self._inside.value),
+            single=self._single.value if self._single.weight else None,
             gain=self._beside.gain(wall, cpu, self._most_wall, self._most_cpu),
             pace=self._pace.value,
             so_far=self._provisional,
@@ -294,7 +319,7 @@ class _Beside:
 
 
 class _Mean:
-    """A mean by items over decayed sums."""
+    """A mean over decayed sums, by items or by what else they are divided by."""
 
     __slots__ = ("_sum", "weight")
 
@@ -302,9 +327,9 @@ class _Mean:
         self._sum = 0.0
         self.weight = 0.0
 
-    def add(self, total: float, items: int) -> None:
+    def add(self, total: float, weight: float) -> None:
         self._sum = KEEP * self._sum + total
-        self.weight = KEEP * self.weight + items
+        self.weight = KEEP * self.weight + weight
 
     @property
     def value(self) -> float:

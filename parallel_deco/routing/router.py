@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from parallel_deco import _sampler
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
-from parallel_deco.routing.cost import INNER, NO_GAIN, Machine, Prediction, predict, waiting_width
-from parallel_deco.routing.evidence import Facts
+from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict, waiting_width
+from parallel_deco.routing.evidence import INNER, Facts
 from parallel_deco.routing.explanation import seconds_text
 from parallel_deco.routing.prior import Nature, Prior
 
