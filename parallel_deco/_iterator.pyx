@@ -40,7 +40,7 @@ cdef enum:
 
 # Seconds, and how many times what was expected, that a stretch may take.
 cdef double GRACE = 2e-3
-cdef double PATIENCE = 4
+cdef double PATIENCE = 2
 
 
 @cython.final

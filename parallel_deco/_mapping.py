@@ -21,7 +21,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
-from parallel_deco._flow import TINY, Demand, batch_size, window
+from parallel_deco._flow import GROWTH, TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
@@ -43,9 +43,9 @@ __all__ = ["Mapping"]
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
 SHORT = 50e-3
-#: Tiny items are run without a list between them and the user for so long, in seconds; the measured batches between
-#: are much shorter.
-STRETCH = 16e-3
+#: Tiny items are run without a list between them and the user for so long at first and at most, in seconds; the
+#: measured batches between are much shorter. The first items are often smaller than the others.
+STRETCH = 2e-3
 LONGEST_STRETCH = 64e-3
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
 STALLED = 10e-3
@@ -329,7 +329,7 @@ class Mapping:
         wall = self._steering.facts.wall
         items = self._source.lend()
         most = max(1, int(self._stretch_seconds / wall))
-        self._stretch_seconds = min(2 * self._stretch_seconds, LONGEST_STRETCH)
+        self._stretch_seconds = min(GROWTH * self._stretch_seconds, LONGEST_STRETCH)
         stretch = Stretch(self._function, items or iter(()), self._shape is Shape.STAR, most, wall)
         try:
             yield stretch

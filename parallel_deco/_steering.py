@@ -99,9 +99,10 @@ class Steering:
 
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
+        left = None if left is None else left + 1  # it takes a place too, most likely to the end
         self._evidence.learn_inside(seen)
         so_far = facts_so_far(seen)
-        if so_far is None or 1.1 < seen.process_cpu / max(seen.cpu, 1e-9) < INNER:
+        if so_far is None or (so_far.computes and 1.1 < seen.process_cpu / seen.cpu < INNER):
             return False  # in the second case it may be parallel inside, its other threads only just at work
         facts = so_far._replace(inner=self.facts.inner)
         if not self.auto:
