@@ -15,7 +15,7 @@ Guarantees
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile, call_arguments
-from parallel_deco._sizes import rough_bytes
+from parallel_deco._sizes import moving_seconds, rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
@@ -47,6 +47,8 @@ SHORT = 50e-3
 #: measured batches between are much shorter. The first items are often smaller than the others.
 STRETCH = 2e-3
 LONGEST_STRETCH = 64e-3
+#: Seconds an item for which the loop is always faster, and for which what pickling takes does not matter.
+LIGHT, HEAVY = 0.4e-6, 20e-6
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
 STALLED = 10e-3
 #: Seconds that the consumer sleeps at a time. A signal that comes while it is about to sleep does not wake it: between
@@ -296,8 +298,18 @@ class Mapping:
             self._dismiss_judge()
             if result.values:
                 self._evidence.learn_size(received=rough_bytes(result.values[0]))
+        elif not result.errors:
+            self._weigh(piece.items, result.values)
         self._deliver(piece, batch, result)
         self._feed_aside()
+
+    def _weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
+        """See what moving such items would take, where that decides whether processes are worth it."""
+        facts = self._steering.facts
+        if facts.moved is None and LIGHT < facts.wall < HEAVY and self._options.chooses:
+            there, back = moving_seconds(items), moving_seconds(values)
+            if there is not None and back is not None:
+                self._evidence.learn_moving(there + back)
 
     def _lends(self) -> bool:
         """Whether the input is the consumer's own for a while; then nobody else pulls from it."""

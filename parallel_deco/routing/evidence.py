@@ -40,7 +40,8 @@ class Facts(NamedTuple):
     samples : int
         Looks of the sampler behind `gil`.
     moved : float or None
-        Time to move the argument and the result to and from another process; None when never measured.
+        Time to move the argument and the result to and from another process, or to pickle and unpickle them if they
+        never were; None when neither was measured.
     sent, received : float
         Bytes of arguments and results that are moved.
     inner : float
@@ -103,6 +104,7 @@ class Evidence:
         self._cpu = _Mean()
         self._seen = Readings(0, 0.0, 0.0)
         self._moved = _Mean()
+        self._pickling: float | None = None
         self._sent = _Mean()
         self._received = _Mean()
         self._inside = _Mean()  # CPU seconds of the process, for each of the batch's own
@@ -217,6 +219,12 @@ class Evidence:
             if received is not None:
                 self._received.add(received, 1)
 
+    def learn_moving(self, seconds: float) -> None:
+        """Note what an item took to pickle and unpickle; what moving took, once it was moved, takes its place."""
+        with self._lock:
+            self._facts = None
+            self._pickling = seconds
+
     def facts(self) -> Facts:
         """Return what is known now; computed once for each change."""
         facts = self._facts
@@ -235,7 +243,7 @@ class Evidence:
             cpu=cpu,
             gil=self._gil(),
             samples=self._seen.samples,
-            moved=self._moved.value if self._moved.weight else None,
+            moved=self._moved.value if self._moved.weight else self._pickling,
             sent=self._sent.value,
             received=self._received.value,
             inner=max(1.0, self._inside.value),
