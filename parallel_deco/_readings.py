@@ -36,17 +36,21 @@ if TYPE_CHECKING:
         received: int = 0
         process_cpu: float = 0.0
         crowd: int = 1
+        disturbed: bool = False
 
 else:
-    _NAMES = "items wall cpu delay samples looked held looked_cpu held_cpu moved sent received process_cpu crowd"
-    _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1))
+    _NAMES = (
+        "items wall cpu delay samples looked held looked_cpu held_cpu moved sent received process_cpu crowd disturbed"
+    )
+    _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False))
 
 __all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "overhead", "run_delay"]
 
 #: Looks of the sampler from which a pure answer (all or nothing held) is believed, and a fraction.
 PURE, FRACTION = 3, 20
-#: Share of its time without a CPU from which a batch is starved.
+#: Shares of its time from which a batch is starved, for it had no CPU, and disturbed, for the library was at work.
 STARVED = 0.2
+DISTURBED = 0.1
 
 
 class Readings(_Fields):
@@ -77,6 +81,8 @@ class Readings(_Fields):
         parallel work inside.
     crowd : int
         How many batches ran at the same time in this process, this one included, at its beginning or its end.
+    disturbed : bool
+        The library computed beside it for a good part of the time: what looks like waiting may have been for the GIL.
     """
 
     __slots__ = ()
@@ -215,8 +221,9 @@ def _delay_in(descriptor: int) -> float:
 
 _ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
 _begun = 0
-_deciding: dict[int, tuple[int, float]] = {}  # threads of ours that compute for themselves: their clock, and since when
-_overhead = 0.0  # CPU seconds that they took before
+# Threads of ours that compute for themselves: the clock of their CPU time, and that and the time when they began.
+_deciding: dict[int, tuple[int, float, float]] = {}
+_overhead = 0.0, 0.0  # what they took before: CPU seconds, and the time in which they did
 
 
 @contextmanager
@@ -224,12 +231,13 @@ def overhead() -> Iterator[None]:
     """Say that what the calling thread computes meanwhile is the library's own, and no function's."""
     global _overhead
     thread = threading.get_ident()
-    before = thread_time()
-    _deciding[thread] = _thread_clock(thread), before
+    before, since = thread_time(), perf_counter()
+    _deciding[thread] = _thread_clock(thread), before, since
     try:
         yield
     finally:
-        _overhead += thread_time() - before
+        elapsed = perf_counter() - since
+        _overhead = _overhead[0] + thread_time() - before, _overhead[1] + elapsed
         del _deciding[thread]
 
 
@@ -239,15 +247,16 @@ def _thread_clock(thread: int) -> int:
     return -1 if find is None else find(thread)
 
 
-def _spent_on_overhead() -> float:
-    """Return the CPU seconds that the library took for itself so far, also those that are not over yet."""
-    spent = _overhead
-    for clock, before in list(_deciding.values()):
+def _overhead_so_far() -> tuple[float, float]:
+    """Return the CPU seconds that the library took for itself so far, and the time in which it did."""
+    spent, elapsed = _overhead
+    for clock, before, since in list(_deciding.values()):
+        elapsed += perf_counter() - since
         try:
             spent += time.clock_gettime(clock) - before
         except (AttributeError, OSError):  # no such clock here, or the thread has ended just now
             continue
-    return spent
+    return spent, elapsed
 
 
 class Stopwatch:
@@ -271,7 +280,7 @@ class Stopwatch:
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
         _ticking.add(self._number)
         self._crowd = len(_ticking)
-        self._overhead = _spent_on_overhead() if watch else 0.0
+        self._overhead = _overhead_so_far()
         self.slot = _sampler.begin(looks) if watch else -1
         self._thread = threading.get_native_id() if watch else 0
         self._delay = run_delay() if careful else -1.0
@@ -290,15 +299,17 @@ class Stopwatch:
         delay = process = 0.0
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
+        spent, elapsed = _overhead_so_far()
+        disturbed = elapsed - self._overhead[1] > DISTURBED * wall
         if self._process >= 0 and crowd == 1:
-            process = process_time() - self._process - (_spent_on_overhead() - self._overhead)
+            process = process_time() - self._process - (spent - self._overhead[0])
         if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))
         if looks is None:
-            return Readings(items, wall, cpu, delay, process_cpu=process, crowd=crowd)
+            return Readings(items, wall, cpu, delay, process_cpu=process, crowd=crowd, disturbed=disturbed)
         samples, looked, held, looked_cpu, held_cpu, _, _ = looks
         seen = Readings(items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu)
-        return seen._replace(process_cpu=process, crowd=crowd)
+        return seen._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
 
     def peek(self) -> Readings | None:
         """Return what was read so far, from any thread; None when not watched or already stopped."""
@@ -310,10 +321,12 @@ class Stopwatch:
         delay = self._delay_so_far(max(0.0, age - spent)) if self._delay >= 0 else 0.0
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
         process = 0.0
+        taken, elapsed = _overhead_so_far()
+        disturbed = elapsed - self._overhead[1] > DISTURBED * age
         if crowd == 1 and self._process >= 0:
-            process = process_time() - self._process - (_spent_on_overhead() - self._overhead)
+            process = process_time() - self._process - (taken - self._overhead[0])
         peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
-        return peeked._replace(process_cpu=process, crowd=crowd)
+        return peeked._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
 
     def _delay_so_far(self, idle: float) -> float:
         """Return how much of the time in which it did not compute it only lacked a CPU."""

@@ -76,6 +76,41 @@ def test_cpu_time_of_the_process_is_not_the_librarys_when_it_has_not_ended_compu
     assert 0 < seen.process_cpu < 0.01
 
 
+def test_batch_is_disturbed_when_the_library_computes_beside():
+    """For a tenth of its time at least, begun before or during, and ended or not."""
+
+    def disturbed(before, during, share=1.0):
+        begun, go_on, end = (threading.Event() for _ in range(3))
+
+        def decide():
+            with overhead():
+                begun.set()
+                assert go_on.wait(30)
+            end.wait(30)
+
+        thread = threading.Thread(target=decide)
+        if before:
+            thread.start()
+            assert begun.wait(30)
+        watch = Stopwatch(watch=False, careful=False)
+        if during:
+            thread.start()
+            assert begun.wait(30)
+        time.sleep(0.005)
+        go_on.set()
+        time.sleep(0.005 / share)
+        end.set()
+        seen = watch.stop(1)
+        if before or during:
+            thread.join()
+        return seen.disturbed
+
+    assert disturbed(True, False)
+    assert disturbed(False, True)
+    assert not disturbed(False, False)
+    assert not disturbed(False, True, share=0.01)
+
+
 def test_crowd_is_counted_when_batches_overlap():
     """At the beginning, at the end, or in between."""
     first = Stopwatch(watch=False, careful=False)

@@ -109,7 +109,7 @@ class Evidence:
         self._received = _Mean()
         self._inside = _Mean()  # CPU seconds of the process, for each of the batch's own
         self._provisional = False  # all times are of a call that has not ended
-        self._starved = False  # what is known of its own times is of a batch that was, while parallel inside
+        self._doubtful = False  # what is known of its own times
         self._single = _Mean()  # elapsed time in other processes, of what is parallel inside here
         self._most_wall = self._most_cpu = 0.0  # of a batch that was alone, per item
         self._beside = _Beside()
@@ -168,8 +168,20 @@ class Evidence:
     def _time(self, wall: float, seen: Readings) -> None:
         """Take in times: an item's own, what it took beside others, or in one thread of another process."""
         items = seen.items
-        if self._inside.value > INNER and not self._is_its_own(wall, seen):
+        inside = self._inside.value > INNER
+        if inside and seen.moved:
+            self._single.add(wall, items)
             return
+        # In the first case its threads lacked CPUs too, and no delay shows that; in the second it may have waited for
+        # the library's own use of the GIL. Such times are better than nothing, until there are others.
+        doubtful = (inside and seen.starved) or seen.disturbed
+        if doubtful and self._alone.weight:
+            return
+        if self._doubtful:
+            self._alone, self._cpu = _Mean(), _Mean()
+        self._doubtful = doubtful
+        if inside and seen.starved:
+            wall = seen.cpu
         first = not self._alone.weight
         if seen.crowd == 1 or first:
             self._most_wall = max(self._most_wall, wall / items)
@@ -182,19 +194,6 @@ class Evidence:
         if own:
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
-
-    def _is_its_own(self, wall: float, seen: Readings) -> bool:
-        """Whether a batch that is parallel inside shows what it takes: alone, with CPUs for all its threads."""
-        if seen.moved:
-            self._single.add(wall, seen.items)
-            return False
-        # What its other threads lacked of CPUs is not in the delay of this one; still, it is better than nothing.
-        if seen.starved and self._alone.weight:
-            return False
-        if self._starved:
-            self._alone, self._cpu = _Mean(), _Mean()
-        self._starved = seen.starved
-        return True
 
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
@@ -287,7 +286,8 @@ def facts_so_far(seen: Readings) -> Facts | None:
     evidence = Evidence()
     evidence.learn(seen)
     facts = evidence.facts()
-    return None if facts.gil is None and not facts.waits else facts
+    unclear = seen.disturbed if facts.waits else facts.gil is None
+    return None if unclear else facts
 
 
 class _Beside:
