@@ -7,7 +7,7 @@ from parallel_deco._traits import SERIAL, Route
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["GROWTH", "TINY", "Demand", "batch_size", "window"]
+__all__ = ["TINY", "Demand", "batch_size", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4

@@ -18,17 +18,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from contextvars import copy_context
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
-from parallel_deco._flow import GROWTH, TINY, Demand, batch_size, window
+from parallel_deco._flow import TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile, call_arguments
-from parallel_deco._sizes import moving_seconds, rough_bytes
+from parallel_deco._sizes import FEW, moving_seconds, rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
@@ -44,8 +45,8 @@ __all__ = ["Mapping"]
 #: and to be interrupted.
 SHORT = 50e-3
 #: Tiny items are run without a list between them and the user for so long at first and at most, in seconds; the
-#: measured batches between are much shorter. The first items are often smaller than the others.
-STRETCH = 2e-3
+#: measured batches between are much shorter.
+STRETCH = 16e-3
 LONGEST_STRETCH = 64e-3
 #: Seconds an item for which the loop is always faster, and for which what pickling takes does not matter.
 LIGHT, HEAVY = 0.4e-6, 20e-6
@@ -106,6 +107,8 @@ class Mapping:
         self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
         self._stretch_seconds = STRETCH
+        self._stretch_pace = 0.0
+        self._weighed = False  # it was tried what pickling items takes
         self._begin()
 
     # What the iterator asks
@@ -306,10 +309,12 @@ class Mapping:
     def _weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
         """See what moving such items would take, where that decides whether processes are worth it."""
         facts = self._steering.facts
-        if facts.moved is None and LIGHT < facts.wall < HEAVY and self._options.chooses:
-            there, back = moving_seconds(items), moving_seconds(values)
-            if there is not None and back is not None:
-                self._evidence.learn_moving(there + back)
+        if self._weighed or facts.moved is not None or not (LIGHT < facts.wall < HEAVY and self._options.chooses):
+            return
+        self._weighed = len(items) >= FEW
+        seconds = moving_seconds(items, values)
+        if seconds is not None:
+            self._evidence.learn_moving(seconds)
 
     def _lends(self) -> bool:
         """Whether the input is the consumer's own for a while; then nobody else pulls from it."""
@@ -341,11 +346,15 @@ class Mapping:
         wall = self._steering.facts.wall
         items = self._source.lend()
         most = max(1, int(self._stretch_seconds / wall))
-        self._stretch_seconds = min(GROWTH * self._stretch_seconds, LONGEST_STRETCH)
-        stretch = Stretch(self._function, items or iter(()), self._shape is Shape.STAR, most, wall)
+        self._stretch_seconds = min(2 * self._stretch_seconds, LONGEST_STRETCH)
+        # What the user does with a result takes its time too, as long as the last time.
+        expected = max(wall, self._stretch_pace)
+        began = perf_counter()
+        stretch = Stretch(self._function, items or iter(()), self._shape is Shape.STAR, most, expected)
         try:
             yield stretch
         finally:
+            self._stretch_pace = (perf_counter() - began) / max(1, stretch.drawn)
             self._source.take_back(stretch.drawn, stretch.exhausted)
             self._evidence.learn_count(stretch.drawn)
             if self._progress is not None:

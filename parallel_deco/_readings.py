@@ -51,6 +51,8 @@ PURE, FRACTION = 3, 20
 #: Shares of its time from which a batch is starved, for it had no CPU, and disturbed, for the library was at work.
 STARVED = 0.2
 DISTURBED = 0.1
+#: Seconds for which a fork waits for threads of ours that decide.
+SETTLE = 1.0
 
 
 class Readings(_Fields):
@@ -82,7 +84,8 @@ class Readings(_Fields):
     crowd : int
         How many batches ran at the same time in this process, this one included, at its beginning or its end.
     disturbed : bool
-        The library computed beside it for a good part of the time: what looks like waiting may have been for the GIL.
+        What looks like waiting may have been for the GIL, for the library computed beside it a good part of the time;
+        or, of a call that still runs, for a CPU, for it waits for one or has just got it.
     """
 
     __slots__ = ()
@@ -147,6 +150,14 @@ class _Schedstat(threading.local):
 _schedstat = _Schedstat()
 
 
+def _settle_before_fork() -> None:
+    """Let threads of ours come to an end with what they import: the child would wait for their locks for ever."""
+    own = threading.get_ident()
+    end = perf_counter() + SETTLE
+    while any(thread != own for thread in list(_deciding)) and perf_counter() < end:
+        time.sleep(1e-3)
+
+
 def _forget_after_fork() -> None:
     """Open anew in the child: the descriptor shows the parent's thread. Of its batches none runs here."""
     global _schedstat
@@ -156,7 +167,7 @@ def _forget_after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    os.register_at_fork(before=_settle_before_fork, after_in_child=_forget_after_fork)
 
 
 def run_delay() -> float:
@@ -248,8 +259,9 @@ def _thread_clock(thread: int) -> int:
 
 
 def _overhead_so_far() -> tuple[float, float]:
-    """Return the CPU seconds that the library took for itself so far, and the time in which it did."""
+    """Return the CPU seconds that the library took for itself, sampler included, and its time without that."""
     spent, elapsed = _overhead
+    spent += _sampler.spent()
     for clock, before, since in list(_deciding.values()):
         elapsed += perf_counter() - since
         try:
@@ -318,18 +330,12 @@ class Stopwatch:
         if seen is None:
             return None
         samples, looked, held, looked_cpu, held_cpu, age, spent = seen
-        delay = self._delay_so_far(max(0.0, age - spent)) if self._delay >= 0 else 0.0
+        delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
         process = 0.0
         taken, elapsed = _overhead_so_far()
-        disturbed = elapsed - self._overhead[1] > DISTURBED * age
+        disturbed = elapsed - self._overhead[1] > DISTURBED * age or _is_runnable(self._thread)
         if crowd == 1 and self._process >= 0:
             process = process_time() - self._process - (taken - self._overhead[0])
         peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
         return peeked._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
-
-    def _delay_so_far(self, idle: float) -> float:
-        """Return how much of the time in which it did not compute it only lacked a CPU."""
-        if _is_runnable(self._thread):
-            return idle  # at least the latest part of it; and what it waits for otherwise is seen by a later look
-        return max(0.0, min(idle, _run_delay_of(self._thread) - self._delay))

@@ -64,6 +64,8 @@ static pd_slot pd_slots[PD_SLOTS];
 static atomic_int pd_watched;
 static atomic_int pd_running;
 static atomic_int pd_closed;
+static clockid_t pd_clock; /* of the sampler's own CPU time, once pd_clocked */
+static atomic_int pd_clocked;
 static pthread_mutex_t pd_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t pd_wake = PTHREAD_COND_INITIALIZER;
 
@@ -113,6 +115,7 @@ static double pd_shortest_interval(void) {
 static void *pd_main(void *unused) {
     uint32_t random = 2463534242u;
     (void)unused;
+    if (pthread_getcpuclockid(pthread_self(), &pd_clock) == 0) atomic_store(&pd_clocked, 1);
     for (;;) {
         pthread_mutex_lock(&pd_lock);
         while (atomic_load(&pd_watched) == 0 || atomic_load(&pd_closed)) pthread_cond_wait(&pd_wake, &pd_lock);
@@ -135,6 +138,7 @@ static void pd_after_fork(void) {
     pthread_mutex_init(&pd_lock, NULL);
     pthread_cond_init(&pd_wake, NULL);
     atomic_store(&pd_running, 0);
+    atomic_store(&pd_clocked, 0);
     atomic_store(&pd_watched, 0);
     for (int i = 0; i < PD_SLOTS; i++) {
         atomic_store(&pd_slots[i].active, 0);
@@ -221,6 +225,11 @@ static pd_reading pd_peek(int index) {
     return sum;
 }
 
+/* CPU seconds of the sampler itself so far. */
+static double pd_spent(void) {
+    return atomic_load(&pd_clocked) ? pd_seconds(pd_clock) : 0.0;
+}
+
 /* The interpreter is about to go: look at nobody any more, and wait for a look under way. */
 static void pd_close(void) {
     atomic_store(&pd_closed, 1);
@@ -244,6 +253,7 @@ static int pd_self_test(void) {
 static int pd_begin(long budget) { (void)budget; return -1; }
 static pd_reading pd_end(int index) { pd_reading none = {0}; (void)index; return none; }
 static pd_reading pd_peek(int index) { pd_reading none = {-1}; (void)index; return none; }
+static double pd_spent(void) { return 0.0; }
 static void pd_close(void) {}
 static int pd_self_test(void) { return 0; }
 

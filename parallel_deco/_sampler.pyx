@@ -14,6 +14,7 @@ cdef extern from "_sampler.h" nogil:
         double spent
     pd_reading pd_end(int index)
     pd_reading pd_peek(int index)
+    double pd_spent()
     void pd_close()
 
 cdef extern from "_sampler.h":
@@ -67,6 +68,11 @@ def peek(int slot):
     """
     cdef pd_reading r = pd_peek(slot)
     return None if r.samples < 0 else _as_tuple(r)
+
+
+def spent():
+    """Return the CPU seconds that the sampler's own thread has taken so far."""
+    return pd_spent()
 
 
 def close():

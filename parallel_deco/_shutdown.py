@@ -68,13 +68,15 @@ def _remember_interrupt() -> None:
     """Have a program that Ctrl-C ends die of SIGINT, as its shell expects, and not end with status 1.
 
     CPython forgets how the main program ended when any thread runs code from a string after that, and defining a
-    named tuple does so: a module that is still being imported in a thread of ours is enough.
+    named tuple does so: a module that is still being imported in a thread of ours is enough. On free-threaded builds
+    no switch interval holds such a thread back, and it may come last all the same.
     """
     error = _uncaught()
     if type(error) is KeyboardInterrupt and _failed() and _of_main_program(error):
         if threading.active_count() > 1:  # they have a turn now, and no other before the interpreter stops them
             sys.setswitchinterval(LAST_TURN)
-            time.sleep(0.01)
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(0.01)
         with contextlib.suppress(KeyboardInterrupt):
             exec("raise KeyboardInterrupt")
 
@@ -84,7 +86,7 @@ def _of_main_program(error: BaseException) -> bool:
     if error.__traceback__ is None:
         return False
     outermost = error.__traceback__.tb_frame
-    if outermost.f_globals is vars(sys.modules["__main__"]):
+    if outermost.f_globals is getattr(sys.modules.get("__main__"), "__dict__", None):
         return outermost.f_code.co_filename != "<console>"
     return outermost.f_code.co_filename == "<frozen runpy>"  # python -m
 

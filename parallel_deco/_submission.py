@@ -216,11 +216,16 @@ class Submissions:
 
         def hear(seen: Readings) -> bool:
             facts = facts_so_far(seen)
-            if facts is None or self._may_yet_leave(facts, seen.wall - seen.delay):
-                return False  # while it may yet leave: beside it, threads would only take turns
+            try:
+                if facts is None or self._may_yet_leave(facts, seen.wall - seen.delay):
+                    return False  # while it may yet leave: beside it, threads would only take turns
+            except Exception as error:  # of the user's policy
+                self._give_up(level, error)
+                return True
             self._evidence.learn(seen, so_far=True)
             self._free(level, probe=True, place=False)
-            return False  # it may do something else later: wait for calls that have no place yet, for example
+            # It may do something else later: wait for calls that have no place yet, for example.
+            return not self._evidence.facts().so_far
 
         judge = Judge(hear, lambda: None)
         judge.watch(batch)
@@ -254,7 +259,13 @@ class Submissions:
                 done(_all_failed(calls, error))
             return
         if len(calls) == 1 and ticket is not None:
-            calls[0].future._kill = _killer(ticket, lambda: self._free(level, probe=judge is not None))
+
+            def freed() -> None:
+                if judge is not None:
+                    judge.dismiss()
+                self._free(level, probe=judge is not None)
+
+            calls[0].future._kill = _killer(ticket, freed)
 
     def _launch_apart(self, level: int, calls: list[_Call], decision: Decision, judge: Judge | None) -> None:
         """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""

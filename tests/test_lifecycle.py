@@ -553,6 +553,26 @@ def test_child_works_when_the_program_forks_idle(backend, run_program):
     assert run_program(body) == (0, "child 4\n", "")
 
 
+def test_child_works_when_the_program_forks_while_the_code_reader_loads(run_program):
+    """A thread of ours imports it; the child must not inherit the lock of that import."""
+    body = program(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from parallel_deco import _profile
+        function = parallel(lambda x: x + 1)
+        _profile._reader.ready()
+        while "parallel_deco.routing.static" not in sys.modules:
+            time.sleep(0.0001)
+        child = os.fork()
+        function.explain()
+        if child:
+            print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        """
+    )
+    assert run_program(body) == (0, "child 0\n", "")
+
+
 def test_child_works_when_the_program_forks_with_work_under_way(elsewhere, run_program):
     """Calls that are running or queued at the fork are the parent's: the child has a clean start, and ends."""
     body = program(

@@ -3,11 +3,13 @@
 import asyncio
 import dataclasses
 import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from parallel_deco import InvalidOptionError, InvalidTypeError, ParallelError, config, parallel
+from parallel_deco import InvalidOptionError, InvalidTypeError, ParallelError, config, parallel, shutdown
 from tests.workloads import place, timed
 
 DEADLINE = 30.0
@@ -294,3 +296,34 @@ def test_error_of_a_policy_comes_out_when_it_raises():
         list(function.map(range(100)))
     with pytest.raises(LookupError, match="no idea"):
         function.submit(1).result(DEADLINE)
+
+
+def test_error_of_a_policy_comes_out_when_it_raises_while_a_call_runs(until):
+    """The calls that wait fail with it at once; the one that runs has its value."""
+    ready = threading.Event()
+
+    def policy(explanation):
+        if threading.current_thread() is not threading.main_thread():
+            raise LookupError("no idea")
+        return "threads"
+
+    function = parallel(ready.wait, backend=policy)
+    running, waiting = function.submit(DEADLINE), function.submit(DEADLINE)
+    with pytest.raises(LookupError, match="no idea"):
+        waiting.result(DEADLINE)
+    ready.set()
+    assert running.result(DEADLINE)
+
+
+@pytest.mark.parametrize("answer", ["threads", "processes"])
+def test_shutdown_ends_when_the_first_call_was_cancelled(answer):
+    """Nobody goes on looking at a call that is no more."""
+    function = parallel(time.sleep, backend=lambda explanation: answer)
+    future = function.submit(600 if answer == "processes" else 0.1)
+    time.sleep(0.05)
+    while not future.running():
+        time.sleep(0.001)
+    assert future.cancel() is (answer == "processes")
+    done = threading.Event()
+    threading.Thread(target=lambda: (shutdown(), done.set()), daemon=True).start()
+    assert done.wait(DEADLINE)

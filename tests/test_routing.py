@@ -148,6 +148,8 @@ def test_times_count_little_when_the_library_computed_beside():
     disturbed, own = batch(10, 5e-3, 1e-3, disturbed=True), batch(10, 1.1e-3, 1e-3)
     assert learned(disturbed).waits
     assert learned(disturbed, own).wall == pytest.approx(1.1e-3)
+    assert learned(disturbed, batch(10, 4e-3, 1e-3, crowd=2)).wall > 2e-3
+    assert learned(disturbed, own, batch(10, 4e-3, 1e-3, crowd=2)).wall == pytest.approx(1.1e-3)
     known = learned(own, *[disturbed] * 20)
     assert (known.wall, known.items) == (pytest.approx(1.1e-3), 210)
     assert facts_so_far(batch(1, 5e-3, 1e-3, disturbed=True)) is None
@@ -342,6 +344,7 @@ def test_work_that_is_parallel_inside_is_tried_in_a_worker_when_it_was_seen_here
     assert decide(learned(*inside), here).route == "processes"
     useless = learned(*inside, *[batch(1, 5e-3, **apart)] * 4)
     assert (useless.single, decide(useless, here).route) == (pytest.approx(5e-3), "processes")
+    assert decide(useless, here).rule == "parallel inside, in vain"
     useful = learned(*inside, *[batch(1, 9.5e-3, **apart)] * 4)
     assert (useful.wall, useful.single) == (pytest.approx(5e-3), pytest.approx(9.5e-3))
     assert (decide(useful, here).route, decide(useful, here).rule) == ("serial", "parallel inside")

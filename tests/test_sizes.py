@@ -14,21 +14,23 @@ class Loud:
         raise AssertionError("pickled")
 
 
-@pytest.mark.parametrize("value", [1, 1.5, "word", b"bytes", None, True, 10**30], ids=repr)
+@pytest.mark.parametrize("value", [1, 1.5, "word", b"bytes", None, True, 10**30, (1, "two")], ids=repr)
 def test_plain_values_are_pickled_when_there_are_enough(value):
     """It takes some time, less than a moment each."""
-    seconds = moving_seconds([value] * FEW)
+    seconds = moving_seconds(range(FEW), [value] * FEW)
     assert seconds is not None
     assert 0 < seconds < 1e-3
-    assert moving_seconds([value] * (FEW - 1)) is None
+    assert moving_seconds([value] * FEW, range(FEW)) is not None
+    assert moving_seconds([value] * (FEW - 1), range(FEW - 1)) is None
 
 
 @pytest.mark.parametrize(
-    "value", [Loud(), [1], (1, 2), "long" * 1000, 1 << 9999], ids=lambda value: type(value).__name__
+    "value", [Loud(), [1], (Loud(),), (1,) * 100, "long" * 1000, 1 << 9999], ids=lambda value: type(value).__name__
 )
 def test_other_values_are_not_pickled_when_met(value):
     """Nobody's code is called, and nothing large is copied."""
-    assert moving_seconds([1] * FEW + [value]) is None
+    assert moving_seconds([*range(FEW), value], range(FEW + 1)) is None
+    assert moving_seconds(range(FEW + 1), [*range(FEW), value]) is None
 
 
 def test_what_moving_took_counts_when_it_was_moved():

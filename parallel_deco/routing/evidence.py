@@ -15,6 +15,8 @@ KEEP = 0.75
 #: So many batches are watched by the sampler, as the first are often unlike the others; then one in so many.
 WATCH_FIRST = 12
 WATCH_EVERY = 16
+#: Elapsed over CPU time up to which nothing kept a batch waiting.
+UNHINDERED = 1.25
 #: CPU seconds of moving a batch that do not grow with its items; they are part of what handing it out costs.
 HANDING = 40e-6
 #: Batches beside others, for each of them, and their seconds, after which it is known what threads gain.
@@ -177,9 +179,10 @@ class Evidence:
         doubtful = (inside and seen.starved) or seen.disturbed
         if doubtful and self._alone.weight:
             return
-        if self._doubtful:
+        if self._doubtful and (seen.crowd == 1 or wall <= UNHINDERED * seen.cpu):
             self._alone, self._cpu = _Mean(), _Mean()
-        self._doubtful = doubtful
+            self._doubtful = False
+        self._doubtful = self._doubtful or doubtful
         if inside and seen.starved:
             wall = seen.cpu
         first = not self._alone.weight
@@ -190,13 +193,13 @@ class Evidence:
             # Else threads that share a CPU with others rarely meet, or wait for a GIL whose holder has no CPU.
             self._beside.add(seen.crowd, wall, seen.cpu, items)
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time.
-        own = seen.crowd == 1 or first or wall <= 1.25 * seen.cpu or wall < items * self._alone.value
-        if own:
+        unhindered = wall <= UNHINDERED * seen.cpu or wall < items * self._alone.value
+        if seen.crowd == 1 or first or unhindered:
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
 
     def watches(self) -> bool:
-        """Whether the next batch is to be watched by the sampler: all until the GIL time is known, then a few."""
+        """Whether the sampler is to watch the next batch: the first, all until the GIL time is known, then a few."""
         self._asked += 1  # a lost count does no harm
         if self._asked <= WATCH_FIRST or self._asked % WATCH_EVERY == 0:
             return True
@@ -284,7 +287,7 @@ class Evidence:
 def facts_so_far(seen: Readings) -> Facts | None:
     """Return the facts of a call that is still running; None while too little was seen to tell what it does."""
     evidence = Evidence()
-    evidence.learn(seen)
+    evidence.learn(seen, so_far=True)
     facts = evidence.facts()
     unclear = seen.disturbed if facts.waits else facts.gil is None
     return None if unclear else facts

@@ -130,6 +130,11 @@ def _best(forecast: dict[Route, Prediction], current: Route) -> Route:
 def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, str]:
     if route == THREADS:
         return _why_threads(width, facts)
+    if route == PROCESSES and facts.inner > INNER:
+        tried = "no faster" if facts.single is not None else "perhaps no faster, which a worker shows"
+        return "parallel inside, in vain", (
+            f"it keeps {facts.inner:.1f} CPUs busy by itself, but is {tried}; {width} processes have one thread each"
+        )
     if route == PROCESSES:
         share = facts.held / facts.cpu if facts.cpu else 1.0
         seen = "" if facts.gil is not None else ", as far as is known"
