@@ -102,7 +102,7 @@ def test_each_thread_is_read_for_itself_when_many_measure():
         thread.start()
     for thread in threads:
         thread.join()
-    assert found["hold"].gil > 0.8 * found["hold"].cpu
+    assert found["hold"].gil > 0.6 * found["hold"].cpu
     assert found["release"].gil < 0.4 * found["release"].cpu  # it asks for the time with the GIL held
     assert found["sleep"].gil < 0.2 * found["sleep"].wall
 

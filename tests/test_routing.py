@@ -153,6 +153,7 @@ def test_times_count_little_when_the_library_computed_beside():
     known = learned(own, *[disturbed] * 20)
     assert (known.wall, known.items) == (pytest.approx(1.1e-3), 210)
     assert facts_so_far(batch(1, 5e-3, 1e-3, disturbed=True)) is None
+    assert facts_so_far(batch(1, 5e-3, 3e-3, disturbed=True)) is None
     assert facts_so_far(batch(1, 5e-3, 1e-3)) is not None
     assert facts_so_far(batch(1, 5e-3, disturbed=True)) is not None
 

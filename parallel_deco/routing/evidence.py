@@ -289,8 +289,9 @@ def facts_so_far(seen: Readings) -> Facts | None:
     evidence = Evidence()
     evidence.learn(seen, so_far=True)
     facts = evidence.facts()
-    unclear = seen.disturbed if facts.waits else facts.gil is None
-    return None if unclear else facts
+    if not facts.computes and seen.disturbed:
+        return None
+    return None if facts.gil is None and not facts.waits else facts
 
 
 class _Beside:
