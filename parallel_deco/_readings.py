@@ -314,7 +314,7 @@ class Stopwatch:
         spent, elapsed = _overhead_so_far()
         disturbed = elapsed - self._overhead[1] > DISTURBED * wall
         if self._process >= 0 and crowd == 1:
-            process = process_time() - self._process - (spent - self._overhead[0])
+            process = max(0.0, process_time() - self._process - (spent - self._overhead[0]))
         if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))
         if looks is None:
@@ -336,6 +336,6 @@ class Stopwatch:
         taken, elapsed = _overhead_so_far()
         disturbed = elapsed - self._overhead[1] > DISTURBED * age or _is_runnable(self._thread)
         if crowd == 1 and self._process >= 0:
-            process = process_time() - self._process - (taken - self._overhead[0])
+            process = max(0.0, process_time() - self._process - (taken - self._overhead[0]))
         peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
         return peeked._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)

@@ -48,7 +48,7 @@ def test_cpu_time_of_the_process_is_not_the_librarys_when_it_computes_too():
         thread.join()
         return watch.stop(1).process_cpu
 
-    assert 0 < min(seen() for _ in range(8)) < 0.01  # what else the process does may cost something too
+    assert min(seen() for _ in range(8)) < 0.01  # what else the process does may cost something too
 
 
 def test_cpu_time_of_the_process_is_not_the_librarys_when_it_has_not_ended_computing():
@@ -73,7 +73,7 @@ def test_cpu_time_of_the_process_is_not_the_librarys_when_it_has_not_ended_compu
     seen = watch.stop(1)
     end.set()
     thread.join()
-    assert 0 < seen.process_cpu < 0.01
+    assert (seen.crowd, seen.process_cpu < 0.01) == (1, True)
 
 
 def test_batch_is_disturbed_when_the_library_computes_beside():
