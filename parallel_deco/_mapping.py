@@ -136,6 +136,8 @@ class Mapping:
                 else:
                     yield result.values
                 del arrived, batch, result  # while the next is waited for, and in a traceback
+        except GeneratorExit:  # whoever lets go of it lets go of the guard; that may be when modules are empty already
+            raise
         except BaseException:  # Ctrl-C, above all: what is under way must not go on
             self.close()
             raise
