@@ -41,6 +41,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parallel_deco._cpus import gil_enabled
 from parallel_deco.routing.ledger import STEPS_MAX, Ledger
 from parallel_deco.routing.static import Effect, EffectKind, Nature, Prior, Reading, read
 
@@ -775,6 +776,9 @@ def test_read_reads_again_when_a_module_was_loaded(monkeypatch: pytest.MonkeyPat
     assert (len(before), read(function).effects) == (1, ())
 
 
+@pytest.mark.skipif(
+    not gil_enabled() and sys.version_info < (3, 14), reason="where threads ran, 3.13 keeps functions for ever here"
+)
 def test_read_keeps_no_function_alive() -> None:
     """A function that was read, and its globals, can go."""
 
