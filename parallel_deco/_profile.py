@@ -37,6 +37,10 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 UNKNOWN_LENGTH = 64
 
 
+#: The rule of a decision that had to be made before the code was read.
+_READING = "reading the code"
+
+
 class Profile:
     """The memory of a parallel function, shared by its options, maps and submits.
 
@@ -144,7 +148,10 @@ class Profile:
             if decision.route == PROCESSES:
                 pools.processes().warm(decision.width)  # they start while the code is read
             if not (patient or _reader.ready()):
-                return decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
+                stays = decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
+                return stays._replace(
+                    given=(_READING, "its code was being read, which comes before it leaves the loop")
+                )
             self.effect = self._read().pin(*_with_self(self.function, *example))
             decision = decide(facts, self.situation(options, items, current))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
@@ -163,6 +170,8 @@ class Profile:
     def explain(self, options: Options) -> Explanation:
         """Return why the last work went where it went, or where the next would go."""
         decision = self.decision or guess(self._read().prior, self.situation(options, None))
+        if decision.rule == _READING and self.effect is None:  # it was over before; who asks why can wait
+            self.effect = self._read().pin(())
         return self._explanation(decision, tuple(self._notes(options, decision)))
 
     def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> Explanation:

@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 import pytest
 
-from parallel_deco import config, parallel
+from parallel_deco import _profile, config, parallel
 
 DEADLINE = 60.0
 COUNT = 40
@@ -568,3 +568,21 @@ def test_pure_function_is_not_pinned_when_it_looks_alike(work):
     parallel_function = parallel(function)
     assert list(parallel_function.map(range(COUNT))) == list(range(COUNT))
     assert parallel_function.explain().notes == ()
+
+
+def test_explain_says_why_when_the_work_ended_before_its_code_was_read(monkeypatch):
+    """Nothing leaves the loop before; and who asks afterwards is told all the same."""
+    monkeypatch.setattr(_profile._reader, "ready", lambda: False)
+    found = []
+
+    def function(x):
+        busy()
+        found.append(x)
+
+    parallel_function = parallel(function)
+    list(parallel_function.map(range(COUNT)))
+    assert found == list(range(COUNT))
+    if len(os.sched_getaffinity(0)) > 1:
+        explanation = parallel_function.explain()
+        assert (explanation.route, explanation.rule) == ("serial", "reading the code")
+        assert any(__file__ in note for note in explanation.notes)
