@@ -15,6 +15,8 @@ KEEP = 0.75
 #: So many batches are watched by the sampler, as the first are often unlike the others; then one in so many.
 WATCH_FIRST = 12
 WATCH_EVERY = 16
+#: Share of its time that a function computes up to which it waits, even where its times are doubtful.
+SLEEPY = 0.1
 #: Elapsed over CPU time up to which nothing kept a batch waiting.
 UNHINDERED = 1.25
 #: CPU seconds of moving a batch that do not grow with its items; they are part of what handing it out costs.
@@ -238,6 +240,8 @@ class Evidence:
     def _sum_up(self) -> Facts:
         cpu = self._cpu.value
         wall = max(self._alone.value, cpu)
+        if self._doubtful and cpu > SLEEPY * wall:
+            wall = cpu
         return Facts(
             items=self._items,
             seconds=self._seconds,
@@ -287,9 +291,9 @@ class Evidence:
 def facts_so_far(seen: Readings) -> Facts | None:
     """Return the facts of a call that is still running; None while too little was seen to tell what it does."""
     evidence = Evidence()
-    evidence.learn(seen, so_far=True)
+    evidence.learn(seen._replace(disturbed=False), so_far=True)
     facts = evidence.facts()
-    if not facts.computes and seen.disturbed:
+    if seen.disturbed and not facts.computes:
         return None
     return None if facts.gil is None and not facts.waits else facts
 
