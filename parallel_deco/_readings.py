@@ -308,13 +308,10 @@ class Stopwatch:
         self.slot = -1
         wall = perf_counter() - self._wall
         cpu = thread_time() - self._cpu
-        delay = process = 0.0
+        delay = 0.0
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
-        spent, elapsed = _overhead_so_far()
-        disturbed = elapsed - self._overhead[1] > DISTURBED * wall
-        if self._process >= 0 and crowd == 1:
-            process = max(0.0, process_time() - self._process - (spent - self._overhead[0]))
+        process, disturbed = self._beside(wall, crowd)
         if self._delay >= 0:
             delay = max(0.0, min(wall, run_delay() - self._delay))
         if looks is None:
@@ -332,10 +329,15 @@ class Stopwatch:
         samples, looked, held, looked_cpu, held_cpu, age, spent = seen
         delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
-        process = 0.0
-        taken, elapsed = _overhead_so_far()
-        disturbed = elapsed - self._overhead[1] > DISTURBED * age or _is_runnable(self._thread)
-        if crowd == 1 and self._process >= 0:
-            process = max(0.0, process_time() - self._process - (taken - self._overhead[0]))
+        process, disturbed = self._beside(age, crowd)
+        disturbed = disturbed or _is_runnable(self._thread)
         peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
         return peeked._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
+
+    def _beside(self, wall: float, crowd: int) -> tuple[float, bool]:
+        """Return the CPU time of the process, where it is told, without the library's; and whether that disturbed."""
+        spent, elapsed = _overhead_so_far()
+        process = 0.0
+        if crowd == 1 and self._process >= 0:
+            process = max(0.0, process_time() - self._process - (spent - self._overhead[0]))
+        return process, elapsed - self._overhead[1] > DISTURBED * wall
