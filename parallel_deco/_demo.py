@@ -67,7 +67,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a job showed; times in seconds, medians over the rounds."""
+    """What a job showed; times in seconds, medians over the rounds.
+
+    `ratio` says how many times faster than the plain loop: the median over the rounds, each against its own neighbour,
+    for what else the machine does meanwhile slows both.
+    """
 
     name: str
     what: str
@@ -76,16 +80,12 @@ class Outcome:
     loop: float
     parallel: float
     first: float
+    ratio: float
     same: bool
-
-    @property
-    def ratio(self) -> float:
-        """How many times faster than the plain loop."""
-        return self.loop / self.parallel
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**asdict(self), "ratio": self.ratio}
+        return asdict(self)
 
 
 def jobs(seconds: float) -> Iterator[Job]:
@@ -142,6 +142,7 @@ def run(job: Job, progress: Callable[[], object]) -> tuple[Outcome, list[Any]]:
         statistics.median(loop),
         statistics.median(together),
         together[0],
+        statistics.median(one / other for one, other in zip(loop, together, strict=True)),
         same,
     )
     return outcome, results

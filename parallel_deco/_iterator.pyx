@@ -31,8 +31,10 @@ cdef extern from *:
     #else
     #define pd_finalizing() _Py_IsFinalizing()
     #endif
+    #define pd_as_object(reference) (reference)
     """
     bint pd_finalizing()
+    object pd_as_object(PyObject *reference)  # the caller's reference becomes the object's
 
 # A stretch looks at the clock once in so many items, and at each of the first few: 1 ns for each.
 cdef enum:
@@ -107,7 +109,8 @@ cdef class Stretch:
 
 
 cdef bint late(Stretch stretch) noexcept:
-    return perf_counter() - stretch.since > GRACE + PATIENCE * stretch.wall * stretch.drawn
+    cdef double now = perf_counter()
+    return now - stretch.since > GRACE + PATIENCE * stretch.wall * stretch.drawn
 
 
 cdef int raise_what_is_set() except -1:
@@ -164,9 +167,7 @@ cdef class MapIterator:
             if self._stretch is not None:
                 result = self._stretch.step()
                 if result is not NULL:
-                    value = <object>result
-                    Py_DECREF(result)
-                    return value
+                    return pd_as_object(result)
                 self._end_stretch()
             self._next_piece()
 
