@@ -29,7 +29,7 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile, call_arguments
-from parallel_deco._sizes import FEW, moving_seconds, rough_bytes
+from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
@@ -48,8 +48,10 @@ SHORT = 50e-3
 #: measured batches between are much shorter.
 STRETCH = 16e-3
 LONGEST_STRETCH = 64e-3
-#: Seconds an item for which the loop is always faster, and for which what pickling takes does not matter.
+#: Seconds an item up to which the loop is always faster, and from which on some say enough of what pickling takes.
 LIGHT, HEAVY = 0.4e-6, 20e-6
+#: Seconds of work that is left, for less of which that is not looked at.
+WORTH = 2e-3
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
 STALLED = 10e-3
 #: Seconds that the consumer sleeps at a time. A signal that comes while it is about to sleep does not wake it: between
@@ -309,14 +311,17 @@ class Mapping:
         self._feed_aside()
 
     def _weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
-        """See what moving such items would take, where that decides whether processes are worth it."""
+        """See what pickling such items would take, where that decides whether processes are worth it."""
         facts = self._steering.facts
-        if self._weighed or facts.moved is not None or not (LIGHT < facts.wall < HEAVY and self._options.chooses):
+        if self._weighed or facts.moved is not None or facts.wall < LIGHT or not self._options.chooses:
             return
-        self._weighed = len(items) >= FEW
-        seconds = moving_seconds(items, values)
+        left = self._source.left
+        if (len(items) < FEW and facts.wall < HEAVY) or (left is not None and left * facts.wall < WORTH):
+            return
+        self._weighed = True
+        seconds = pickling_seconds(items, values)
         if seconds is not None:
-            self._evidence.learn_moving(seconds)
+            self._evidence.learn_pickling(seconds)
 
     def _lends(self) -> bool:
         """Whether the input is the consumer's own for a while; then nobody else pulls from it."""

@@ -11,15 +11,17 @@ try:  # without what `pickle` imports
 except ImportError:
     from pickle import dumps, loads
 
-__all__ = ["FEW", "moving_seconds", "rough_bytes", "size_class"]
+__all__ = ["FEW", "pickling_seconds", "rough_bytes", "size_class"]
 
 #: Elements of a container that are looked at; the others are taken to be like them.
 SAMPLE = 8
 DEPTH = 3
-#: Values that are pickled to see what that takes: fewer would show what a pickle takes, whatever is in it.
+#: Small values that are pickled to see what that takes: fewer would show what a pickle takes, whatever is in it.
 FEW, MANY = 16, 48
-#: Bytes from which a value is not pickled to see what that takes.
-SHORT = 256
+#: Elements of a container that are pickled for all of it; at each deeper level an eighth.
+SOME = 512
+#: Bytes after which no more are pickled, and from which on a number or a string is not.
+ENOUGH, SHORT = 8192, 4096
 #: What pickles without calling anybody's code, each in less than a microsecond.
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, type(None)))
 
@@ -47,30 +49,54 @@ def rough_bytes(value: Any, depth: int = DEPTH) -> int:
     return 64 + (_container(state, depth) if type(state) is dict else 0)
 
 
-def moving_seconds(items: Sequence[Any], values: Sequence[Any]) -> float | None:
-    """Return the seconds that it takes to pickle and unpickle one of these items and its value; under 100 µs.
+def pickling_seconds(items: Sequence[Any], values: Sequence[Any]) -> float | None:
+    """Return the seconds that it takes to pickle and unpickle one of these items and its value; about 100 µs.
 
     Returns
     -------
     float or None
-        None where they are too few to tell, or not all plain numbers and short strings, or tuples of those.
+        None where they are not made of plain numbers and short strings, in lists, tuples, sets and dicts. Of a large
+        container some elements stand for all.
     """
-    some = list(islice(items, MANY)), list(islice(values, MANY))
-    if len(some[0]) < FEW or not all(_is_plain(value) for column in some for value in column):
+    try:
+        return sum(map(_pickling, (items, values)))
+    except TypeError:
         return None
+
+
+def _pickling(column: Sequence[Any]) -> float:
+    """Return the seconds for one of the values; TypeError if they are not plain."""
+    parts: list[Any] = []
+    seen = whole = 0
+    for value in islice(column, MANY):
+        part = _part(value, SOME)
+        parts.append(part)
+        seen += rough_bytes(part)
+        whole += rough_bytes(value)
+        if seen > ENOUGH:
+            break
+    return _round_trip(parts) * max(1.0, whole / max(1, seen)) / max(1, len(parts))
+
+
+def _round_trip(values: list[Any]) -> float:
     least = math.inf
     for _ in range(3):  # the first is slow, for nothing is in the caches
         begin = perf_counter()
-        for column in some:
-            loads(dumps(column, 5))
+        loads(dumps(values, 5))
         least = min(least, perf_counter() - begin)
-    return least / len(some[0])
+    return least
 
 
-def _is_plain(value: Any) -> bool:
-    if type(value) is tuple:
-        return len(value) <= SAMPLE and all(type(element) in _PLAIN for element in value) and rough_bytes(value) < SHORT
-    return type(value) in _PLAIN and rough_bytes(value) < SHORT
+def _part(value: Any, most: int) -> Any:
+    """Return a plain value, of a container some of its elements; TypeError if it is not plain."""
+    kind = type(value)
+    if kind in (list, tuple, set, frozenset):
+        return kind(_part(element, most // 8) for element in islice(value, most))
+    if kind is dict:
+        return {_part(key, most // 8): _part(element, most // 8) for key, element in islice(value.items(), most)}
+    if kind not in _PLAIN or rough_bytes(value) > SHORT:
+        raise TypeError(f"{kind.__name__} is not plain")
+    return value
 
 
 def size_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:

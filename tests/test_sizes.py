@@ -2,8 +2,10 @@
 
 import pytest
 
-from parallel_deco._sizes import FEW, moving_seconds, rough_bytes, size_class
-from parallel_deco.routing.evidence import Evidence
+from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes, size_class
+from parallel_deco._traits import PROCESSES
+from parallel_deco.routing.cost import Machine, predict
+from parallel_deco.routing.evidence import Evidence, Facts
 from tests.test_routing import batch
 
 
@@ -14,34 +16,57 @@ class Loud:
         raise AssertionError("pickled")
 
 
-@pytest.mark.parametrize("value", [1, 1.5, "word", b"bytes", None, True, 10**30, (1, "two")], ids=repr)
-def test_plain_values_are_pickled_when_there_are_enough(value):
-    """It takes some time, less than a moment each."""
-    seconds = moving_seconds(range(FEW), [value] * FEW)
-    assert seconds is not None
-    assert 0 < seconds < 1e-3
-    assert moving_seconds([value] * FEW, range(FEW)) is not None
-    assert moving_seconds([value] * (FEW - 1), range(FEW - 1)) is None
+@pytest.mark.parametrize(
+    "value",
+    [1, 1.5, "word", b"bytes", None, True, 10**30, (1, "two"), [], {1: [2.0, {3}]}, (1,) * 100, frozenset((1, 2))],
+    ids=repr,
+)
+def test_plain_values_are_pickled_when_met(value):
+    """It takes some time, less than a moment each, of arguments as of results."""
+    for seconds in (pickling_seconds([1], [value]), pickling_seconds([value] * FEW, range(FEW))):
+        assert seconds is not None
+        assert 0 < seconds < 10e-3
 
 
 @pytest.mark.parametrize(
-    "value", [Loud(), [1], (Loud(),), (1,) * 100, "long" * 1000, 1 << 9999], ids=lambda value: type(value).__name__
+    "value",
+    [Loud(), [Loud()], (1, [Loud()]), {"a": Loud()}, "long" * 2000, 1 << 99_999, memoryview(b"")],
+    ids=lambda value: type(value).__name__,
 )
 def test_other_values_are_not_pickled_when_met(value):
     """Nobody's code is called, and nothing large is copied."""
-    assert moving_seconds([*range(FEW), value], range(FEW + 1)) is None
-    assert moving_seconds(range(FEW + 1), [*range(FEW), value]) is None
+    assert pickling_seconds([*range(FEW), value], range(FEW + 1)) is None
+    assert pickling_seconds(range(FEW + 1), [*range(FEW), value]) is None
+
+
+@pytest.mark.parametrize("make", [list, tuple, set, dict.fromkeys], ids=["list", "tuple", "set", "dict"])
+def test_some_elements_stand_for_all_when_a_container_is_large(make):
+    """A hundred times as many take about a hundred times as long, although no more are pickled."""
+    small, large = (pickling_seconds([make(range(10**9, 10**9 + count))], [0]) for count in (500, 50_000))
+    assert small is not None
+    assert large is not None
+    assert 20 < large / small < 500
 
 
 def test_what_moving_took_counts_when_it_was_moved():
-    """Until then, what pickling takes stands for it."""
+    """Until then, what pickling takes stands for it, and the bytes over the bandwidth."""
     evidence = Evidence()
     evidence.learn(batch(10, 1e-6))
+    evidence.learn_pickling(2e-7)
+    assert evidence.facts().pickling == 2e-7
     assert evidence.facts().moved is None
-    evidence.learn_moving(2e-7)
-    assert evidence.facts().moved == 2e-7
     evidence.learn(batch(1000, 1e-6, moved=1e-3))
     assert evidence.facts().moved == pytest.approx(1e-6, rel=0.1)
+
+
+def test_processes_cost_more_when_pickling_does():
+    """What pickling takes is in the prediction, until it is known what moving takes."""
+    facts = Facts(items=10, seconds=1.0, wall=1e-3, cpu=1e-3, gil=1e-3, samples=99)
+    plain, dear, moved = (
+        predict(known, 100, 2, Machine())[PROCESSES].seconds
+        for known in (facts, facts._replace(pickling=5e-3), facts._replace(pickling=5e-3, moved=0.0))
+    )
+    assert moved < plain < 0.1 < dear
 
 
 @pytest.mark.parametrize(

@@ -163,10 +163,11 @@ def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int 
 
 
 def _moving(facts: Facts, machine: Machine) -> float:
-    """Return seconds per item for moving, measured or from what its size says."""
+    """Return seconds per item for moving, measured or from what pickling takes and what its size says."""
     if facts.moved is not None:
         return facts.moved
-    return PICKLING + (facts.sent + facts.received) / machine.bandwidth
+    pickling = PICKLING if facts.pickling is None else facts.pickling
+    return pickling + (facts.sent + facts.received) / machine.bandwidth
 
 
 def _batches(facts: Facts, items: int) -> int:

@@ -44,8 +44,9 @@ class Facts(NamedTuple):
     samples : int
         Looks of the sampler behind `gil`.
     moved : float or None
-        Time to move the argument and the result to and from another process, or to pickle and unpickle them if they
-        never were; None when neither was measured.
+        Time to move the argument and the result to and from another process; None when they never were.
+    pickling : float or None
+        Time to pickle and unpickle them, where that was tried.
     sent, received : float
         Bytes of arguments and results that are moved.
     inner : float
@@ -68,6 +69,7 @@ class Facts(NamedTuple):
     gil: float | None = None
     samples: int = 0
     moved: float | None = None
+    pickling: float | None = None
     sent: float = 0.0
     received: float = 0.0
     inner: float = 1.0
@@ -223,8 +225,8 @@ class Evidence:
             if received is not None:
                 self._received.add(received, 1)
 
-    def learn_moving(self, seconds: float) -> None:
-        """Note what an item took to pickle and unpickle; what moving took, once it was moved, takes its place."""
+    def learn_pickling(self, seconds: float) -> None:
+        """Note what an item took to pickle and unpickle."""
         with self._lock:
             self._facts = None
             self._pickling = seconds
@@ -249,7 +251,8 @@ class Evidence:
             cpu=cpu,
             gil=self._gil(),
             samples=self._seen.samples,
-            moved=self._moved.value if self._moved.weight else self._pickling,
+            moved=self._moved.value if self._moved.weight else None,
+            pickling=self._pickling,
             sent=self._sent.value,
             received=self._received.value,
             inner=max(1.0, self._inside.value),
