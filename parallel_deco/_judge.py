@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 
 from parallel_deco._measure import Readings
 from parallel_deco._readings import overhead
@@ -50,8 +51,10 @@ class Judge:
 
     def _look(self) -> None:
         pause = FIRST_LOOK
+        due = perf_counter() + pause
         while not self._over.wait(pause):
-            pause = min(2 * pause, LONGEST_PAUSE)
+            since, pause = due, min(2 * pause, LONGEST_PAUSE)
+            due = perf_counter() + pause
             batch = self._batch
             if batch is None:
                 self._nothing_running()
@@ -59,6 +62,6 @@ class Judge:
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
             if seen is None:
                 continue
-            with soon(), overhead():
+            with soon(), overhead(since):
                 if self._verdict(seen):
                     return

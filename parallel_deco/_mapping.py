@@ -211,13 +211,16 @@ class Mapping:
                     arrived = self._pop()
                     if arrived is not None or self._at_end():
                         break
-                    here = self._caller_busy = self._runs_here()
-                    if self._waiting and not here:
+                    size, stalled = 0, False
+                    if self._runs_here():
+                        self._caller_busy = self._waiting = True
+                        size = self._reserve()  # at once: what runs here counts among the busy workers
+                    elif self._waiting:
                         stalled = not self._arrived.wait(self._patience())
                     else:
-                        stalled, self._waiting = False, True
-                if here:
-                    self._run_here()
+                        self._waiting = True
+                if size:
+                    self._run_here(size)
                 elif stalled:
                     self._rescue()
                 else:
@@ -285,11 +288,9 @@ class Mapping:
             return False  # the CPUs have what they need
         return self._source.prompt and facts.computes and facts.wall < SHORT and self._room() > 0
 
-    def _run_here(self) -> None:
+    def _run_here(self, size: int) -> None:
         """Run one batch in the consumer's thread."""
         try:
-            with self._lock:
-                size = self._reserve()
             pulled = self._pull(size)
             if pulled is None:
                 return

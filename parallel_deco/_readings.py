@@ -51,6 +51,8 @@ PURE, FRACTION = 3, 20
 #: Shares of its time from which a batch is starved, for it had no CPU, and disturbed, for the library was at work.
 STARVED = 0.2
 DISTURBED = 0.1
+#: Seconds up to which clocks were read at the same time, and how often that is tried.
+AT_ONCE, TRIES = 50e-6, 4
 #: Seconds for which a fork waits for threads of ours that decide.
 SETTLE = 1.0
 
@@ -180,22 +182,32 @@ def run_delay() -> float:
 
     Notes
     -----
-    1.5 µs, on a descriptor that is kept for each thread. Source: ``/proc/thread-self/schedstat``, second field.
+    1 µs, on a descriptor that is kept for each thread. Source: ``/proc/thread-self/schedstat``, second field.
     """
     try:
         descriptor = _schedstat.descriptor
     except AttributeError:
         descriptor = _schedstat.open()
-    if descriptor < 0:
-        return 0.0
-    return _delay_in(descriptor)
+    return _sampler.run_delay(descriptor) if descriptor >= 0 else 0.0
+
+
+def _delay_between() -> tuple[float, float, float]:
+    """Return the run delay, and the times right before and after it was read.
+
+    A delay in between would count with no time to it, or time with no delay; so it is read again.
+    """
+    for _ in range(TRIES):
+        before, delay, after = perf_counter(), run_delay(), perf_counter()
+        if after - before < AT_ONCE:
+            break
+    return before, delay, after
 
 
 def _run_delay_of(thread: int) -> float:
     """Return the same of another thread, by its native id; 20 µs."""
     descriptor = _open_of(thread, "schedstat")
     try:
-        return _delay_in(descriptor)
+        return _sampler.run_delay(descriptor)
     finally:
         _close(descriptor)
 
@@ -223,13 +235,6 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _delay_in(descriptor: int) -> float:
-    try:
-        return int(os.pread(descriptor, 64, 0).split()[1]) * 1e-9
-    except (OSError, IndexError, ValueError):
-        return 0.0
-
-
 _ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
 _begun = 0
 # Threads of ours that compute for themselves: the clock of their CPU time, and that and the time when they began.
@@ -238,11 +243,17 @@ _overhead = 0.0, 0.0  # what they took before: CPU seconds, and the time in whic
 
 
 @contextmanager
-def overhead() -> Iterator[None]:
-    """Say that what the calling thread computes meanwhile is the library's own, and no function's."""
+def overhead(since: float | None = None) -> Iterator[None]:
+    """Say that what the calling thread computes meanwhile is the library's own, and no function's.
+
+    Parameters
+    ----------
+    since : float, optional
+        When the thread was to begin, by `perf_counter`; since then it may have had the GIL, but no CPU.
+    """
     global _overhead
     thread = threading.get_ident()
-    before, since = thread_time(), perf_counter()
+    before, since = thread_time(), since or perf_counter()
     _deciding[thread] = _thread_clock(thread), before, since
     try:
         yield
@@ -295,10 +306,12 @@ class Stopwatch:
         self._overhead = _overhead_so_far()
         self.slot = _sampler.begin(looks) if watch else -1
         self._thread = threading.get_native_id() if watch else 0
-        self._delay = run_delay() if careful else -1.0
         self._process = process_time() if watch else -1.0
+        if careful:
+            _, self._delay, self._wall = _delay_between()
+        else:
+            self._delay, self._wall = -1.0, perf_counter()
         self._cpu = thread_time()
-        self._wall = perf_counter()
 
     def stop(self, items: int) -> Readings:
         """End the watch and return what was read over so many items; in the thread that made it."""
@@ -306,14 +319,13 @@ class Stopwatch:
         # these clocks does; and it would find the GIL held.
         looks = _sampler.end(self.slot) if self.slot >= 0 else None
         self.slot = -1
-        wall = perf_counter() - self._wall
         cpu = thread_time() - self._cpu
-        delay = 0.0
+        now, delayed, _ = _delay_between() if self._delay >= 0 else (perf_counter(), -1.0, 0.0)
+        wall = now - self._wall
+        delay = max(0.0, min(wall, delayed - self._delay))
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
         process, disturbed = self._beside(wall, crowd)
-        if self._delay >= 0:
-            delay = max(0.0, min(wall, run_delay() - self._delay))
         if looks is None:
             return Readings(items, wall, cpu, delay, process_cpu=process, crowd=crowd, disturbed=disturbed)
         samples, looked, held, looked_cpu, held_cpu, _, _ = looks

@@ -15,6 +15,7 @@ cdef extern from "_sampler.h" nogil:
     pd_reading pd_end(int index)
     pd_reading pd_peek(int index)
     double pd_spent()
+    double pd_run_delay(int descriptor)
     void pd_close()
 
 cdef extern from "_sampler.h":
@@ -73,6 +74,11 @@ def peek(int slot):
 def spent():
     """Return the CPU seconds that the sampler's own thread has taken so far."""
     return pd_spent()
+
+
+def run_delay(int descriptor):
+    """Return the seconds that a thread could have run but got no CPU, from its open schedstat; 0.0 if it has none."""
+    return pd_run_delay(descriptor)
 
 
 def close():

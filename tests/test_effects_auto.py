@@ -21,6 +21,8 @@ from parallel_deco import _profile, config, parallel
 
 DEADLINE = 60.0
 COUNT = 40
+#: How often something is tried that another program can spoil.
+SEVERAL = 20
 BLOCK = bytes(300_000)
 
 LIST = []
@@ -514,10 +516,15 @@ def test_order_of_effects_is_the_loops_when_the_function_computes():
             work()
             found.append(x)
 
-        parallel_function = parallel(function)
-        list(parallel_function.map(range(200)))
+        routes = set()
+
+        def auto(evidence, routes=routes):
+            routes.add(evidence.route)
+            return evidence.route
+
+        list(parallel(function, backend=auto).map(range(200)))
         assert sorted(found) == list(range(200))
-        if parallel_function.explain().route == "serial":  # on a loaded machine, computing may look like waiting
+        if routes == {"serial"}:  # on a loaded machine, computing may look like waiting
             assert found == list(range(200))
 
 
@@ -533,9 +540,12 @@ def test_explain_says_why_when_effects_keep_a_function_here(work):
         found.append(x)  # the line
 
     parallel_function = parallel(function)
-    list(parallel_function.map(range(10 * COUNT)))
-    explanation = parallel_function.explain()
-    assert explanation.route in ("serial", "threads")
+    for _ in range(SEVERAL):  # on a busy machine the sampler has few looks
+        list(parallel_function.map(range(10 * COUNT)))
+        explanation = parallel_function.explain()
+        assert explanation.route in ("serial", "threads")
+        if explanation.notes:
+            break
     line = function.__code__.co_firstlineno + 2
     assert any(f"{__file__}:{line}" in note.replace("\\", "/") for note in explanation.notes), explanation.notes
     assert "shared memory" in str(explanation)
@@ -580,9 +590,13 @@ def test_explain_says_why_when_the_work_ended_before_its_code_was_read(monkeypat
         found.append(x)
 
     parallel_function = parallel(function)
-    list(parallel_function.map(range(COUNT)))
-    assert found == list(range(COUNT))
-    if len(os.sched_getaffinity(0)) > 1:
+    for _ in range(SEVERAL):  # on a busy machine the sampler has few looks
+        found.clear()
+        list(parallel_function.map(range(COUNT)))
+        assert found == list(range(COUNT))
         explanation = parallel_function.explain()
+        if explanation.rule == "reading the code":
+            break
+    if len(os.sched_getaffinity(0)) > 1:
         assert (explanation.route, explanation.rule) == ("serial", "reading the code")
         assert any(__file__ in note for note in explanation.notes)

@@ -229,6 +229,25 @@ def test_submitted_calls_end_first_when_the_program_ends(elsewhere, one, run_pro
     assert sorted(map(int, marks.read_text().split())) == list(range(20))
 
 
+def test_one_template_starts_when_many_threads_ask_for_the_first_workers_at_once(start_program, finish, nothing_runs):
+    """A second one would stay, for nobody knows of it."""
+    body = """
+        from pathlib import Path
+        sys.setswitchinterval(1e-6)
+        work, barrier = parallel(abs, backend="processes"), threading.Barrier(8)
+        def ask(number, found=[]):
+            barrier.wait()
+            found.append(work.submit(-number).result())
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(sum(len(path.read_text().split()) for path in Path("/proc/self/task").glob("*/children")))
+        """
+    process = start_program(program(body))
+    assert finish(process) == (0, "1\n", "")
+    nothing_runs(process)
+
+
 def test_program_ends_at_once_when_a_map_is_left_open(backend, start_program, finish, nothing_runs):
     """A map that nobody takes to its end does not keep the program."""
     body = program(

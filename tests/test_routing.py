@@ -359,3 +359,14 @@ def test_times_are_not_its_own_when_its_threads_lack_cpus():
     assert learned(starved).wall == pytest.approx(9e-3)
     assert learned(starved, alone).wall == pytest.approx(5e-3)
     assert learned(starved, alone, starved).wall == pytest.approx(5e-3)
+
+
+def test_first_times_are_doubted_when_others_ran_beside_and_there_was_no_cpu():
+    """It may have waited for the GIL of a thread that had no CPU: what it computes is its time until it ran alone."""
+    beside = batch(1, 7.6e-3, 2.4e-3, delay=3.6e-3, crowd=2)
+    assert learned(beside).wall == pytest.approx(2.4e-3)
+    assert learned(beside).computes
+    assert learned(beside, batch(1, 5e-3, 2.4e-3)).wall == pytest.approx(5e-3)
+    assert learned(batch(1, 5e-3, 2.4e-3), beside).wall == pytest.approx(5e-3)
+    asleep = batch(1, 7.6e-3, 0.1e-3, delay=3.6e-3, crowd=2)
+    assert learned(asleep).waits

@@ -31,14 +31,19 @@ def processes() -> "ProcessBackend":
     global _processes
     pool = _processes
     if pool is None:
-        from parallel_deco.backends import launch
-
-        launch.early()  # the template boots while this process imports the rest
-        from parallel_deco.backends.processes import ProcessBackend
-
         with _lock:
-            pool = _processes = _processes or ProcessBackend()
+            pool = _processes = _processes or _first_processes()
     return pool
+
+
+def _first_processes() -> "ProcessBackend":
+    """Make them; one thread at a time, for each would start a template."""
+    from parallel_deco.backends import launch
+
+    launch.early()  # the template boots while this process imports the rest
+    from parallel_deco.backends.processes import ProcessBackend
+
+    return ProcessBackend()
 
 
 def process_pool() -> "ProcessBackend | None":

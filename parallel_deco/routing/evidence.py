@@ -178,9 +178,11 @@ class Evidence:
         if inside and seen.moved:
             self._single.add(wall, items)
             return
-        # In the first case its threads lacked CPUs too, and no delay shows that; in the second it may have waited for
-        # the library's own use of the GIL. Such times are better than nothing, until there are others.
-        doubtful = (inside and seen.starved) or seen.disturbed
+        # Beside others it may have waited for the GIL of one that had no CPU; its own threads may have lacked CPUs, and
+        # no delay shows that; or the library had the GIL. Such times are better than nothing, until there are others.
+        kept = seen.crowd > 1 and UNHINDERED * seen.cpu < wall < seen.cpu / SLEEPY
+        hindered = kept and seen.starved and wall - seen.cpu < seen.delay
+        doubtful = hindered or (inside and seen.starved) or seen.disturbed
         if doubtful and self._alone.weight:
             return
         if self._doubtful and (seen.crowd == 1 or wall <= UNHINDERED * seen.cpu):
