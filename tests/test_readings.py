@@ -8,8 +8,8 @@ import time
 import pytest
 
 from parallel_deco import parallel
-from parallel_deco._cpus import available_cpus
-from parallel_deco._readings import Stopwatch, overhead
+from parallel_deco._cpus import available_cpus, gil_enabled
+from parallel_deco._readings import Readings, Stopwatch, overhead
 from tests.workloads import burn
 
 BLOCK = bytes(4_000_000)
@@ -121,6 +121,19 @@ def test_sampler_is_not_taken_for_parallel_inside_when_it_looks_often():
         return seen.process_cpu / seen.cpu
 
     assert sorted(ratio() for _ in range(7))[3] < 1.03
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="nobody holds a GIL here")
+@pytest.mark.parametrize(
+    ("delay", "held", "gil"),
+    [(0.0, 0.0, 0.0), (0.0, 0.3, 0.3), (0.2, 0.1, 0.0), (0.2, 0.5, 0.3)],
+    ids=["released", "held", "held without a CPU", "held with and without"],
+)
+def test_time_without_a_cpu_says_nothing_of_the_gil_when_it_was_held_then(delay, held, gil):
+    """Who has just been given the GIL often has no CPU yet."""
+    wall = 0.1 + 0.3 + delay
+    seen = Readings(1, wall, 0.1, delay, samples=99, looked=wall, held=held, looked_cpu=0.1, held_cpu=0.0)
+    assert seen.gil == pytest.approx(gil)
 
 
 def test_crowd_is_counted_when_batches_overlap():
