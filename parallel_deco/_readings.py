@@ -94,21 +94,29 @@ class Readings(_Fields):
 
     @property
     def gil(self) -> float | None:
-        """Seconds with the GIL held, scaled from what the sampler saw; None when it saw nothing.
+        """Seconds with the GIL held, scaled from what the sampler saw; None when it saw nothing."""
+        shares = self.shares
+        if shares is None:
+            return None
+        waited = max(0.0, self.wall - self.delay - self.cpu)
+        return min(self.wall, self.cpu * shares[0] + waited * shares[1])
 
-        CPU time is scaled by the CPU-weighted share; a wait in which the GIL is held counts by its wall time. A thread
-        that is waiting for a CPU often holds the GIL too, which it has just been given: that says nothing of the call.
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """How much of its CPU time, and of the time in which it waits, the GIL is held; None when nothing was seen.
+
+        A thread that is waiting for a CPU often holds the GIL too, which it has just been given: that says nothing of
+        the call.
         """
         if not gil_enabled():
-            return 0.0
+            return 0.0, 0.0
         if not self.samples or self.looked <= 0:
             return None
-        busy = self.cpu * self.held_cpu / self.looked_cpu if self.looked_cpu > 0 else 0.0
         delay = self.delay * min(1.0, self.looked / self.wall) if self.wall else 0.0
         idle_held = max(0.0, self.held - self.held_cpu - delay)
         idle = max(1e-12, self.looked - self.looked_cpu - delay)
-        waited = max(0.0, self.wall - self.delay - self.cpu)
-        return min(self.wall, busy + waited * min(1.0, idle_held / idle))
+        busy = self.held_cpu / self.looked_cpu if self.looked_cpu > 0 else 0.0
+        return min(1.0, busy), min(1.0, idle_held / idle)
 
     @property
     def starved(self) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_deco import _sampler
+from parallel_deco._cpus import gil_enabled
 from parallel_deco._readings import Readings
 from parallel_deco.routing.cost import NO_GAIN, Machine, predict, waiting_width
 from parallel_deco.routing.evidence import HANDING, KEEP, Evidence, Facts, facts_so_far
@@ -97,6 +98,15 @@ def test_crowded_time_does_not_count_when_it_waits_for_others():
     alone, crowded = batch(10, 1e-3), batch(10, 8e-3, 1e-3, crowd=8)
     assert learned(alone, *[crowded] * 20).wall == pytest.approx(1e-3)
     assert learned(crowded, *[batch(10, 2e-3, 1e-3, crowd=8)] * 20).wall < 2.1e-3
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="nobody holds a GIL here")
+def test_gil_time_is_of_what_it_does_now_when_it_waited_before():
+    """A wait without the GIL long ago makes no computing with it free."""
+    waited = batch(1, 50e-3, 1e-4, samples=40, looked=50e-3, looked_cpu=1e-4, held_cpu=1e-4, held=1e-4)
+    known = learned(waited, *[batch(1, 3e-3)] * 3, *[batch(1, 3e-3, samples=0)] * 20)  # these were not watched
+    assert known.computes
+    assert known.gil == pytest.approx(known.cpu, rel=0.05)
 
 
 def test_call_that_still_ran_does_not_count_when_it_has_ended():

@@ -3,6 +3,7 @@
 import threading
 from typing import NamedTuple
 
+from parallel_deco._cpus import gil_enabled
 from parallel_deco._measure import FRACTION, PURE, Readings
 
 __all__ = ["INNER", "Evidence", "Facts", "facts_so_far"]
@@ -280,17 +281,13 @@ class Evidence:
         )
 
     def _gil(self) -> float | None:
-        """Seconds per item with the GIL held: the share that was seen, of what an item takes now."""
-        seen = self._seen
-        total = seen.gil
-        if total is None or seen.samples < PURE:
-            return 0.0 if total == 0.0 and not seen.samples else None
-        wall = seen.wall - seen.delay
-        if wall <= 0:
-            return None
-        if seen.cpu >= 0.5 * wall:
-            return self._cpu.value * min(1.0, total / max(seen.cpu, 1e-12))
-        return max(self._alone.value, self._cpu.value) * min(1.0, total / wall)
+        """Seconds per item with the GIL held: the shares that were seen, of what an item takes now."""
+        shares = self._seen.shares
+        if shares is None or self._seen.samples < PURE:
+            return None if gil_enabled() else 0.0
+        busy, idle = shares
+        cpu = self._cpu.value
+        return cpu * busy + max(0.0, self._alone.value - cpu) * idle
 
 
 def facts_so_far(seen: Readings) -> Facts | None:
