@@ -325,6 +325,7 @@ def parallel(
     chunksize: int | None = None,
     buffersize: int | None = None,
     shared: bool | None = None,
+    timeout: float | None = None,
 ) -> ParallelFunction[P, R]: ...
 
 
@@ -338,6 +339,7 @@ def parallel(
     chunksize: int | None = None,
     buffersize: int | None = None,
     shared: bool | None = None,
+    timeout: float | None = None,
 ) -> Callable[[Callable[P, R]], ParallelFunction[P, R]]: ...
 
 
@@ -350,6 +352,7 @@ def parallel(
     chunksize: int | None = None,
     buffersize: int | None = None,
     shared: bool | None = None,
+    timeout: float | None = None,
 ) -> Any:
     """Decorate a function so that it can run in parallel; with and without parentheses.
 
@@ -370,6 +373,10 @@ def parallel(
     shared : bool, optional
         True: the function must share memory with the caller, and is safe to run in several threads. False: it writes
         nothing outside itself, the author vouches. None: "auto" reads its code, and keeps it here when in doubt.
+    timeout : float, optional
+        Seconds that each item of `submit` and `map` may take; one that takes longer fails with `ItemTimeoutError`, to
+        within 10 ms. Its worker process is killed and replaced. A thread cannot be ended: it runs on, and another takes
+        its place; so "auto" prefers processes then. A direct call takes as long as it takes.
 
     Returns
     -------
@@ -379,7 +386,7 @@ def parallel(
     Raises
     ------
     InvalidOptionError
-        An unknown backend, or a number below 1.
+        An unknown backend, a number below 1, or a timeout that is not above 0 or cannot be kept.
     InvalidTypeError
         An option of the wrong type, or something that cannot run in parallel: a generator or coroutine function.
 
@@ -400,9 +407,7 @@ def parallel(
     >>> square.submit(5).result()
     25
     """
-    options = Options(
-        backend=backend, max_workers=max_workers, chunksize=chunksize, buffersize=buffersize, shared=shared
-    )
+    options = Options(backend, max_workers, chunksize, buffersize, shared, timeout)
 
     def decorate(function: Any) -> Any:
         target = _checked(function)

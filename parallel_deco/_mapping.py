@@ -88,7 +88,8 @@ class Mapping:
         self._steering = Steering(profile, options, self._evidence)
         for item in source.first():
             self._follow(item)
-        self._caller_runs = (options.chooses or options.backend == SERIAL) and not _on_event_loop()
+        here = options.chooses or options.backend == SERIAL
+        self._caller_runs = here and options.timeout is None and not _on_event_loop()
         self._judge: Judge | None = None
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
@@ -491,6 +492,7 @@ class Mapping:
             depth=self._depth + nested,
             keep_going=self._return_exceptions,
             watch=self._steering.watches(),
+            timeout=self._options.timeout,
             turn=self._profile.turns(self._options) if nested else None,
         )
         if piece.order == 0:
@@ -572,7 +574,8 @@ class Mapping:
             return
         parts = _Parts(len(batch.items), self._done(piece, batch))
         for position, item in enumerate(batch.items):
-            part = Batch(batch.function, [item], batch.shape, batch.first + position, batch.context, batch.depth)
+            first = batch.first + position
+            part = Batch(batch.function, [item], batch.shape, first, batch.context, batch.depth, timeout=batch.timeout)
             try:
                 pools.processes().start(part, parts.taker(position), width=self._steering.width)
             except NotPicklableError as refused:

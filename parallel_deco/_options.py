@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 from parallel_deco._errors import InvalidOptionError, InvalidTypeError
@@ -30,6 +31,8 @@ class Options:
         The most items in flight or waiting to be taken; None leaves it to measurement.
     shared : bool or None
         Whether the function must share memory with the caller; None reads its code.
+    timeout : float or None
+        Seconds that each item may take elsewhere; None: as long as it likes.
     """
 
     backend: "str | Callable[[Any], str]" = "auto"
@@ -37,6 +40,7 @@ class Options:
     chunksize: int | None = None
     buffersize: int | None = None
     shared: bool | None = None
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.backend):
@@ -47,6 +51,11 @@ class Options:
             raise InvalidOptionError("shared=True keeps the work in this process; it contradicts backend='processes'")
         for name in ("max_workers", "chunksize", "buffersize"):
             check_count(getattr(self, name), name)
+        _check_seconds(self.timeout, "timeout")
+        if self.timeout is not None and self.backend == "serial":
+            raise InvalidOptionError(
+                "backend='serial' runs items in the caller's thread, which no timeout can interrupt"
+            )
 
     def changed(self, **changes: Any) -> "Options":
         """Return a copy with some options changed; the others stay.
@@ -72,7 +81,10 @@ class Options:
         block = _config.get()
         if block:
             overrides = {**overrides, **block}
-        return replace(self, **overrides) if overrides else self
+        if not overrides:
+            return self
+        # A program is run as a loop to be looked at, in a debugger perhaps: there, no time is too long.
+        return replace(self, **{"timeout": None, **overrides} if overrides.get("backend") == "serial" else overrides)
 
 
 def check_backend(value: object, name: str) -> None:
@@ -97,6 +109,16 @@ def check_count(value: object, name: str) -> None:
         raise InvalidTypeError(f"{name} must be a whole number or None, not {type(value).__name__} {value!r}")
     if value < 1:
         raise InvalidOptionError(f"{name} must be at least 1, or None to let it be measured; got {value}")
+
+
+def _check_seconds(value: object, name: str) -> None:
+    """Raise unless the value is None or a number of seconds above 0."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTypeError(f"{name} must be a number of seconds or None, not {type(value).__name__} {value!r}")
+    if not (isfinite(value) and value > 0):
+        raise InvalidOptionError(f"{name} must be more than 0 seconds, or None for no limit; got {value}")
 
 
 def _names() -> str:

@@ -147,7 +147,7 @@ class Profile:
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
             if decision.route == PROCESSES:
                 pools.processes().warm(decision.width)  # they start while the code is read
-            if not (patient or _reader.ready()):
+            if not (patient or options.timeout is not None or _reader.ready()):
                 stays = decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
                 return stays._replace(
                     given=(_READING, "its code was being read, which comes before it leaves the loop")
@@ -219,21 +219,30 @@ class Profile:
             items=UNKNOWN_LENGTH if items is None else items,
             cpus=cpus,
             open=self._open(options, cpus),
-            most=options.max_workers,
+            most=1 if options.timeout is not None and self._takes_turns(options) else options.max_workers,
             cold=pool is None or not pool.workers,
             machine=_machine.constants(),
             current=current,
+            timeout=options.timeout,
         )
+
+    @staticmethod
+    def _must_end(options: Options) -> bool:
+        """Whether a process is wanted for its end, on one CPU too; not inside parallel work."""
+        return options.timeout is not None and not (depth() or in_worker_process())
+
+    def _takes_turns(self, options: Options) -> bool:
+        return options.chooses and options.shared is None and self.effect is not None and not self.effect.atomic
 
     def _open(self, options: Options, cpus: int) -> frozenset[Route]:
         if not options.chooses:
             route: Route = options.backend  # type: ignore[assignment]  # Options has checked it
             return frozenset((SERIAL if route == PROCESSES and in_worker_process() else route,))
-        routes: set[Route] = {SERIAL}
+        routes: set[Route] = {SERIAL} if options.timeout is None else {THREADS}  # nothing interrupts the caller
         effect = self.effect if options.shared is None else None
         if effect is None or effect.atomic:
             routes.add(THREADS)
-        if cpus > 1 and effect is None and self.stuck is None and not options.shared:
+        if (cpus > 1 or self._must_end(options)) and effect is None and self.stuck is None and not options.shared:
             routes.add(PROCESSES)
         return frozenset(routes)
 

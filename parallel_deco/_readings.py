@@ -342,6 +342,10 @@ class Stopwatch:
         seen = Readings(items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu)
         return seen._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
 
+    def abandon(self) -> None:
+        """Count no more among what runs: the call may never end, and nobody waits for it; from any thread."""
+        _ticking.discard(self._number)
+
     def peek(self) -> Readings | None:
         """Return what was read so far, from any thread; None when not watched or already stopped."""
         slot = self.slot

@@ -69,7 +69,7 @@ class Steering:
         """Take the route that is known, or that the user chose; an unknown function starts serial."""
         if not self.auto:
             self._obey(left)
-        elif self.known:
+        elif self.known or self._options.timeout is not None:
             self._go(self._choose_knowing(left, self.facts, SERIAL))
 
     def may_leave(self, batch: Batch) -> bool:

@@ -111,7 +111,7 @@ class Submissions:
                     return
                 calls = self._gather(lane, decision)
                 lane.running += 1
-                probe = lane.probing = self._is_probe(level)
+                probe = lane.probing = self._is_probe(level, decision)
                 self._started += 1
             self._start(level, calls, decision, probe)
 
@@ -125,9 +125,9 @@ class Submissions:
             if call.future.set_running_or_notify_cancel():
                 call.future.set_exception(error)
 
-    def _is_probe(self, level: int) -> bool:
-        """Whether this is the first call of an unknown function, which the next ones wait 2 ms for."""
-        return self._auto and not level and self._evidence.facts().items == 0
+    def _is_probe(self, level: int, decision: Decision) -> bool:
+        """Whether this is the first call of an unknown function here, which the next ones wait 2 ms for."""
+        return self._auto and not level and decision.route != PROCESSES and self._evidence.facts().items == 0
 
     def _gather(self, lane: _Lane, decision: Decision) -> list[_Call]:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
@@ -207,6 +207,7 @@ class Submissions:
             depth=level + 1,
             keep_going=True,
             watch=self._evidence.watches(),
+            timeout=self._options.timeout,
             careful=not 0 < self._evidence.facts().wall < 0.5e-3,
             turn=self._profile.turns(self._options),
         )

@@ -157,3 +157,10 @@ class Adder:
 
     def __call__(self, x):
         return self.amount + x
+
+
+def stuck(path):
+    """Return at once, or, given a file's name, not before the file exists."""
+    while path is not None and not os.path.exists(path):
+        time.sleep(0.01)
+    return path is None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-__all__ = ["Backend", "Batch", "BatchResult", "Done", "Shape", "Ticket", "run_batch"]
+__all__ = ["Backend", "Batch", "BatchResult", "Done", "Shape", "Ticket", "nowhere", "run_batch"]
 
 
 class Shape(IntEnum):
@@ -128,6 +128,10 @@ class BatchResult:
 
 
 Done = Callable[[BatchResult], None]
+
+
+def nowhere(result: BatchResult) -> None:
+    """Deliver nothing: in the place of a `done` that was called."""
 
 
 class Ticket(Protocol):

@@ -33,7 +33,7 @@ from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import ParallelError, WorkerDied
 from parallel_deco._traits import Traits
 from parallel_deco.backends.alarms import Alarms
-from parallel_deco.backends.batch import Batch, Done
+from parallel_deco.backends.batch import Batch, Done, nowhere
 from parallel_deco.backends.connection import Frame
 from parallel_deco.backends.deaths import died, position_of, took_too_long
 from parallel_deco.backends.echoes import replay
@@ -45,7 +45,7 @@ from parallel_deco.backends.nursery import Nursery
 from parallel_deco.backends.outcomes import unpack_error, unpack_outcomes
 from parallel_deco.backends.payload import load
 from parallel_deco.backends.surroundings import Surroundings
-from parallel_deco.backends.task import Piece, Task, nowhere, report
+from parallel_deco.backends.task import Piece, Task, report
 
 __all__ = ["ProcessBackend", "ProcessTicket"]
 

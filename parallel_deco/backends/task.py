@@ -6,13 +6,13 @@ from typing import Any
 
 from parallel_deco._errors import RemoteError
 from parallel_deco._readings import Readings
-from parallel_deco.backends.batch import Batch, BatchResult, Done
+from parallel_deco.backends.batch import Batch, BatchResult, Done, nowhere
 from parallel_deco.backends.contexts import pack
 from parallel_deco.backends.functions import Travelling
 from parallel_deco.backends.outcomes import Outcomes
 from parallel_deco.backends.payload import dump
 
-__all__ = ["Piece", "Task", "nowhere", "report"]
+__all__ = ["Piece", "Task", "report"]
 
 #: How often work may be lost in a worker that died before it began with an item; then items go alone, and are blamed.
 _STRAYS = 2
@@ -260,10 +260,6 @@ class Task:
             values = values[:end]
             errors = {position: error for position, error in errors.items() if position < end}
         return BatchResult(values, errors, self.readings or Readings(0, 0.0, 0.0))
-
-
-def nowhere(result: BatchResult) -> None:
-    """Deliver nothing."""
 
 
 def report(piece: Piece, outcomes: Outcomes) -> None:

@@ -9,6 +9,7 @@ Guarantees
     - Every shutdown begins a new queue: threads of an old one drain it, meet their None, and count for nothing.
     - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does, unless they are
       `away`. `_serving` and `_away` change under `_lock`, and whoever makes one of them smaller or larger says so.
+    - A batch whose items have a timeout goes through `deadlines`, which leaves the thread of a late item behind.
 """
 
 import threading
@@ -18,7 +19,8 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from parallel_deco._traits import Traits
-from parallel_deco.backends.batch import Batch, Done, run_batch
+from parallel_deco.backends.batch import Batch, Done, Ticket, run_batch
+from parallel_deco.backends.deadlines import Deadlines, TimedBatch
 
 __all__ = ["ThreadBackend"]
 
@@ -61,9 +63,14 @@ class ThreadBackend:
         self._threads: set[threading.Thread] = set()  # of this queue
         self._serving: set[threading.Thread] = set()  # of this and older ones
         self._away: set[threading.Thread] = set()
+        self._deadlines = Deadlines()
 
-    def start(self, batch: Batch, done: Done) -> _ThreadTicket:
-        """Run the batch in a thread of the pool; then call `done` in that thread."""
+    def start(self, batch: Batch, done: Done) -> Ticket:
+        """Run the batch in a thread of the pool; then call `done` in a thread of the pool."""
+        if batch.timeout is not None:
+            timed = TimedBatch(batch, batch.timeout, done, self, self._deadlines)
+            timed.start()
+            return timed
         ticket = _ThreadTicket(batch, done)
         self.call(ticket)
         return ticket
@@ -130,14 +137,23 @@ class ThreadBackend:
         thread = threading.current_thread()
         with self._lock:
             within = thread in self._away
-            self._away.add(thread)
-            self._changed.notify_all()
+        self.leave_behind(thread)
         try:
             yield
         finally:
             if not within:
-                with self._lock:
-                    self._away.discard(thread)
+                self.welcome(thread)
+
+    def leave_behind(self, thread: threading.Thread) -> None:
+        """Wait for this thread no more, at a shutdown, until `welcome`."""
+        with self._lock:
+            self._away.add(thread)
+            self._changed.notify_all()
+
+    def welcome(self, thread: threading.Thread) -> None:
+        """Count on a thread that was left behind again."""
+        with self._lock:
+            self._away.discard(thread)
 
     def _next(self, queue: _Queue) -> Callable[[], None] | None:
         while True:
@@ -161,6 +177,8 @@ class ThreadBackend:
                 return
             for thread in self._gone(threads - {threading.current_thread()}):
                 thread.join()  # meanwhile it may have started another, for what its work led to
+        if wait:
+            self._deadlines.clear()
 
     def _gone(self, threads: set[threading.Thread]) -> set[threading.Thread]:
         """Wait until each of these threads is at its end or away, and return those at their end."""

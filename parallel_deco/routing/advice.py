@@ -23,6 +23,11 @@ def advice(decision: Decision) -> Iterator[str]:
         The last one, with the facts that it was made from.
     """
     facts = decision.facts
+    if decision.route == THREADS and decision.here.timeout is not None:
+        yield (
+            f"a thread cannot be ended: an item that takes longer than {seconds_text(decision.here.timeout)} fails, "
+            "and its thread runs on; where processes are open, backend='processes' ends it"
+        )
     if not facts.items:
         return
     moving = facts.moved or 0.0

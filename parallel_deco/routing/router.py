@@ -18,6 +18,8 @@ SECONDS = {THREADS: 0.3e-3, PROCESSES: 0.6e-3}
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
 OVER_THREADS = 0.88
+#: How many times as long as threads processes may take where items have a timeout: only they can be ended.
+WORTH_ENDING = 2.0
 
 
 class Situation(NamedTuple):
@@ -39,6 +41,8 @@ class Situation(NamedTuple):
         What handing out costs here.
     current : str
         The route that the work is on: staying there needs no margin.
+    timeout : float or None
+        Seconds that an item may take; only a process can be ended then.
     """
 
     items: int
@@ -48,6 +52,7 @@ class Situation(NamedTuple):
     cold: bool = False
     machine: Machine = Machine()
     current: Route = SERIAL
+    timeout: float | None = None
 
 
 class Decision(NamedTuple):
@@ -106,21 +111,22 @@ def decide(facts: Facts, here: Situation) -> Decision:
         # It is about to be seen whether the GIL is held; a pool is not started on a guess.
         forecast.pop(PROCESSES, None)
     early = facts.seconds < ENOUGH and SERIAL in forecast
-    route = SERIAL if early else _best(forecast, here.current)
+    route = SERIAL if early else _best(forecast, here)
     seconds = {name: prediction.seconds for name, prediction in forecast.items()}
     return Decision(route, forecast[route].width, seconds, facts, here)
 
 
-def _best(forecast: dict[Route, Prediction], current: Route) -> Route:
+def _best(forecast: dict[Route, Prediction], here: Situation) -> Route:
     if SERIAL not in forecast:
-        return min(forecast, key=lambda route: forecast[route].seconds)
+        ends = 1.0 if here.timeout is None else WORTH_ENDING
+        return min(forecast, key=lambda route: forecast[route].seconds / (ends if route == PROCESSES else 1.0))
     loop = forecast[SERIAL].seconds
     best, least = SERIAL, loop
     for route in (THREADS, PROCESSES):
         if route not in forecast:
             continue
         seconds = forecast[route].seconds
-        margin = 0.0 if route == current else max(loop * SHARE[route], SECONDS[route])
+        margin = 0.0 if route == here.current else max(loop * SHARE[route], SECONDS[route])
         worth = seconds < loop - margin
         if worth and seconds < (least if best == SERIAL else least * OVER_THREADS):
             best, least = route, forecast[route].least or seconds
@@ -135,6 +141,11 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         return "parallel inside, in vain", (
             f"it keeps {facts.inner:.1f} CPUs busy by itself, but is {tried}; {width} processes have one thread each"
         )
+    if route == PROCESSES and here.timeout is not None and not _computes_with_the_gil(facts):
+        return "a timeout", (
+            f"an item may take {seconds_text(here.timeout)}, and only a worker process can be ended; "
+            f"{width} processes run it"
+        )
     if route == PROCESSES:
         share = facts.held / facts.cpu if facts.cpu else 1.0
         seen = "" if facts.gil is not None else ", as far as is known"
@@ -148,12 +159,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         return "parallel inside", f"it keeps {facts.inner:.1f} CPUs busy by itself, so more workers would be in its way"
     if here.open == frozenset((SERIAL,)):
         return "only the loop", "no other route is open"
-    if (
-        facts.computes
-        and PROCESSES not in here.open
-        and facts.held > 0.5 * facts.cpu
-        and facts.wall * here.items > 2e-3
-    ):
+    if _computes_with_the_gil(facts) and PROCESSES not in here.open and facts.wall * here.items > 2e-3:
         return "must share memory", "it computes and holds the GIL, and may not leave this process"
     if facts.gain is not None and facts.gain < NO_GAIN:
         return "threads do not scale", f"threads were tried and gained {facts.gain:.2f} times, and processes cost more"
@@ -161,6 +167,10 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         f"the {here.items} items that were left take {seconds_text(facts.wall)} each, "
         "and handing them out would cost more than it gains"
     )
+
+
+def _computes_with_the_gil(facts: Facts) -> bool:
+    return facts.computes and facts.held > 0.5 * facts.cpu
 
 
 def _why_threads(width: int, facts: Facts) -> tuple[str, str]:

@@ -1,0 +1,247 @@
+"""Batches in threads whose items have a timeout: a late item fails at its deadline, and its thread is left behind.
+
+Guarantees
+    - Each item runs at most once and gets exactly one outcome. Whether an item begins in time and whether one is late
+      is decided under its batch's `_lock`, so a thread that was left behind begins no further item, and what its item
+      returns at last is dropped.
+    - `done` is called once, in a thread of the pool, with no lock held. Nothing of the user's runs under a lock.
+    - A batch's lock may be held when that of the pool is taken, never the other way round; `Deadlines` holds its own
+      for its set only.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from math import inf
+from time import monotonic
+from typing import Any, Protocol
+
+from parallel_deco._errors import ItemTimeoutError
+from parallel_deco._readings import Readings
+from parallel_deco.backends.alarms import Alarms
+from parallel_deco.backends.batch import Batch, BatchResult, Done, nowhere, run_batch
+
+__all__ = ["Deadlines", "TimedBatch"]
+
+
+class Pool(Protocol):
+    """What is needed of the pool of threads."""
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a thread call something."""
+
+    def leave_behind(self, thread: threading.Thread) -> None:
+        """Count on a thread no more."""
+
+    def welcome(self, thread: threading.Thread) -> None:
+        """Count on it again."""
+
+
+class Deadlines:
+    """The batches that run now, and one alarm for the first of their deadlines."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._alarms = Alarms()
+        self._running: set[TimedBatch] = set()
+        self._next = inf
+
+    def add(self, batch: "TimedBatch", deadline: float) -> None:
+        """Look after a batch, not before that time of `time.monotonic`."""
+        with self._lock:
+            self._running.add(batch)
+            self._set(deadline)
+
+    def discard(self, batch: "TimedBatch") -> None:
+        """Look after it no more."""
+        with self._lock:
+            self._running.discard(batch)
+
+    def clear(self) -> None:
+        """Let the alarm's thread end, when nothing runs."""
+        with self._lock:
+            self._next = inf
+        self._alarms.clear()
+
+    def _set(self, deadline: float) -> None:
+        if deadline < self._next:
+            self._next = deadline
+            self._alarms.at(deadline, self._look)
+
+    def _look(self) -> None:
+        now = monotonic()
+        with self._lock:
+            if now < self._next:  # the alarm of a deadline that an earlier one came before
+                return
+            self._next = inf
+            running = list(self._running)
+        deadline = min((batch.look() for batch in running), default=inf)
+        with self._lock:
+            self._set(deadline)
+
+
+class _Run:
+    """A thread's way through the items from one position on."""
+
+    __slots__ = ("batch", "begun", "closed", "errors", "position", "start", "thread", "values")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.position = start  # of the item that runs, in the whole batch
+        self.begun = monotonic()  # when that began
+        self.closed = False  # it has ended, or was left behind
+        self.thread = threading.current_thread()
+        self.values: list[Any] = []
+        self.errors: dict[int, BaseException] = {}
+        self.batch: Batch | None = None
+
+
+class TimedBatch:
+    """A batch in the pool, to be called off before it begins.
+
+    Parameters
+    ----------
+    batch : Batch
+    timeout : float
+        Seconds for each item. The first one's also cover the wait for its turn, so that nobody waits for ever behind a
+        thread that was left behind with it.
+    done : callable
+        Gets the result, once.
+    pool : Pool
+    deadlines : Deadlines
+    """
+
+    def __init__(self, batch: Batch, timeout: float, done: Done, pool: Pool, deadlines: Deadlines) -> None:
+        self._batch = batch
+        self._timeout = timeout
+        self._done = done
+        self._pool = pool
+        self._deadlines = deadlines
+        self._lock = threading.Lock()
+        self._run: _Run | None = None
+        self._over = False
+        self._values: list[Any] = []
+        self._errors: dict[int, BaseException] = {}
+        self._readings = Readings(0, 0.0, 0.0)
+
+    def start(self) -> None:
+        """Run the items that have no outcome yet, as soon as a thread is there."""
+        self._pool.call(self._serve)
+
+    def cancel(self, kill: bool = False) -> bool:
+        """Call the batch off, unless it has begun: a thread cannot be ended."""
+        with self._lock:
+            if self._run is not None or self._over:
+                return False
+            self._over = True
+            return True
+
+    def look(self) -> float:
+        """Fail the item that runs if it has had its time, and have others go on; return when to look again."""
+        with self._lock:
+            run = self._run
+            if run is None or run.closed:
+                return inf
+            deadline = run.begun + self._timeout
+            if monotonic() < deadline:
+                return deadline
+            self._leave(run)
+        self._deadlines.discard(self)
+        try:
+            self._pool.call(self._finish if self._over else self._serve)
+        except RuntimeError as error:  # at the interpreter's exit there are no new threads
+            self._give_up(error)
+        return inf
+
+    def _serve(self) -> None:
+        """Run the items, in a thread of the pool."""
+        with self._lock:
+            if self._over:
+                return
+            run = self._run = _Run(len(self._values))
+        self._deadlines.add(self, run.begun + self._timeout)
+        whole = self._batch
+        turn = whole.turn
+        run.batch = Batch(
+            whole.function,
+            _Items(self._items(run)),
+            whole.shape,
+            whole.first + run.start,
+            whole.context,
+            whole.depth,
+            whole.keep_going,
+            whole.watch,
+            careful=whole.careful,
+            turn=None if turn is None else lambda _: turn(whole),
+        )
+        readings = run_batch(run.batch, run.values, run.errors).readings
+        with self._lock:
+            if run.closed:
+                self._pool.welcome(run.thread)
+                return
+            run.closed = self._over = True
+            self._keep(run, len(run.values))
+            self._readings = readings
+        self._deadlines.discard(self)
+        self._finish()
+
+    def _items(self, run: _Run) -> Iterator[Any]:
+        """Yield the items of a run, and note when each begins; none after a late one."""
+        whole = self._batch
+        whole.stopwatch = run.batch.stopwatch if run.batch is not None else None
+        for position in range(run.start, len(whole.items)):
+            with self._lock:
+                if run.closed:
+                    return
+                run.position, run.begun = position, monotonic()
+            yield whole.items[position]
+
+    def _leave(self, run: _Run) -> None:
+        """Fail the item that runs, keep those before it, and count on its thread no more; under the lock."""
+        run.closed = True
+        self._keep(run, run.position - run.start)
+        self._fail(self._too_late(run.position))
+        self._over = not self._batch.keep_going or len(self._values) == len(self._batch.items)
+        self._pool.leave_behind(run.thread)
+        if run.batch is not None and run.batch.stopwatch is not None:
+            run.batch.stopwatch.abandon()
+
+    def _keep(self, run: _Run, count: int) -> None:
+        """Take in the outcomes of a run's first items; under the lock."""
+        self._values += run.values[:count]
+        self._errors.update((run.start + at, error) for at, error in run.errors.items() if at < count)
+
+    def _fail(self, error: BaseException) -> None:
+        self._errors[len(self._values)] = error
+        self._values.append(None)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Fail all that have no outcome yet, here and now."""
+        while not self._over and len(self._values) < len(self._batch.items):
+            self._fail(error)
+        self._finish()
+
+    def _too_late(self, position: int) -> ItemTimeoutError:
+        batch = self._batch
+        name = getattr(batch.function, "__qualname__", repr(batch.function))
+        return ItemTimeoutError(
+            f"item {batch.first + position} of {name} took longer than its timeout of {self._timeout} s;"
+            " its thread cannot be ended, and runs on"
+        )
+
+    def _finish(self) -> None:
+        """Deliver; and keep nothing, for whoever holds the ticket may hold it for long."""
+        done, result = self._done, BatchResult(self._values, self._errors, self._readings)
+        self._done, self._values, self._errors, self._run = nowhere, [], {}, None
+        self._batch = Batch(self._batch.function, ())
+        done(result)
+
+
+class _Items(list[Any]):
+    """A list by type, as a batch has it, that is run through once, and says when each item is taken."""
+
+    def __init__(self, taken: Iterator[Any]) -> None:
+        super().__init__()
+        self._taken = taken
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._taken
