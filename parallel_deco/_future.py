@@ -2,7 +2,10 @@
 
 import concurrent.futures
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, TypeVar
+
+from parallel_deco._bell import Bell
 
 __all__ = ["Future"]
 
@@ -28,6 +31,7 @@ class Future(concurrent.futures.Future[R]):
     def cancel(self) -> bool:
         """Call the call off; return whether it will never deliver a result."""
         if super().cancel():
+            self._wake()
             return True
         kill = self._kill
         return kill is not None and not self.done() and kill() and self._end_cancelled()
@@ -75,15 +79,46 @@ class Future(concurrent.futures.Future[R]):
 
     def _heed_signals(self) -> None:
         """Wait for the end in short sleeps: a signal that comes when CPython is about to sleep does not wake it."""
+        if self.done():
+            return
+        waiter = _Waiter()
         with self._condition:
-            while not self.done():
-                self._condition.wait(HEED)
+            if self.done():
+                return
+            # For good: who rings goes through the list, and later rings do no harm.
+            self._waiters.append(waiter)  # type: ignore[arg-type]  # it has what is asked of a waiter
+        while not (waiter.wait(HEED) or self.done()):
+            pass
+
+    def _wake(self) -> None:
+        """Wake who waits in `result`, for it was cancelled; whoever runs this tells the waiters of others."""
+        for waiter in list(self._waiters):
+            if isinstance(waiter, _Waiter):
+                waiter.add_cancelled(self)
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait in the running event loop without blocking it."""
         import asyncio
 
         return asyncio.wrap_future(self).__await__()
+
+
+class _Waiter(Bell):
+    """A thread that waits for one future, as `concurrent.futures` knows waiters."""
+
+    __slots__ = ("_rung",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rung = [None]  # emptied by who rings; `pop` is atomic
+
+    def add_result(self, future: Future[Any]) -> None:
+        """Wake it."""
+        with suppress(IndexError):
+            self._rung.pop()
+            self.ring()
+
+    add_exception = add_cancelled = add_result
 
 
 Future.__module__ = "parallel_deco"

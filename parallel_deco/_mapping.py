@@ -21,6 +21,7 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from parallel_deco._bell import Bell
 from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._flow import TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
@@ -92,8 +93,8 @@ class Mapping:
         self._caller_runs = here and options.timeout is None and not _on_event_loop()
         self._judge: Judge | None = None
         self._lock = threading.Lock()
-        self._arrived = threading.Condition(self._lock)
         # state
+        self._bell: Bell | None = None  # what the consumer waits for
         self._results: dict[int, tuple[Batch, BatchResult]] = {}
         self._flying: dict[int, Ticket | None] = {}
         self._reserved = 0  # batches about to be pulled
@@ -188,7 +189,7 @@ class Mapping:
             self._closed = True
             flying = [ticket for ticket in self._flying.values() if ticket is not None]
             self._results.clear()
-            self._arrived.notify_all()
+            self._ring()
         self._source.end()
         if self._progress is not None:
             self._progress.close()
@@ -212,17 +213,17 @@ class Mapping:
                     arrived = self._pop()
                     if arrived is not None or self._at_end():
                         break
-                    size, stalled = 0, False
+                    size, bell = 0, None
                     if self._runs_here():
                         self._caller_busy = self._waiting = True
                         size = self._reserve()  # at once: what runs here counts among the busy workers
                     elif self._waiting:
-                        stalled = not self._arrived.wait(self._patience())
+                        bell = self._bell = Bell()
                     else:
                         self._waiting = True
                 if size:
                     self._run_here(size)
-                elif stalled:
+                elif bell is not None and not bell.wait(self._patience()):
                     self._rescue()
                 else:
                     self._feed_aside()  # who waits is owed a wider window
@@ -230,6 +231,12 @@ class Mapping:
             self._waiting = False
         self._feed_aside()
         return arrived
+
+    def _ring(self) -> None:
+        """Wake the consumer if it waits; under the lock."""
+        if self._bell is not None:
+            self._bell.ring()
+            self._bell = None
 
     def _patience(self) -> float:
         """Return how long to wait before looking after a pull that may be waiting for an item, or after Ctrl-C."""
@@ -407,7 +414,7 @@ class Mapping:
         """Have the consumer raise what went wrong in a thread of ours: it must not wait for ever."""
         with self._lock:
             self._broken = self._broken or error
-            self._arrived.notify_all()
+            self._ring()
 
     def _dismiss_judge(self) -> None:
         judge = self._judge
@@ -478,7 +485,7 @@ class Mapping:
                 if piece is not None:
                     self._flying[piece.order] = None
                 if piece is None or (slow and not self._source.slow):
-                    self._arrived.notify_all()  # there may be no more to wait for, or less patience to wait with
+                    self._ring()  # there may be no more to wait for, or less patience to wait with
         return None if piece is None else (piece, self._batch(piece))
 
     def _batch(self, piece: Piece) -> Batch:
@@ -599,7 +606,7 @@ class Mapping:
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
             if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
-                self._arrived.notify_all()
+                self._ring()
             over = self._closed or self._failed
         if not over and not self._source.exhausted and self._source.left != 0:
             self._steering.learn(result.readings, self._remaining())

@@ -589,11 +589,12 @@ def test_explain_says_why_when_the_work_ended_before_its_code_was_read(monkeypat
         busy()
         found.append(x)
 
+    list(parallel(abs, backend="processes").map(range(8)))  # on a busy machine, starting workers may not be worth it
     parallel_function = parallel(function)
-    for _ in range(SEVERAL):  # on a busy machine the sampler has few looks
+    for _ in range(SEVERAL):  # nor has the sampler many looks then
         found.clear()
-        list(parallel_function.map(range(COUNT)))
-        assert found == list(range(COUNT))
+        list(parallel_function.map(range(10 * COUNT)))
+        assert found == list(range(10 * COUNT))
         explanation = parallel_function.explain()
         if explanation.rule == "reading the code":
             break

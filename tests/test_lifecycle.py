@@ -417,6 +417,34 @@ def test_one_interrupt_ends_a_long_map_when_pressed(
     nothing_runs(process)
 
 
+@pytest.mark.parametrize(
+    ("begin", "wait"),
+    [
+        ("work.map(range(10**9))", "for _ in begun: pass"),
+        ("[work.submit(0) for _ in range(60)]", "while True: [task.result() for task in begun]"),
+    ],
+    ids=["map", "result"],
+)
+def test_interrupt_is_an_interrupt_whenever_it_comes(begin, wait, run_program):
+    """Between any two instructions of the thread that waits; `threading.Condition` does not keep that."""
+    body = """
+        import random
+        work = parallel(lambda x: time.sleep(0.0002), backend="threads", max_workers=2)
+        def interrupt(number, frame):
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGALRM, interrupt)
+        for attempt in range(300):
+            begun = <begin>
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.004))
+                <wait>
+            except KeyboardInterrupt:
+                pass
+        print("done")
+        """
+    assert run_program(program(body, begin=begin, wait=wait)) == (0, "done\n", "")
+
+
 @pytest.mark.parametrize("how", ["script", "-c", "-m"])
 def test_program_dies_of_the_interrupt_when_threads_run_code_from_text(how, tmp_path, script_environment):
     """CPython alone would forget that Ctrl-C ended the program, and end it with status 1."""
