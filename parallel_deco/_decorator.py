@@ -375,8 +375,9 @@ def parallel(
         nothing outside itself, the author vouches. None: "auto" reads its code, and keeps it here when in doubt.
     timeout : float, optional
         Seconds that each item of `submit` and `map` may take; one that takes longer fails with `ItemTimeoutError`, to
-        within 10 ms. Its worker process is killed and replaced. A thread cannot be ended: it runs on, and another takes
-        its place; so "auto" prefers processes then. A direct call takes as long as it takes.
+        within 10 ms where the GIL is free. Its worker process is killed and replaced. A thread cannot be ended: it runs
+        on, and another takes its place; so "auto" prefers processes then. The time is that of the call: what pickling
+        takes, or waiting behind others, does not count. A direct call takes as long as it takes.
 
     Returns
     -------

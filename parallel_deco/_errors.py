@@ -12,7 +12,9 @@ Each is also its standard-library parent in brackets. An exception of the user's
 `RemoteTraceback` as its cause when it was raised in another process.
 """
 
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from typing import Any
 
 __all__ = [
     "InvalidOptionError",
@@ -76,6 +78,15 @@ class RemoteTraceback(Exception):
     def __str__(self) -> str:
         """Show the text below an empty line, as multiprocessing does."""
         return f'\n"""\n{self.args[0]}"""'
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what messages call a function; no `__repr__` of the user's runs for it."""
+    try:
+        name = getattr(function, "__qualname__", None)
+    except Exception:  # a `__getattr__` of the user's
+        name = None
+    return name if isinstance(name, str) else type(function).__qualname__
 
 
 for _error in __all__:

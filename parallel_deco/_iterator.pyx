@@ -159,16 +159,18 @@ cdef class MapIterator:
     def __next__(self):
         cdef Py_ssize_t at
         cdef PyObject *result
+        cdef Stretch stretch
         while True:
             at = self._at
             if at < self._size:
                 self._at = at + 1
                 return <object>PyList_GET_ITEM(self._values, at)
-            if self._stretch is not None:
-                result = self._stretch.step()
+            stretch = self._stretch
+            if stretch is not None:  # held here: what it calls may close the map
+                result = stretch.step()
                 if result is not NULL:
                     return pd_as_object(result)
-                self._end_stretch()
+                self._end_stretch(stretch)
             self._next_piece()
 
     def __length_hint__(self):
@@ -182,8 +184,7 @@ cdef class MapIterator:
         self._stretch = None
         self._mapping.close()
 
-    cdef int _end_stretch(self) except -1:
-        cdef Stretch stretch = self._stretch
+    cdef int _end_stretch(self, Stretch stretch) except -1:
         self._stretch = None
         try:
             raise_what_is_set()

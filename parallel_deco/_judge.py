@@ -1,7 +1,7 @@
 """Live judging: looks at a call that is still running, so that the next one already goes the right way."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import perf_counter
 
@@ -16,6 +16,13 @@ __all__ = ["Judge"]
 #: Seconds until the first look; each later one after twice as long, so a long call is looked at a few times.
 FIRST_LOOK = 2e-3
 LONGEST_PAUSE = 0.25
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_LOOK
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 class Judge:
@@ -50,11 +57,10 @@ class Judge:
         self._over.set()
 
     def _look(self) -> None:
-        pause = FIRST_LOOK
-        due = perf_counter() + pause
-        while not self._over.wait(pause):
-            since, pause = due, min(2 * pause, LONGEST_PAUSE)
+        for pause in _pauses():
             due = perf_counter() + pause
+            if self._over.wait(pause):
+                return
             batch = self._batch
             if batch is None:
                 self._nothing_running()
@@ -62,6 +68,6 @@ class Judge:
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
             if seen is None:
                 continue
-            with soon(), overhead(since):
+            with soon(), overhead(due):
                 if self._verdict(seen):
                     return

@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._bell import Bell
-from parallel_deco._errors import NotPicklableError, ParallelError
+from parallel_deco._errors import NotPicklableError, ParallelError, name_of
 from parallel_deco._flow import TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
@@ -177,7 +177,7 @@ class Mapping:
         if not isinstance(error, StopIteration):
             return error
         # As from a generator: it would end the user's loop in silence.
-        changed = RuntimeError(f"{_name(self._function)} raised StopIteration")
+        changed = RuntimeError(f"{name_of(self._function)} raised StopIteration")
         changed.__cause__ = error
         return changed
 
@@ -322,7 +322,8 @@ class Mapping:
     def _weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
         """See what pickling such items would take, where that decides whether processes are worth it."""
         facts = self._steering.facts
-        if self._weighed or facts.moved is not None or facts.wall < LIGHT or not self._options.chooses:
+        known = facts.moved is not None or facts.pickling is not None
+        if self._weighed or known or facts.wall < LIGHT or not self._options.chooses:
             return
         left = self._source.left
         if (len(items) < FEW and facts.wall < HEAVY) or (left is not None and left * facts.wall < WORTH):
@@ -647,13 +648,9 @@ def _all_failed(batch: Batch, error: BaseException) -> BatchResult:
 
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:
     """Name the item in the error's traceback, once."""
-    note = f"raised by item {index} of a map of {_name(function)}"
+    note = f"raised by item {index} of a map of {name_of(function)}"
     if note not in getattr(error, "__notes__", ()):
         error.add_note(note)
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _on_event_loop() -> bool:

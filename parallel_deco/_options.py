@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any
 
 from parallel_deco._errors import InvalidOptionError, InvalidTypeError
@@ -13,6 +12,8 @@ from parallel_deco._errors import InvalidOptionError, InvalidTypeError
 __all__ = ["BACKENDS", "Options", "config"]
 
 BACKENDS = ("auto", "serial", "threads", "processes")
+#: Seconds: thirty years; longer ones are no timeouts, and some clocks cannot add them.
+LONGEST = 1e9
 _ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DECO_MAX_WORKERS"}
 
 
@@ -117,8 +118,8 @@ def _check_seconds(value: object, name: str) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidTypeError(f"{name} must be a number of seconds or None, not {type(value).__name__} {value!r}")
-    if not (isfinite(value) and value > 0):
-        raise InvalidOptionError(f"{name} must be more than 0 seconds, or None for no limit; got {value}")
+    if not 0 < value <= LONGEST:
+        raise InvalidOptionError(f"{name} must be more than 0 seconds and at most {LONGEST:g}, or None; got {value}")
 
 
 def _names() -> str:
@@ -165,7 +166,8 @@ def config(*, backend: str | None = None, max_workers: int | None = None) -> Ite
     -----
     It holds for the context (`contextvars`) that enters the block, so for this thread or task and for the parallel
     work started from it. An inner block overrides an outer one; every block overrides the environment variables
-    ``PARALLEL_DECO_BACKEND`` and ``PARALLEL_DECO_MAX_WORKERS``, and these override the decorator.
+    ``PARALLEL_DECO_BACKEND`` and ``PARALLEL_DECO_MAX_WORKERS``, and these override the decorator. Where one of them
+    says "serial", timeouts are not kept: nothing interrupts the caller's thread.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from parallel_deco._readings import overhead
 from parallel_deco._sizes import rough_bytes, size_class
 from parallel_deco._switching import soon
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
+from parallel_deco._turns import Turn
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.routing.advice import advice
@@ -57,7 +58,7 @@ class Profile:
         self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
         self._latest = Evidence()
         self._scalars_leave = False
-        self._turns: dict[int, threading.Lock] = {}
+        self._turns: dict[int, Turn] = {}
         _profiles.add(self)
 
     def sibling(self) -> "Profile":
@@ -105,7 +106,7 @@ class Profile:
         if effect is None:
             return nullcontext()
         self.effect = effect
-        return self._turns.setdefault(batch.depth, threading.Lock())
+        return self._turns.setdefault(batch.depth, Turn())
 
     def _effects(self, batch: Batch) -> "Iterator[static.Effect]":
         """Yield what the calls of a batch would change outside, the gravest effect of each."""

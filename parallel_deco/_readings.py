@@ -175,6 +175,7 @@ def _forget_after_fork() -> None:
     global _schedstat
     _schedstat = _Schedstat()
     _ticking.clear()
+    _abandoned.clear()
     _deciding.clear()
 
 
@@ -246,6 +247,7 @@ def _close(descriptor: int) -> None:
 
 
 _ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
+_abandoned: set[int] = set()  # those whose calls nobody waits for any more
 _begun = 0
 # Threads of ours that compute for themselves: the clock of their CPU time, and that and the time when they began.
 _deciding: dict[int, tuple[int, float, float]] = {}
@@ -270,7 +272,7 @@ def overhead(since: float | None = None) -> Iterator[None]:
     finally:
         elapsed = perf_counter() - since
         _overhead = _overhead[0] + thread_time() - before, _overhead[1] + elapsed
-        del _deciding[thread]
+        _deciding.pop(thread, None)  # it may be within another
 
 
 def _thread_clock(thread: int) -> int:
@@ -335,6 +337,7 @@ class Stopwatch:
         delay = max(0.0, min(wall, delayed - self._delay))
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
+        _abandoned.discard(self._number)
         process, disturbed = self._beside(wall, crowd)
         if looks is None:
             return Readings(items, wall, cpu, delay, process_cpu=process, crowd=crowd, disturbed=disturbed)
@@ -343,7 +346,11 @@ class Stopwatch:
         return seen._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
 
     def abandon(self) -> None:
-        """Count no more among what runs: the call may never end, and nobody waits for it; from any thread."""
+        """Count no more among what runs: the call may never end, and nobody waits for it; from any thread.
+
+        It may still compute: until it ends, the CPU time of the process is nobody's own.
+        """
+        _abandoned.add(self._number)
         _ticking.discard(self._number)
 
     def peek(self) -> Readings | None:
@@ -364,6 +371,6 @@ class Stopwatch:
         """Return the CPU time of the process, where it is told, without the library's; and whether that disturbed."""
         spent, elapsed = _overhead_so_far()
         process = 0.0
-        if crowd == 1 and self._process >= 0:
+        if crowd == 1 and self._process >= 0 and not _abandoned:
             process = max(0.0, process_time() - self._process - (spent - self._overhead[0]))
         return process, elapsed - self._overhead[1] > DISTURBED * wall

@@ -1,7 +1,7 @@
 """What moves: bytes and seconds on the way to another process, roughly and quickly; and orders of magnitude."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,7 @@ SAMPLE = 8
 DEPTH = 3
 #: Small values that are pickled to see what that takes: fewer would show what a pickle takes, whatever is in it.
 FEW, MANY = 16, 48
-#: Elements of a container that are pickled for all of it; at each deeper level an eighth.
+#: Elements, at all depths, that are pickled for all of a container.
 SOME = 512
 #: Bytes after which no more are pickled, and from which on a number or a string is not.
 ENOUGH, SHORT = 8192, 4096
@@ -60,7 +60,7 @@ def pickling_seconds(items: Sequence[Any], values: Sequence[Any]) -> float | Non
     """
     try:
         return sum(map(_pickling, (items, values)))
-    except TypeError:
+    except (TypeError, RuntimeError):  # the second: another thread changes it meanwhile
         return None
 
 
@@ -69,7 +69,7 @@ def _pickling(column: Sequence[Any]) -> float:
     parts: list[Any] = []
     seen = whole = 0
     for value in islice(column, MANY):
-        part = _part(value, SOME)
+        part = _part(value, [SOME])
         parts.append(part)
         seen += rough_bytes(part)
         whole += rough_bytes(value)
@@ -87,16 +87,24 @@ def _round_trip(values: list[Any]) -> float:
     return least
 
 
-def _part(value: Any, most: int) -> Any:
-    """Return a plain value, of a container some of its elements; TypeError if it is not plain."""
+def _part(value: Any, budget: list[int]) -> Any:
+    """Return a plain value, of a container the first of its elements; TypeError if it is not plain."""
     kind = type(value)
+    budget[0] -= 1
     if kind in (list, tuple, set, frozenset):
-        return kind(_part(element, most // 8) for element in islice(value, most))
+        return kind(_part(element, budget) for element in _while_there_is(budget, value))
     if kind is dict:
-        return {_part(key, most // 8): _part(element, most // 8) for key, element in islice(value.items(), most)}
+        return {_part(key, budget): _part(element, budget) for key, element in _while_there_is(budget, value.items())}
     if kind not in _PLAIN or rough_bytes(value) > SHORT:
         raise TypeError(f"{kind.__name__} is not plain")
     return value
+
+
+def _while_there_is(budget: list[int], elements: Iterable[Any]) -> Iterator[Any]:
+    for element in elements:
+        if budget[0] <= 0:
+            return
+        yield element
 
 
 def size_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:

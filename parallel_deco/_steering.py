@@ -69,8 +69,12 @@ class Steering:
         """Take the route that is known, or that the user chose; an unknown function starts serial."""
         if not self.auto:
             self._obey(left)
-        elif self.known or self._options.timeout is not None:
+        elif self.known:
             self._go(self._choose_knowing(left, self.facts, SERIAL))
+        elif self._options.timeout is not None:  # not with the caller, whom nothing interrupts
+            # A user's policy is asked when there is something to tell it.
+            auto = self._options.changed(backend="auto")
+            self._go(self._profile.decide(auto, left, self.facts, example=self._example))
 
     def may_leave(self, batch: Batch) -> bool:
         """Whether a batch can go to another process; if it would lose something, none goes from here on."""

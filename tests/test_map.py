@@ -694,3 +694,19 @@ def test_input_is_drawn_together_again_when_it_was_slow_once(elsewhere, function
     places = list(parallel(functions.place_in_batch, backend=elsewhere, max_workers=1).map(items()))
     assert len(places) == 20_000
     assert 1 <= places.count(0) < 2000
+
+
+def test_own_error_is_raised_when_the_function_closes_its_map():
+    """In the middle of a stretch of tiny items: whoever is run is still there."""
+    results = None
+
+    def function(x):
+        if x == 5_000:
+            results.close()
+            raise ValueError(x)
+        return x
+
+    results = parallel(function).map(range(10_000))
+    with pytest.raises(ValueError, match="5000"):
+        list(results)
+    assert list(results) == []

@@ -40,6 +40,8 @@ def never(tmp_path):
         (-1.5, InvalidOptionError),
         (float("inf"), InvalidOptionError),
         (float("nan"), InvalidOptionError),
+        (1e10, InvalidOptionError),
+        (10**400, InvalidOptionError),
         ("1", InvalidTypeError),
         (True, InvalidTypeError),
     ],
@@ -155,6 +157,7 @@ def test_worker_is_ended_when_its_item_takes_too_long(never, until):
 
 def test_auto_takes_the_route_that_can_end_an_item_when_there_is_one():
     """Processes, also for work that would be too small to leave the loop; and says why."""
+    shutdown()  # workers are started for it
     function = parallel(stuck, timeout=AMPLE)
     assert list(function.map([None] * 3)) == [True] * 3
     explanation = function.explain()
@@ -179,18 +182,92 @@ def test_auto_says_that_a_thread_runs_on_when_work_must_stay(never):
     assert any("a thread cannot be ended" in note for note in explanation.notes)
 
 
-def test_nobody_waits_for_ever_when_the_one_before_keeps_the_turn(never):
-    """Calls that must not run at the same time take turns; one that is stuck keeps its turn."""
+def test_nobody_waits_when_the_one_before_keeps_the_turn(never, until):
+    """Calls that must not run at the same time take turns; behind one that is stuck, the others fail at once."""
     table = {"sum": 0}
 
     def work(path):
         table["sum"] += 1
         return stuck(path)
 
-    function = parallel(work, timeout=SHORT)
-    results = list(function.map([None, never, None], return_exceptions=True))
+    function = parallel(work, timeout=SHORT, chunksize=2)
+    results = list(function.map([None, never, *[None] * 200], return_exceptions=True))
     assert results[0] is True
-    assert [type(result) for result in results[1:]] == [ItemTimeoutError] * 2
+    assert [type(result) for result in results[1:]] == [ItemTimeoutError] * 201
+    assert "thread cannot be ended, and runs on" in str(results[1])
+    assert "item 7 of" in str(results[7])
+    assert "did not run" in str(results[7])
+    with open(never, "w"):
+        until(lambda: function.submit(None).exception(DEADLINE) is None)  # when it has ended, it goes on
+
+
+def test_waiting_for_a_turn_does_not_count_when_the_one_before_is_in_time():
+    """However many take turns, from however many maps and threads."""
+    table = {"sum": 0}
+
+    def work(seconds):
+        table["sum"] += 1
+        time.sleep(seconds)
+
+    function = parallel(work, timeout=1.0)
+    threads = [threading.Thread(target=lambda: list(function.map([0.15] * 3))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    futures = [function.submit(0.15) for _ in range(4)]
+    for thread in threads:
+        thread.join()
+    assert [future.exception(DEADLINE) for future in futures] == [None] * 4
+    assert table["sum"] == 16
+
+
+def test_timeouts_go_on_when_the_object_of_a_method_cannot_be_shown(never):
+    """No `__repr__` of the user's is asked for the message."""
+
+    class Loud:
+        def __repr__(self):
+            raise AssertionError("shown")
+
+        def __call__(self, path):
+            return stuck(path)
+
+        def work(self, path):
+            return stuck(path)
+
+    for function in (Loud(), Loud().work):
+        future = parallel(function, backend="threads", timeout=SHORT).submit(never)
+        assert type(future.exception(DEADLINE)) is ItemTimeoutError
+
+
+def test_nothing_more_begins_when_the_map_is_closed(never, until):
+    """An item that is stuck keeps its thread; those behind it in its batch are not begun any more."""
+    begun = []
+
+    def work(path):
+        begun.append(path)
+        return stuck(path)
+
+    results = parallel(work, backend="threads", timeout=SHORT, chunksize=4).map([never, None, None, None])
+    until(lambda: begun)
+    results.close()
+    time.sleep(2 * SHORT)
+    with open(never, "w"):
+        time.sleep(SHORT)
+    assert begun == [never]
+
+
+def test_policy_is_asked_with_evidence_when_there_is_a_timeout():
+    """Nothing is known when a map begins: then auto's own choice stands."""
+    asked = []
+
+    def policy(evidence):
+        asked.append(evidence.readings.items)
+        return "threads"
+
+    function = parallel(stuck, backend=policy, timeout=AMPLE)
+    assert list(function.map([None] * 20)) == [True] * 20
+    assert list(function.map([None] * 20)) == [True] * 20
+    assert asked
+    assert all(asked)
 
 
 def test_future_is_awaited_when_it_comes_too_late(elsewhere, never):
@@ -211,6 +288,25 @@ def test_shutdown_does_not_wait_when_a_thread_was_left_behind(never):
     assert type(future.exception(DEADLINE)) is ItemTimeoutError
     shutdown()
     assert parallel(stuck, backend="threads", timeout=AMPLE).submit(None).result(DEADLINE)
+
+
+def test_shutdown_does_not_wait_when_a_thread_was_left_behind_in_an_input(never):
+    """Being left behind is no less so for coming back from a wait within."""
+
+    def slow():
+        stuck(never)
+        yield None
+
+    def work(wait):
+        for _ in range(2):
+            list(parallel(stuck, backend="serial").map(slow() if wait else [None]))
+            wait = not wait
+        time.sleep(0.01)
+        return stuck(never)
+
+    future = parallel(work, backend="threads", timeout=SHORT).submit(False)
+    assert type(future.exception(DEADLINE)) is ItemTimeoutError
+    shutdown()
 
 
 def test_program_ends_when_a_thread_was_left_behind(run_program):

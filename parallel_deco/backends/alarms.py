@@ -1,12 +1,17 @@
 """Calls at set times, from one thread that sleeps in between and ends when nothing is set."""
 
 import heapq
+import sys
 import threading
 from collections.abc import Callable
 from itertools import count
 from time import monotonic
 
 __all__ = ["Alarms"]
+
+#: Seconds that the thread sleeps at a time, and that `clear` waits for it: somebody else may set an alarm meanwhile.
+LONGEST = 3600.0
+LEAVE = 1.0
 
 
 class Alarms:
@@ -24,14 +29,15 @@ class Alarms:
         self._numbers = count()
         self._thread: threading.Thread | None = None
 
-    def at(self, when: float, alarm: Callable[[], None]) -> None:
-        """Have something called at a time of `time.monotonic`, in the thread of the alarms."""
+    def at(self, when: float, alarm: Callable[[], None]) -> bool:
+        """Have something called at a time of `time.monotonic`, in the thread of the alarms; False if there is none."""
         with self._condition:
             heapq.heappush(self._set, (when, next(self._numbers), alarm))
             if self._thread is None:
                 self._start()
             elif self._set[0][0] == when:  # sooner than what it waits for
                 self._condition.notify()
+            return self._thread is not None
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._keep, name="parallel_deco-alarms", daemon=True)
@@ -41,13 +47,21 @@ class Alarms:
             self._thread = None
 
     def clear(self) -> None:
-        """Forget all alarms, and wait for the thread to end; not from an alarm."""
+        """Forget all alarms, and wait a moment for the thread to end; not from an alarm."""
+        self.leave(self.forget())
+
+    def forget(self) -> threading.Thread | None:
+        """Forget all alarms; return the thread that ends therefore."""
         with self._condition:
             self._set.clear()
             self._condition.notify()
-            thread = self._thread
+            return self._thread
+
+    @staticmethod
+    def leave(thread: threading.Thread | None) -> None:
+        """Wait a moment for the thread to end."""
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(LEAVE)
 
     def _keep(self) -> None:
         while True:
@@ -57,7 +71,10 @@ class Alarms:
                     return
                 wait = self._set[0][0] - monotonic()
                 if wait > 0:
-                    self._condition.wait(wait)
+                    self._condition.wait(min(wait, LONGEST))
                     continue
                 _, _, alarm = heapq.heappop(self._set)
-            alarm()
+            try:
+                alarm()
+            except Exception:  # a mistake of ours must not end the alarms of others
+                sys.excepthook(*sys.exc_info())

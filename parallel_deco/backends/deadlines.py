@@ -4,7 +4,8 @@ Guarantees
     - Each item runs at most once and gets exactly one outcome. Whether an item begins in time and whether one is late
       is decided under its batch's `_lock`, so a thread that was left behind begins no further item, and what its item
       returns at last is dropped.
-    - `done` is called once, in a thread of the pool, with no lock held. Nothing of the user's runs under a lock.
+    - `done` is called once, in a thread of the pool (of the alarms, where no thread can be had), with no lock held.
+      Nothing of the user's runs under a lock.
     - A batch's lock may be held when that of the pool is taken, never the other way round; `Deadlines` holds its own
       for its set only.
 """
@@ -15,8 +16,9 @@ from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
-from parallel_deco._errors import ItemTimeoutError
+from parallel_deco._errors import ItemTimeoutError, name_of
 from parallel_deco._readings import Readings
+from parallel_deco._turns import Turn
 from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.batch import Batch, BatchResult, Done, nowhere, run_batch
 
@@ -57,15 +59,17 @@ class Deadlines:
             self._running.discard(batch)
 
     def clear(self) -> None:
-        """Let the alarm's thread end, when nothing runs."""
+        """Let the alarm's thread end, unless something runs."""
         with self._lock:
+            if self._running:
+                return
             self._next = inf
-        self._alarms.clear()
+            thread = self._alarms.forget()
+        self._alarms.leave(thread)
 
     def _set(self, deadline: float) -> None:
-        if deadline < self._next:
-            self._next = deadline
-            self._alarms.at(deadline, self._look)
+        if (deadline < self._next or self._next < monotonic()) and deadline < inf:
+            self._next = deadline if self._alarms.at(deadline, self._look) else inf
 
     def _look(self) -> None:
         now = monotonic()
@@ -82,7 +86,7 @@ class Deadlines:
 class _Run:
     """A thread's way through the items from one position on."""
 
-    __slots__ = ("batch", "begun", "closed", "errors", "position", "start", "thread", "values")
+    __slots__ = ("batch", "begun", "closed", "errors", "position", "start", "thread", "turn", "values")
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -93,17 +97,18 @@ class _Run:
         self.values: list[Any] = []
         self.errors: dict[int, BaseException] = {}
         self.batch: Batch | None = None
+        self.turn: Turn | None = None  # that it has
 
 
 class TimedBatch:
-    """A batch in the pool, to be called off before it begins.
+    """A batch in the pool, to be called off.
 
     Parameters
     ----------
     batch : Batch
     timeout : float
-        Seconds for each item. The first one's also cover the wait for its turn, so that nobody waits for ever behind a
-        thread that was left behind with it.
+        Seconds for each item, from its own beginning; what it waits for its turn does not count. Where the turn is with
+        a thread that was left behind, the items that need it fail at once.
     done : callable
         Gets the result, once.
     pool : Pool
@@ -119,6 +124,7 @@ class TimedBatch:
         self._lock = threading.Lock()
         self._run: _Run | None = None
         self._over = False
+        self._cancelled = False
         self._values: list[Any] = []
         self._errors: dict[int, BaseException] = {}
         self._readings = Readings(0, 0.0, 0.0)
@@ -128,8 +134,9 @@ class TimedBatch:
         self._pool.call(self._serve)
 
     def cancel(self, kill: bool = False) -> bool:
-        """Call the batch off, unless it has begun: a thread cannot be ended."""
+        """Call the batch off, if it has not begun; if it has, no further item begins: a thread cannot be ended."""
         with self._lock:
+            self._cancelled = True
             if self._run is not None or self._over:
                 return False
             self._over = True
@@ -149,18 +156,32 @@ class TimedBatch:
         try:
             self._pool.call(self._finish if self._over else self._serve)
         except RuntimeError as error:  # at the interpreter's exit there are no new threads
-            self._give_up(error)
+            failure = error
+            self._give_up(lambda _: failure)
         return inf
 
     def _serve(self) -> None:
         """Run the items, in a thread of the pool."""
+        whole = self._batch
+        turn = whole.turn(whole) if whole.turn is not None else None
+        turn = turn if isinstance(turn, Turn) else None
+        if turn is not None and not turn.take():
+            self._give_up(self._lost_turn)
+            return
+        try:
+            self._serve_in_turn(turn)
+        finally:
+            if turn is not None:
+                turn.give()
+
+    def _serve_in_turn(self, turn: Turn | None) -> None:
         with self._lock:
             if self._over:
                 return
             run = self._run = _Run(len(self._values))
+            run.turn = turn
         self._deadlines.add(self, run.begun + self._timeout)
         whole = self._batch
-        turn = whole.turn
         run.batch = Batch(
             whole.function,
             _Items(self._items(run)),
@@ -171,7 +192,6 @@ class TimedBatch:
             whole.keep_going,
             whole.watch,
             careful=whole.careful,
-            turn=None if turn is None else lambda _: turn(whole),
         )
         readings = run_batch(run.batch, run.values, run.errors).readings
         with self._lock:
@@ -187,12 +207,12 @@ class TimedBatch:
     def _items(self, run: _Run) -> Iterator[Any]:
         """Yield the items of a run, and note when each begins; none after a late one."""
         whole = self._batch
-        whole.stopwatch = run.batch.stopwatch if run.batch is not None else None
         for position in range(run.start, len(whole.items)):
             with self._lock:
-                if run.closed:
+                if run.closed or self._cancelled:
                     return
                 run.position, run.begun = position, monotonic()
+                whole.stopwatch = run.batch.stopwatch if run.batch is not None else None
             yield whole.items[position]
 
     def _leave(self, run: _Run) -> None:
@@ -200,33 +220,49 @@ class TimedBatch:
         run.closed = True
         self._keep(run, run.position - run.start)
         self._fail(self._too_late(run.position))
-        self._over = not self._batch.keep_going or len(self._values) == len(self._batch.items)
+        complete = len(self._values) == len(self._batch.items)
+        self._over = complete or self._cancelled or not self._batch.keep_going
         self._pool.leave_behind(run.thread)
+        if run.turn is not None:
+            run.turn.lose()
         if run.batch is not None and run.batch.stopwatch is not None:
             run.batch.stopwatch.abandon()
 
     def _keep(self, run: _Run, count: int) -> None:
         """Take in the outcomes of a run's first items; under the lock."""
         self._values += run.values[:count]
-        self._errors.update((run.start + at, error) for at, error in run.errors.items() if at < count)
+        # Its thread may be writing to them now, behind those that count.
+        self._errors.update({run.start + at: run.errors[at] for at in range(count) if at in run.errors})
 
     def _fail(self, error: BaseException) -> None:
         self._errors[len(self._values)] = error
         self._values.append(None)
 
-    def _give_up(self, error: BaseException) -> None:
-        """Fail all that have no outcome yet, here and now."""
-        while not self._over and len(self._values) < len(self._batch.items):
-            self._fail(error)
+    def _give_up(self, error: Callable[[int], BaseException]) -> None:
+        """Fail all that have no outcome yet, and deliver; or the first, where that ends the batch."""
+        with self._lock:
+            if self._over and self._run is None:  # it was called off
+                return
+            while not self._over and len(self._values) < len(self._batch.items):
+                self._fail(error(len(self._values)))
+                self._over = not self._batch.keep_going
+            self._over = True
         self._finish()
 
     def _too_late(self, position: int) -> ItemTimeoutError:
-        batch = self._batch
-        name = getattr(batch.function, "__qualname__", repr(batch.function))
         return ItemTimeoutError(
-            f"item {batch.first + position} of {name} took longer than its timeout of {self._timeout} s;"
+            f"{self._item(position)} took longer than its timeout of {self._timeout} s;"
             " its thread cannot be ended, and runs on"
         )
+
+    def _lost_turn(self, position: int) -> ItemTimeoutError:
+        return ItemTimeoutError(
+            f"{self._item(position)} did not run: such calls run one after the other, and one before it took longer"
+            f" than its timeout of {self._timeout} s and still runs, in a thread that cannot be ended"
+        )
+
+    def _item(self, position: int) -> str:
+        return f"item {self._batch.first + position} of {name_of(self._batch.function)}"
 
     def _finish(self) -> None:
         """Deliver; and keep nothing, for whoever holds the ticket may hold it for long."""

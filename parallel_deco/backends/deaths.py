@@ -3,7 +3,7 @@
 import os
 import signal
 
-from parallel_deco._errors import ItemTimeoutError, WorkerDied
+from parallel_deco._errors import ItemTimeoutError, WorkerDied, name_of
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING
 from parallel_deco.backends.task import Task
@@ -23,7 +23,7 @@ def died(link: Link, task: Task, position: int) -> WorkerDied:
     status = link.status
     known = status is not None and status >= 0
     code = os.waitstatus_to_exitcode(status) if known and status is not None else None
-    name = getattr(task.batch.function, "__qualname__", repr(task.batch.function))
+    name = name_of(task.batch.function)
     process = f"worker process {link.pid}" if link.pid else "a worker process that was starting"
     message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
     if code == -signal.SIGKILL:
@@ -34,7 +34,7 @@ def died(link: Link, task: Task, position: int) -> WorkerDied:
 
 def took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
     """Return the error for the item for which a worker was killed at its deadline."""
-    name = getattr(task.batch.function, "__qualname__", repr(task.batch.function))
+    name = name_of(task.batch.function)
     return ItemTimeoutError(
         f"item {task.batch.first + position} of {name} took longer than its timeout of {task.batch.timeout} s;"
         f" its worker process {link.pid} was killed"

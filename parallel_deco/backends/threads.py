@@ -8,7 +8,8 @@ Guarantees
       on it.
     - Every shutdown begins a new queue: threads of an old one drain it, meet their None, and count for nothing.
     - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does, unless they are
-      `away`. `_serving` and `_away` change under `_lock`, and whoever makes one of them smaller or larger says so.
+      `away` or were left behind. `_serving`, `_away` and `_left` change under `_lock`, and whoever leaves or comes back
+      in the eyes of a shutdown says so.
     - A batch whose items have a timeout goes through `deadlines`, which leaves the thread of a late item behind.
 """
 
@@ -63,6 +64,7 @@ class ThreadBackend:
         self._threads: set[threading.Thread] = set()  # of this queue
         self._serving: set[threading.Thread] = set()  # of this and older ones
         self._away: set[threading.Thread] = set()
+        self._left: set[threading.Thread] = set()
         self._deadlines = Deadlines()
 
     def start(self, batch: Batch, done: Done) -> Ticket:
@@ -137,23 +139,25 @@ class ThreadBackend:
         thread = threading.current_thread()
         with self._lock:
             within = thread in self._away
-        self.leave_behind(thread)
+            self._away.add(thread)
+            self._changed.notify_all()
         try:
             yield
         finally:
             if not within:
-                self.welcome(thread)
+                with self._lock:
+                    self._away.discard(thread)
 
     def leave_behind(self, thread: threading.Thread) -> None:
         """Wait for this thread no more, at a shutdown, until `welcome`."""
         with self._lock:
-            self._away.add(thread)
+            self._left.add(thread)
             self._changed.notify_all()
 
     def welcome(self, thread: threading.Thread) -> None:
         """Count on a thread that was left behind again."""
         with self._lock:
-            self._away.discard(thread)
+            self._left.discard(thread)
 
     def _next(self, queue: _Queue) -> Callable[[], None] | None:
         while True:
@@ -183,7 +187,7 @@ class ThreadBackend:
     def _gone(self, threads: set[threading.Thread]) -> set[threading.Thread]:
         """Wait until each of these threads is at its end or away, and return those at their end."""
         with self._lock:
-            self._changed.wait_for(lambda: not (threads & self._serving) - self._away)
+            self._changed.wait_for(lambda: not (threads & self._serving) - self._away - self._left)
             self._changed.wait_for(lambda: not threads & self._serving, timeout=GRACE)
             return threads - self._serving
 

@@ -157,6 +157,7 @@ class Evidence:
         self._seconds = self._most_wall = self._most_cpu = 0.0
         self._seen = Readings(0, 0.0, 0.0)
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
+        self._doubtful = False
 
     def learn_inside(self, seen: Readings) -> None:
         """Note how many CPUs a call that is still running keeps busy."""
@@ -252,7 +253,7 @@ class Evidence:
             seconds=self._seconds,
             wall=wall,
             cpu=cpu,
-            gil=self._gil(),
+            gil=self._gil(wall, cpu),
             samples=self._seen.samples,
             moved=self._moved.value if self._moved.weight else None,
             pickling=self._pickling,
@@ -280,14 +281,13 @@ class Evidence:
             held_cpu=keep * old.held_cpu + seen.held_cpu,
         )
 
-    def _gil(self) -> float | None:
+    def _gil(self, wall: float, cpu: float) -> float | None:
         """Seconds per item with the GIL held: the shares that were seen, of what an item takes now."""
         shares = self._seen.shares
         if shares is None or self._seen.samples < PURE:
             return None if gil_enabled() else 0.0
         busy, idle = shares
-        cpu = self._cpu.value
-        return cpu * busy + max(0.0, self._alone.value - cpu) * idle
+        return cpu * busy + (wall - cpu) * idle
 
 
 def facts_so_far(seen: Readings) -> Facts | None:

@@ -106,12 +106,14 @@ def decide(facts: Facts, here: Situation) -> Decision:
     -----
     Pure arithmetic, under 10 µs.
     """
-    forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=here.cold, routes=here.open)
+    cold = here.cold and here.timeout is None  # for the end that only they have, workers are started
+    forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=cold, routes=here.open)
     if facts.gil is None and _sampler.works and SERIAL in forecast:
         # It is about to be seen whether the GIL is held; a pool is not started on a guess.
         forecast.pop(PROCESSES, None)
     early = facts.seconds < ENOUGH and SERIAL in forecast
-    route = SERIAL if early else _best(forecast, here)
+    unknown = here.timeout is not None and not facts.items and PROCESSES in forecast
+    route = SERIAL if early else PROCESSES if unknown else _best(forecast, here)
     seconds = {name: prediction.seconds for name, prediction in forecast.items()}
     return Decision(route, forecast[route].width, seconds, facts, here)
 
@@ -134,17 +136,22 @@ def _best(forecast: dict[Route, Prediction], here: Situation) -> Route:
 
 
 def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, str]:
+    if here.timeout is not None and route == PROCESSES and not _computes_with_the_gil(facts):
+        return "a timeout", (
+            f"an item may take {seconds_text(here.timeout)}, and only a worker process can be ended; "
+            f"{_count(width, 'process runs', 'processes run')} it"
+        )
+    if here.timeout is not None and route == THREADS and (not facts.items or _computes_with_the_gil(facts)):
+        return "a timeout", (
+            f"an item may take {seconds_text(here.timeout)} and may not leave this process, so it runs in "
+            f"{_count(width, 'thread', 'threads')} beside the caller, whom nothing interrupts"
+        )
     if route == THREADS:
         return _why_threads(width, facts)
     if route == PROCESSES and facts.inner > INNER:
         tried = "no faster" if facts.single is not None else "perhaps no faster, which a worker shows"
         return "parallel inside, in vain", (
             f"it keeps {facts.inner:.1f} CPUs busy by itself, but is {tried}; {width} processes have one thread each"
-        )
-    if route == PROCESSES and here.timeout is not None and not _computes_with_the_gil(facts):
-        return "a timeout", (
-            f"an item may take {seconds_text(here.timeout)}, and only a worker process can be ended; "
-            f"{width} processes run it"
         )
     if route == PROCESSES:
         share = facts.held / facts.cpu if facts.cpu else 1.0
@@ -167,6 +174,10 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         f"the {here.items} items that were left take {seconds_text(facts.wall)} each, "
         "and handing them out would cost more than it gains"
     )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _computes_with_the_gil(facts: Facts) -> bool:
