@@ -1,8 +1,10 @@
 """The future of a submitted call: a `concurrent.futures.Future` that can also be awaited."""
 
 import concurrent.futures
+import math
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from time import monotonic
 from typing import Any, TypeVar
 
 from parallel_deco._bell import Bell
@@ -13,6 +15,7 @@ R = TypeVar("R")
 
 #: Seconds that a waiting thread sleeps at a time.
 HEED = 0.1
+_OVER = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 
 
 class Future(concurrent.futures.Future[R]):
@@ -67,28 +70,38 @@ class Future(concurrent.futures.Future[R]):
         concurrent.futures.CancelledError
             It was cancelled.
         """
-        if timeout is None:
-            self._heed_signals()
-        return super().result(timeout)
+        error = self._outcome(timeout)
+        if error is None:
+            return self._result  # type: ignore[return-value]  # as in the class above: it is there when it has ended
+        try:
+            raise error
+        finally:
+            del self, error  # the traceback would keep them
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, or None, waiting for its end; otherwise like `result`."""
-        if timeout is None:
-            self._heed_signals()
-        return super().exception(timeout)
+        return self._outcome(timeout)
 
-    def _heed_signals(self) -> None:
-        """Wait for the end in short sleeps: a signal that comes when CPython is about to sleep does not wake it."""
-        if self.done():
-            return
+    def _outcome(self, timeout: float | None) -> BaseException | None:
+        """Wait for the end and return the error, if any; raise when there is none in time, or when it was cancelled.
+
+        No lock is taken: Ctrl-C could leave it taken, and whoever delivers the result would wait for ever.
+        """
+        if self._state not in _OVER:
+            self._wait(timeout)
+        if self._state != "FINISHED":
+            raise concurrent.futures.CancelledError
+        return self._exception
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait in short sleeps: a signal that comes when CPython is about to sleep does not wake it."""
+        end = math.inf if timeout is None else monotonic() + timeout
         waiter = _Waiter()
-        with self._condition:
-            if self.done():
-                return
-            # For good: who rings goes through the list, and later rings do no harm.
-            self._waiters.append(waiter)  # type: ignore[arg-type]  # it has what is asked of a waiter
-        while not (waiter.wait(HEED) or self.done()):
-            pass
+        # For good: who rings goes through the list, and later rings do no harm. Whoever ends it does so before that.
+        self._waiters.append(waiter)  # type: ignore[arg-type]  # it has what is asked of a waiter
+        while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic()))):
+            if monotonic() >= end and self._state not in _OVER:
+                raise TimeoutError
 
     def _wake(self) -> None:
         """Wake who waits in `result`, for it was cancelled; whoever runs this tells the waiters of others."""

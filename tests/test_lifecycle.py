@@ -433,7 +433,7 @@ def test_interrupt_is_an_interrupt_whenever_it_comes(begin, wait, run_program):
         def interrupt(number, frame):
             raise KeyboardInterrupt
         signal.signal(signal.SIGALRM, interrupt)
-        for attempt in range(300):
+        for attempt in range(150):
             begun = <begin>
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.004))
