@@ -21,6 +21,7 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from parallel_deco import _sampler
 from parallel_deco._bell import Bell
 from parallel_deco._errors import NotPicklableError, ParallelError, name_of
 from parallel_deco._flow import TINY, Demand, batch_size, window
@@ -51,6 +52,8 @@ STRETCH = 16e-3
 LONGEST_STRETCH = 64e-3
 #: Seconds an item up to which the loop is always faster, and from which on some say enough of what pickling takes.
 LIGHT, HEAVY = 0.4e-6, 20e-6
+#: Seconds of tiny items in a batch in which the sampler is to look at them a few times.
+LOOKS = 1.5e-3
 #: Seconds of work that is left, for less of which that is not looked at.
 WORTH = 2e-3
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
@@ -350,13 +353,18 @@ class Mapping:
             self._caller_runs
             and steering.route == SERIAL
             and steering.facts.wall > 0
-            and (steering.facts.wall < TINY or not self._source.prompt)
+            and ((steering.facts.wall < TINY and not self._wants_looks()) or not self._source.prompt)
             and not (self._flying or self._reserved or self._results or self._source.exhausted)
             and not self._return_exceptions
             and self._options.buffersize is None
             and not self._sets_context
             and same_context(copy_context(), self._context)
         )
+
+    def _wants_looks(self) -> bool:
+        """Whether it must yet be seen how such items hold the GIL, which nobody sees in a stretch."""
+        facts = self._steering.facts
+        return facts.gil is None and facts.wall >= LIGHT and self._options.chooses and _sampler.works
 
     def _stretch(self) -> Iterator[Stretch]:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
@@ -442,6 +450,8 @@ class Mapping:
         size = batch_size(steering.facts, self._options, steering.route, steering.width, self._source.left, self._size)
         if steering.route == SERIAL and not self._source.prompt:
             size = 1
+        elif steering.route == SERIAL and self._options.chunksize is None and self._wants_looks():
+            size = max(size, int(LOOKS / steering.facts.wall))
         if self._options.chunksize is None or self._options.buffersize is not None:
             size = max(1, min(size, self._room()))
         self._size = size

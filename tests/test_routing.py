@@ -371,6 +371,15 @@ def test_times_are_not_its_own_when_its_threads_lack_cpus():
     assert learned(starved, alone, starved).wall == pytest.approx(5e-3)
 
 
+def test_items_are_not_in_each_others_way_when_they_are_only_larger():
+    """Beside one other, an item takes at most twice as long: what takes four times as long is another item."""
+    small, large = batch(1, 1e-3), batch(4, 4e-3, crowd=2)
+    assert learned(small, *[batch(4, 1e-3, crowd=2)] * 10).gain == pytest.approx(2, rel=0.1)
+    assert learned(small, *[large] * 10).gain == pytest.approx(1, rel=0.1)  # the worst that it can be
+    mixed = [batch(4, 1e-3, crowd=2)] * 8 + [batch(2, 9e-3, crowd=2)]
+    assert learned(small, *mixed).gain == pytest.approx(2, rel=0.1)
+
+
 def test_first_times_are_doubted_when_others_ran_beside_and_there_was_no_cpu():
     """It may have waited for the GIL of a thread that had no CPU: what it computes is its time until it ran alone."""
     beside = batch(1, 7.6e-3, 2.4e-3, delay=3.6e-3, crowd=2)

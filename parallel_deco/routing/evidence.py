@@ -199,6 +199,9 @@ class Evidence:
             self._most_cpu = max(self._most_cpu, seen.cpu / items)
         elif not (seen.starved and seen.cpu > 0.5 * wall):
             # Else threads that share a CPU with others rarely meet, or wait for a GIL whose holder has no CPU.
+            # However much they are in each other's way, alone it takes its share of that: more is a larger item.
+            self._most_wall = max(self._most_wall, wall / items / seen.crowd)
+            self._most_cpu = max(self._most_cpu, seen.cpu / items / seen.crowd)
             self._beside.add(seen.crowd, wall, seen.cpu, items)
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time.
         unhindered = wall <= UNHINDERED * seen.cpu or wall < items * self._alone.value
