@@ -25,8 +25,10 @@ DOUBT = 4.0
 FEW, TRIPS = 4, 15
 #: Threads that are started to time that.
 STARTS = 5
-#: Seconds after which no further round trip is begun, and after which one is given up.
+#: Seconds after which no more than the fewest round trips of a kind are made; after which all kinds are content with
+#: one; and after which one is given up.
 BUDGET = 5e-3
+WHOLE = 18e-3
 PATIENCE = 1.0
 #: Bytes that are sent to a worker to time the way.
 LOAD = 256 << 10
@@ -65,13 +67,14 @@ def may_matter(decision: Decision) -> bool:
 
 
 def measure() -> None:
-    """Measure what can be measured now, in 2 to 12 ms; not in a thread of the pools, and with nothing running there."""
+    """Measure what can be measured now, in 2 to 20 ms; not in a thread of the pools, and with nothing running there."""
     global _threads, _processes
     with _lock:
+        end = perf_counter() + WHOLE
         if _threads is None:
-            _threads = _time_threads()
+            _threads = _time_threads(end)
         if _processes is None and _idle_worker():
-            _processes = _time_processes()
+            _processes = _time_processes(end)
 
 
 def measure_all() -> tuple[Machine, frozenset[str]]:
@@ -95,11 +98,11 @@ def _idle_worker() -> bool:
     return pool is not None and pool.idle > 0
 
 
-def _time_threads() -> tuple[float, float]:
+def _time_threads(end: float) -> tuple[float, float]:
     """Return what a batch costs when a thread waits for it, and what starting a thread adds at most."""
     start = pools.threads().start
     _trip(start, 0)  # there is a thread now
-    dispatch = _typical(start, 0) or Machine().dispatch_thread
+    dispatch = _typical(start, 0, end) or Machine().dispatch_thread
     begun = []
     for _ in range(STARTS):
         up = threading.Event()
@@ -110,17 +113,17 @@ def _time_threads() -> tuple[float, float]:
     return dispatch, max(dispatch, _quartile(begun))
 
 
-def _time_processes() -> tuple[float, float] | None:
+def _time_processes(end: float) -> tuple[float, float] | None:
     start = pools.processes().start
     _trip(start, 0)  # the worker learns the function
-    dispatch = _typical(start, 0)
-    loaded = _typical(start, bytes(LOAD))
+    dispatch = _typical(start, 0, end)
+    loaded = _typical(start, bytes(LOAD), end)
     if dispatch is None or loaded is None:
         return None
     return dispatch, LOAD / max(loaded - dispatch, 1e-6)
 
 
-def _typical(start: _Start, item: object) -> float | None:
+def _typical(start: _Start, item: object, last: float) -> float | None:
     """Return what most round trips take at least; None when one did not come back."""
     end = perf_counter() + BUDGET
     times = []
@@ -129,7 +132,8 @@ def _typical(start: _Start, item: object) -> float | None:
         if seconds is None:
             return None
         times.append(seconds)
-        if perf_counter() > end and len(times) >= FEW:
+        now = perf_counter()
+        if now > last or (now > end and len(times) >= FEW):
             break
     return _quartile(times)
 
