@@ -25,8 +25,8 @@ DOUBT = 4.0
 FEW, TRIPS = 4, 15
 #: Threads that are started to time that.
 STARTS = 5
-#: Seconds after which no more than the fewest round trips of a kind are made; after which all kinds are content with
-#: one; and after which one is given up.
+#: Seconds after which no more than the fewest round trips of a kind are made; after which none is begun, and the guess
+#: stands if it is less; and after which one is given up.
 BUDGET = 5e-3
 WHOLE = 18e-3
 PATIENCE = 1.0
@@ -102,7 +102,7 @@ def _time_threads(end: float) -> tuple[float, float]:
     """Return what a batch costs when a thread waits for it, and what starting a thread adds at most."""
     start = pools.threads().start
     _trip(start, 0)  # there is a thread now
-    dispatch = _typical(start, 0, end) or Machine().dispatch_thread
+    dispatch = _typical(start, 0, end, Machine().dispatch_thread) or Machine().dispatch_thread
     begun = []
     for _ in range(STARTS):
         up = threading.Event()
@@ -116,14 +116,15 @@ def _time_threads(end: float) -> tuple[float, float]:
 def _time_processes(end: float) -> tuple[float, float] | None:
     start = pools.processes().start
     _trip(start, 0)  # the worker learns the function
-    dispatch = _typical(start, 0, end)
-    loaded = _typical(start, bytes(LOAD), end)
+    guess = Machine()
+    dispatch = _typical(start, 0, end, guess.dispatch_process)
+    loaded = _typical(start, bytes(LOAD), end, guess.dispatch_process + LOAD / guess.bandwidth)
     if dispatch is None or loaded is None:
         return None
     return dispatch, LOAD / max(loaded - dispatch, 1e-6)
 
 
-def _typical(start: _Start, item: object, last: float) -> float | None:
+def _typical(start: _Start, item: object, last: float, guess: float) -> float | None:
     """Return what most round trips take at least; None when one did not come back."""
     end = perf_counter() + BUDGET
     times = []
@@ -133,8 +134,10 @@ def _typical(start: _Start, item: object, last: float) -> float | None:
             return None
         times.append(seconds)
         now = perf_counter()
-        if now > last or (now > end and len(times) >= FEW):
+        if now > end and len(times) >= FEW:
             break
+        if now > last:
+            return min(guess, *times)
     return _quartile(times)
 
 
