@@ -1,12 +1,13 @@
 """What a thread waits for that Ctrl-C may interrupt."""
 
 from _thread import allocate_lock
+from contextlib import suppress
 
 __all__ = ["Bell"]
 
 
 class Bell:
-    """Wakes the one thread that waits for it; once.
+    """Wakes the one thread that waits for it; once, however often it is rung.
 
     Notes
     -----
@@ -15,15 +16,18 @@ class Bell:
     one Ctrl-C in 1,000 with "RuntimeError: release unlocked lock" (measured). Here the waiting thread holds nothing.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "_still")
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
         self._lock.acquire()
+        self._still = [None]  # emptied by the first ring; `pop` is atomic
 
     def ring(self) -> None:
-        """Wake who waits, or will; at most once, as the caller sees to."""
-        self._lock.release()
+        """Wake who waits, or will."""
+        with suppress(IndexError):
+            self._still.pop()
+            self._lock.release()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the bell for so long at most; return whether it rang."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from parallel_deco._errors import InvalidTypeError
+from parallel_deco._errors import InvalidTypeError, name_of
 from parallel_deco._future import Future
 from parallel_deco._iterator import MapIterator
 from parallel_deco._mapping import Mapping
@@ -303,8 +303,7 @@ def _checked(function: Any) -> Callable[..., Any]:
         raise InvalidTypeError(f"parallel decorates functions; got {type(function).__name__} {function!r}")
     for is_kind, kind, instead in _UNSUPPORTED:
         if is_kind(target):
-            name = getattr(target, "__qualname__", repr(target))
-            raise InvalidTypeError(f"{name} is {kind}, which parallel cannot run; {instead}")
+            raise InvalidTypeError(f"{name_of(target)} is {kind}, which parallel cannot run; {instead}")
     return target
 
 

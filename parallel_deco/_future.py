@@ -3,7 +3,6 @@
 import concurrent.futures
 import math
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -119,17 +118,11 @@ class Future(concurrent.futures.Future[R]):
 class _Waiter(Bell):
     """A thread that waits for one future, as `concurrent.futures` knows waiters."""
 
-    __slots__ = ("_rung",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rung = [None]  # emptied by who rings; `pop` is atomic
+    __slots__ = ()
 
     def add_result(self, future: Future[Any]) -> None:
         """Wake it."""
-        with suppress(IndexError):
-            self._rung.pop()
-            self.ring()
+        self.ring()
 
     add_exception = add_cancelled = add_result
 

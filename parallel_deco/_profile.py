@@ -4,13 +4,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_deco import _machine
 from parallel_deco._cpus import available_cpus
+from parallel_deco._errors import name_of
 from parallel_deco._nesting import depth, in_worker_process
 from parallel_deco._options import Options, check_route
 from parallel_deco._readings import overhead
@@ -93,18 +93,18 @@ class Profile:
         self.effect = effect
         return False
 
-    def turns(self, options: Options) -> "Callable[[Batch], AbstractContextManager[Any]] | None":
+    def turns(self, options: Options) -> Callable[[Batch], Turn | None] | None:
         """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
         return self._turn if options.chooses and options.shared is None else None
 
-    def _turn(self, batch: Batch) -> "AbstractContextManager[Any]":
-        """Return the turn of a batch: a lock if it has effects that would be lost when two make them at once.
+    def _turn(self, batch: Batch) -> Turn | None:
+        """Return the turn of a batch, if it has effects that would be lost when two make them at once.
 
-        A lock for each depth: calls only wait for deeper ones, so they cannot wait for a turn that they hold.
+        One for each depth: calls only wait for deeper ones, so they cannot wait for a turn that they hold.
         """
         effect = next((effect for effect in self._effects(batch) if not effect.atomic), None)
         if effect is None:
-            return nullcontext()
+            return None
         self.effect = effect
         return self._turns.setdefault(batch.depth, Turn())
 
@@ -160,7 +160,7 @@ class Profile:
     def _ask(self, policy: Callable[[Explanation], str], proposal: Decision) -> Decision:
         """Have the user's policy choose; it hears what `auto` proposes."""
         route = policy(self._explanation(proposal, ()))
-        check_route(route, getattr(policy, "__qualname__", repr(policy)))
+        check_route(route, name_of(policy))
         if route == proposal.route:
             return proposal
         if route not in proposal.here.open:
@@ -179,7 +179,7 @@ class Profile:
         facts = self._latest.facts()
         payload = round(facts.sent + facts.received)
         return Explanation(
-            function=getattr(self.function, "__qualname__", repr(self.function)),
+            function=name_of(self.function),
             route=decision.route,
             width=decision.width,
             rule=decision.rule,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
-from parallel_deco._errors import NotPicklableError
+from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.payload import dump
 
@@ -21,12 +21,12 @@ Child = tuple[str, Any]
 def explain_function(function: Callable[..., Any], cause: BaseException) -> NotPicklableError:
     """Return the error for a function that cannot travel."""
     path, value = find(function)
-    return _error(f"{_name(function)} cannot be sent to another process", path, value, cause)
+    return _error(f"{name_of(function)} cannot be sent to another process", path, value, cause)
 
 
 def explain_batch(batch: Batch, cause: BaseException) -> NotPicklableError:
     """Return the error for a batch of which an argument cannot travel."""
-    name = _name(batch.function)
+    name = name_of(batch.function)
     for position, item in enumerate(batch.items):
         if _travels(item):
             continue
@@ -44,7 +44,7 @@ def explain_value(value: Any, index: int, function: Callable[..., Any]) -> NotPi
     kind = _type(value)
     inside = "" if culprit is value else f" ({', '.join(path)}: {_type(culprit)})"
     return NotPicklableError(
-        f"item {index} of {_name(function)} returned a {kind}{inside}, which cannot come back from another process."
+        f"item {index} of {name_of(function)} returned a {kind}{inside}, which cannot come back from another process."
         " Return something that can be pickled, or use a backend that shares memory (backend='threads')."
     )
 
@@ -137,7 +137,3 @@ def _attributes(value: Any, whose: str) -> Iterator[Child]:
 def _type(value: Any) -> str:
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", None) or _type(function))

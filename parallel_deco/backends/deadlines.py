@@ -164,7 +164,6 @@ class TimedBatch:
         """Run the items, in a thread of the pool."""
         whole = self._batch
         turn = whole.turn(whole) if whole.turn is not None else None
-        turn = turn if isinstance(turn, Turn) else None
         if turn is not None and not turn.take():
             self._give_up(self._lost_turn)
             return
@@ -184,7 +183,7 @@ class TimedBatch:
         whole = self._batch
         run.batch = Batch(
             whole.function,
-            _Items(self._items(run)),
+            whole.items[run.start :],
             whole.shape,
             whole.first + run.start,
             whole.context,
@@ -193,7 +192,7 @@ class TimedBatch:
             whole.watch,
             careful=whole.careful,
         )
-        readings = run_batch(run.batch, run.values, run.errors).readings
+        readings = run_batch(run.batch, run.values, run.errors, self._items(run)).readings
         with self._lock:
             if run.closed:
                 self._pool.welcome(run.thread)
@@ -270,14 +269,3 @@ class TimedBatch:
         self._done, self._values, self._errors, self._run = nowhere, [], {}, None
         self._batch = Batch(self._batch.function, ())
         done(result)
-
-
-class _Items(list[Any]):
-    """A list by type, as a batch has it, that is run through once, and says when each item is taken."""
-
-    def __init__(self, taken: Iterator[Any]) -> None:
-        super().__init__()
-        self._taken = taken
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._taken
