@@ -66,11 +66,11 @@ def may_matter(decision: Decision) -> bool:
     )
 
 
-def measure() -> None:
-    """Measure what can be measured now, in 2 to 20 ms; not in a thread of the pools, and with nothing running there."""
+def measure(seconds: float = WHOLE) -> None:
+    """Measure what can be measured now, in 2 ms to so many; not in a thread of the pools, and with nothing running."""
     global _threads, _processes
     with _lock:
-        end = perf_counter() + WHOLE
+        end = perf_counter() + seconds
         if _threads is None:
             _threads = _time_threads(end)
         if _processes is None and _idle_worker():
@@ -84,7 +84,7 @@ def measure_all() -> tuple[Machine, frozenset[str]]:
         done = threading.Event()
         pool.start(Batch(id, [0], Shape.ONE), lambda _: done.set(), width=1)
         done.wait(10 * PATIENCE)
-    measure()
+    measure(10 * PATIENCE)
     measured = {"dispatch_thread", "wake"} if _threads else set()
     if _processes is not None:
         measured |= {"dispatch_process", "bandwidth"}

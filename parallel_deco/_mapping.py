@@ -40,6 +40,7 @@ from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_
 
 if TYPE_CHECKING:
     from parallel_deco._progress import Progress
+    from parallel_deco.backends.functions import Travelling
 
 __all__ = ["Mapping"]
 
@@ -116,6 +117,7 @@ class Mapping:
         self._stretch_seconds = STRETCH
         self._stretch_pace = 0.0
         self._weighed = False  # it was tried what pickling items takes
+        self._travelling: Travelling | None = None  # the function, as it goes to worker processes
         self._begin()
 
     # What the iterator asks
@@ -574,7 +576,10 @@ class Mapping:
             pools.threads().start(batch, done)
 
         try:
-            return pools.processes().start(batch, done_there, width=width, ahead=ahead)
+            pool = pools.processes()
+            if self._travelling is None:
+                self._travelling = pool.prepare(batch.function)
+            return pool.start(batch, done_there, width=width, ahead=ahead, prepared=self._travelling)
         except NotPicklableError as error:
             if not self._steering.auto:
                 self._fail_stuck(piece, batch, error)

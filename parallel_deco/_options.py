@@ -15,6 +15,7 @@ BACKENDS = ("auto", "serial", "threads", "processes")
 #: Seconds: thirty years; longer ones are no timeouts, and some clocks cannot add them.
 LONGEST = 1e9
 _ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DECO_MAX_WORKERS"}
+_KEYS = [getattr(os.environ, "encodekey", str)(name) for name in _ENVIRONMENT.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,10 @@ def _names() -> str:
 
 
 def _environment() -> dict[str, Any]:
+    # The environment's own dictionary, where it has one: to ask os.environ costs 1 µs for each name.
+    names = getattr(os.environ, "_data", os.environ)
+    if not any(map(names.__contains__, _KEYS)):
+        return {}
     overrides: dict[str, Any] = {}
     backend = os.environ.get(_ENVIRONMENT["backend"])
     if backend:

@@ -74,7 +74,7 @@ class Profile:
         if evidence is None:
             evidence = self._evidence.setdefault(size, Evidence())
         self._latest = evidence
-        if evidence.facts().moved is None:
+        if not evidence.moved:
             evidence.learn_size(sent=rough_bytes(args) + rough_bytes(kwargs))
         return evidence
 

@@ -246,6 +246,9 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
+#: What the sampler would say of a thread that it has not watched.
+_UNSEEN = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
 _ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
 _abandoned: set[int] = set()  # those whose calls nobody waits for any more
 _begun = 0
@@ -281,17 +284,23 @@ def _thread_clock(thread: int) -> int:
     return -1 if find is None else find(thread)
 
 
-def _overhead_so_far() -> tuple[float, float]:
-    """Return the CPU seconds that the library took for itself, sampler included, and its time without that."""
-    spent, elapsed = _overhead
-    spent += _sampler.spent()
-    for clock, before, since in list(_deciding.values()):
-        elapsed += perf_counter() - since
+def _spent_so_far() -> float:
+    """Return the CPU seconds that the library took for itself, sampler included; 2 µs."""
+    spent: float = _overhead[0] + _sampler.spent()
+    for clock, before, _ in list(_deciding.values()):
         try:
             spent += time.clock_gettime(clock) - before
         except (AttributeError, OSError):  # no such clock here, or the thread has ended just now
             continue
-    return spent, elapsed
+    return spent
+
+
+def _elapsed_so_far() -> float:
+    """Return the time in which the library did so, without the sampler."""
+    elapsed = _overhead[1]
+    if _deciding:
+        elapsed += sum(perf_counter() - since for _, _, since in list(_deciding.values()))
+    return elapsed
 
 
 class Stopwatch:
@@ -308,14 +317,15 @@ class Stopwatch:
         that.
     """
 
-    __slots__ = ("_cpu", "_crowd", "_delay", "_number", "_overhead", "_process", "_thread", "_wall", "slot")
+    __slots__ = ("_cpu", "_crowd", "_delay", "_elapsed", "_number", "_process", "_spent", "_thread", "_wall", "slot")
 
     def __init__(self, watch: bool, careful: bool, looks: int = 40) -> None:
         global _begun
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
         _ticking.add(self._number)
         self._crowd = len(_ticking)
-        self._overhead = _overhead_so_far()
+        self._elapsed = _elapsed_so_far()
+        self._spent = _spent_so_far() if watch else 0.0
         self.slot = _sampler.begin(looks) if watch else -1
         self._thread = threading.get_native_id() if watch else 0
         self._process = process_time() if watch else -1.0
@@ -339,11 +349,9 @@ class Stopwatch:
         _ticking.discard(self._number)
         _abandoned.discard(self._number)
         process, disturbed = self._beside(wall, crowd)
-        if looks is None:
-            return Readings(items, wall, cpu, delay, process_cpu=process, crowd=crowd, disturbed=disturbed)
-        samples, looked, held, looked_cpu, held_cpu, _, _ = looks
-        seen = Readings(items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu)
-        return seen._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
+        samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
+        seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
+        return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed)
 
     def abandon(self) -> None:
         """Count no more among what runs: the call may never end, and nobody waits for it; from any thread.
@@ -364,13 +372,12 @@ class Stopwatch:
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
         process, disturbed = self._beside(age, crowd)
         disturbed = disturbed or _is_runnable(self._thread)
-        peeked = Readings(1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu)
-        return peeked._replace(process_cpu=process, crowd=crowd, disturbed=disturbed)
+        peeked = 1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu
+        return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed)
 
     def _beside(self, wall: float, crowd: int) -> tuple[float, bool]:
         """Return the CPU time of the process, where it is told, without the library's; and whether that disturbed."""
-        spent, elapsed = _overhead_so_far()
         process = 0.0
         if crowd == 1 and self._process >= 0 and not _abandoned:
-            process = max(0.0, process_time() - self._process - (spent - self._overhead[0]))
-        return process, elapsed - self._overhead[1] > DISTURBED * wall
+            process = max(0.0, process_time() - self._process - (_spent_so_far() - self._spent))
+        return process, _elapsed_so_far() - self._elapsed > DISTURBED * wall

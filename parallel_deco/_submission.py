@@ -38,7 +38,8 @@ __all__ = ["Submissions", "outstanding"]
 UNKNOWN_WIDTH = 32
 #: Seconds beyond the start of worker processes after which a first call that computes holds the others up no longer.
 LONG = 0.1
-#: Once the function is known, every so many batches are a reason to decide again.
+#: Items from which the function is known: then every so many batches are a reason to decide again.
+KNOWN = 64
 REDECIDE = 16
 
 #: Futures that were submitted and are not done, of the whole process; the exit waits for them.
@@ -99,7 +100,7 @@ class Submissions:
 
     def _drain(self, level: int) -> None:
         """Start batches of waiting calls while there are places."""
-        while True:
+        while self._lanes[level].waiting:
             try:
                 decision = self._decide(level)
             except Exception as error:  # of the user's policy
@@ -127,15 +128,15 @@ class Submissions:
 
     def _is_probe(self, level: int, decision: Decision) -> bool:
         """Whether this is the first call of an unknown function here, which the next ones wait 2 ms for."""
-        return self._auto and not level and decision.route != PROCESSES and self._evidence.facts().items == 0
+        return self._auto and not level and decision.route != PROCESSES and not self._evidence.items
 
     def _gather(self, lane: _Lane, decision: Decision) -> list[_Call]:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
 
         Calls that wait are taken one by one: they may wait for each other.
         """
-        facts = self._evidence.facts()
         most = 1
+        facts = self._evidence.facts() if len(lane.waiting) > 1 else Facts()
         if facts.wall and not facts.so_far and not facts.waits:
             share = -(-len(lane.waiting) // max(1, decision.width))
             most = min(share, int(TARGET / max(facts.wall, facts.pace)))
@@ -146,10 +147,9 @@ class Submissions:
 
     def _decide(self, level: int) -> Decision:
         """Choose where the next call goes: never the plain loop, for a submit does not run on the caller."""
-        facts = self._evidence.facts()
-        if self._decision is not None and facts.items > 64 and self._started % REDECIDE:
+        if self._decision is not None and self._evidence.items > KNOWN and self._started % REDECIDE:
             return self._decision
-        decision = self._choose(facts)
+        decision = self._choose(self._evidence.facts())
         self._decision = self._profile.decision = decision
         return decision
 
@@ -194,11 +194,11 @@ class Submissions:
         if not calls:
             self._free(level, probe)
             return
-        batch = self._batch(level, calls)
+        batch = self._batch(level, calls, decision.facts)
         judge = self._judge(level, batch) if probe else None
         self._launch(level, calls, batch, decision, judge)
 
-    def _batch(self, level: int, calls: list[_Call]) -> Batch:
+    def _batch(self, level: int, calls: list[_Call], facts: Facts) -> Batch:
         return Batch(
             calls[0].function,
             [(call.args, call.kwargs) for call in calls],
@@ -206,9 +206,9 @@ class Submissions:
             context=calls[0].context,
             depth=level + 1,
             keep_going=True,
-            watch=self._evidence.watches(),
+            watch=self._evidence.watches(self._auto),
             timeout=self._options.timeout,
-            careful=not 0 < self._evidence.facts().wall < 0.5e-3,
+            careful=not 0 < facts.wall < 0.5e-3,
             turn=self._profile.turns(self._options),
         )
 
@@ -275,7 +275,7 @@ class Submissions:
         with self._lock:
             self._lanes[level].running += len(calls) - 1
         for call in calls:
-            self._launch(level, [call], self._batch(level, [call]), decision, None)
+            self._launch(level, [call], self._batch(level, [call], decision.facts), decision, None)
 
     def _launch_process(
         self, calls: list[_Call], batch: Batch, done: Callable[[BatchResult], None], width: int

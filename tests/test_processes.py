@@ -445,9 +445,9 @@ def test_large_closure_travels_once_when_nothing_changes(backend):
     def size(x):
         return len(block) + x
 
-    function = backend.prepare(Batch(size, [1]))
+    function = backend.prepare(size)
     assert function.size > 1_000_000
-    assert backend.prepare(Batch(size, [2])) is function
+    assert backend.prepare(size) is function
     assert [run(backend, size, [x]).values for x in range(2)] == [[1_000_000], [1_000_001]]
 
 
@@ -501,7 +501,7 @@ def test_start_names_the_culprit_when_the_closure_cannot_be_pickled(backend):
     """The error names the variable of the closure."""
     lock = threading.Lock()
     with pytest.raises(NotPicklableError, match=r"closure variable 'lock': _thread\.lock"):
-        backend.prepare(Batch(lambda x: lock, [1]))
+        backend.prepare(lambda x: lock)
 
 
 def test_start_names_the_culprit_when_self_cannot_be_pickled(backend, work):
@@ -509,7 +509,7 @@ def test_start_names_the_culprit_when_self_cannot_be_pickled(backend, work):
     one = work.One()
     one.conn = threading.Lock()
     with pytest.raises(NotPicklableError, match=r"attribute 'conn' of self: _thread\.lock"):
-        backend.prepare(Batch(one.method, [1]))
+        backend.prepare(one.method)
 
 
 # What goes along.
@@ -894,7 +894,7 @@ def test_timeout_fails_only_its_item_when_it_hangs(backend, work, tmp_path):
     def either(x):
         return wait() if x == "hang" else x
 
-    result = run(backend, either, ["a", "hang", "b", "hang", "c"], keep_going=True, first=5, timeout=0.1)
+    result = run(backend, either, ["a", "hang", "b", "hang", "c"], keep_going=True, first=5, timeout=0.5)
     assert result.values == ["a", None, "b", None, "c"]
     assert [type(error) for error in result.errors.values()] == [ItemTimeoutError] * 2
     assert "item 6 of" in str(result.errors[1])
@@ -902,8 +902,36 @@ def test_timeout_fails_only_its_item_when_it_hangs(backend, work, tmp_path):
 
 def test_timeout_is_per_item_when_the_batch_takes_longer(backend, work):
     """A batch may take longer than the timeout of its items."""
-    result = run(backend, time.sleep, [0.05] * 6, keep_going=True, timeout=0.2)
+    result = run(backend, time.sleep, [0.3] * 4, keep_going=True, timeout=1.0)
     assert result.errors == {}
+
+
+class Stuck:
+    """Never comes out of its pickle."""
+
+    def __reduce__(self):
+        return time.sleep, (1000,)
+
+
+def test_timeout_holds_when_an_argument_cannot_be_unpickled(backend, work):
+    """It alone fails, although a worker unpickles all items of a batch before the first runs."""
+    result = run(backend, type, [1, Stuck(), 2], keep_going=True, timeout=0.5)
+    assert (result.values[0], result.values[2]) == (int, int)
+    assert type(result.errors.pop(1)) is ItemTimeoutError
+    assert not result.errors
+
+
+def test_timeout_holds_when_a_result_cannot_be_pickled(backend, work):
+    """As above, on the way back."""
+
+    class Endless:
+        def __reduce__(self):
+            time.sleep(1000)
+
+    result = run(backend, lambda x: Endless() if x == 1 else x, [0, 1, 2], keep_going=True, timeout=0.5)
+    assert result.values == [0, None, 2]
+    assert type(result.errors.pop(1)) is ItemTimeoutError
+    assert not result.errors
 
 
 def test_timeout_holds_when_a_quick_batch_comes_after_a_slow_one(backend, work, tmp_path):

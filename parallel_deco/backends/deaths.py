@@ -8,14 +8,24 @@ from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING
 from parallel_deco.backends.task import Task
 
-__all__ = ["died", "position_of", "took_too_long"]
+__all__ = ["OUTSIDE", "at_work", "died", "position_of", "took_too_long"]
+
+#: In the place of a position: between a batch's arrival and its first item, or between its last and its answer.
+OUTSIDE = -1
 
 
 def position_of(link: Link) -> int | None:
     """Return the item that a dead worker was at, counted in its first piece; None when it was at none."""
+    position = at_work(link)
+    return None if position == OUTSIDE else position
+
+
+def at_work(link: Link) -> int | None:
+    """Return the item that a worker is at, counted in its first piece, or OUTSIDE; None when it has not begun."""
     batch, position = link.slot.words
-    at_work = batch == link.batches + 1 and position not in (LOADING, FINISHED)
-    return int(position) if at_work else None
+    if batch != link.batches + 1:
+        return None
+    return OUTSIDE if position in (LOADING, FINISHED) else int(position)
 
 
 def died(link: Link, task: Task, position: int) -> WorkerDied:
@@ -35,8 +45,9 @@ def died(link: Link, task: Task, position: int) -> WorkerDied:
 def took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
     """Return the error for the item for which a worker was killed at its deadline."""
     name = name_of(task.batch.function)
+    where = ", while its argument was unpickled or its result pickled" if link.overdue == OUTSIDE else ""
     return ItemTimeoutError(
-        f"item {task.batch.first + position} of {name} took longer than its timeout of {task.batch.timeout} s;"
+        f"item {task.batch.first + position} of {name} took longer than its timeout of {task.batch.timeout} s{where};"
         f" its worker process {link.pid} was killed"
     )
 

@@ -28,14 +28,15 @@ from functools import partial
 from itertools import count
 from math import inf
 from time import monotonic, perf_counter, thread_time
+from typing import Any
 
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import ParallelError, WorkerDied
 from parallel_deco._traits import Traits
 from parallel_deco.backends.alarms import Alarms
-from parallel_deco.backends.batch import Batch, Done, nowhere
+from parallel_deco.backends.batch import Batch, Done
 from parallel_deco.backends.connection import Frame
-from parallel_deco.backends.deaths import died, position_of, took_too_long
+from parallel_deco.backends.deaths import OUTSIDE, at_work, died, position_of, took_too_long
 from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
 from parallel_deco.backends.functions import Functions, Travelling
@@ -135,17 +136,15 @@ class ProcessBackend:
         """The most workers that were asked for so far."""
         return self._width
 
-    def prepare(self, batch: Batch) -> Travelling:
-        """Prove that a batch can travel, and return its function made ready, for `start`.
+    def prepare(self, function: Callable[..., Any]) -> Travelling:
+        """Return a function made ready to travel, for `start`.
 
         Raises
         ------
         NotPicklableError
             Something in it cannot be pickled; says what, and where it sits.
         """
-        function = self._functions.prepare(batch.function)
-        self._pack(Task(batch, nowhere, function, ahead=False, width=1).whole())
-        return function
+        return self._functions.prepare(function)
 
     def warm(self, width: int | None = None) -> None:
         """Start workers up to a width, in the background; returns at once. What goes wrong is for `start` to raise."""
@@ -175,7 +174,8 @@ class ProcessBackend:
         ahead : bool
             The batch is short: it may be sent to a worker that is still busy, so that it finds it when it is ready.
         prepared : Travelling, optional
-            What `prepare` returned for the same function; then its globals and closure are not looked at again.
+            What `prepare` returned for the same function; then it is sent as it was, whatever became of its globals and
+            closure.
 
         Raises
         ------
@@ -277,6 +277,8 @@ class ProcessBackend:
 
     def _next(self, link: Link) -> Piece | None:
         """Return what a worker that just finished gets, with its `sending` taken, or let it rest; under the lock."""
+        if link.killed or link.number not in self._links:
+            return None
         while self._queue:
             piece = self._queue[0]
             if piece.task.over:
@@ -296,20 +298,24 @@ class ProcessBackend:
         return None
 
     def _feed(self, link: Link) -> None:
-        """Send a worker its next piece; pieces that must run again are pickled here."""
-        while True:
-            with self._lock:
-                piece = self._next(link) if link.number in self._links and not link.killed else None
-            if piece is None:
-                return
+        """Send a worker its next piece, if there is one."""
+        with self._lock:
+            piece = self._next(link)
+        self._send_on(link, piece)
+
+    def _send_on(self, link: Link, piece: Piece | None) -> None:
+        """Send what `_next` returned; a piece that must run again is pickled here."""
+        while piece is not None:
             try:
                 piece.pack()
             except Exception as error:  # it was pickled once; the user's objects have changed since
                 link.sending.release()
                 self._unpackable(link, piece, error)
-                continue
-            self._send(link, piece)
-            return
+                with self._lock:
+                    piece = self._next(link)
+            else:
+                self._send(link, piece)
+                return
 
     def _unpackable(self, link: Link, piece: Piece, error: Exception) -> None:
         with self._lock:
@@ -390,17 +396,17 @@ class ProcessBackend:
         with self._lock:
             piece = link.work.popleft()
             link.batches += 1
-        self._feed(link)
+            following = self._next(link)
+        self._send_on(link, following)
         began = thread_time()
         outcomes = unpack_outcomes(frame.body, frame.buffers)
-        seen = outcomes.readings
-        if seen is not None:
-            moved = seen.moved + frame.seconds + thread_time() - began
-            outcomes.readings = seen._replace(moved=moved, received=frame.size)
+        received = frame.size
         frame.buffers = ()  # the reader keeps the frame until the next comes, but the values may go before
+        piece.moved += frame.seconds + thread_time() - began
         with self._lock:
-            complete = piece.task.ended(piece, outcomes)
-        self._deliver(piece.task, complete)
+            complete = piece.task.ended(piece, outcomes, received) and self._close(piece.task)
+        if complete:
+            self._call_done(piece.task)
 
     def _on_failed(self, link: Link, frame: Frame) -> None:
         whole, packed = load(frame.body)
@@ -418,10 +424,9 @@ class ProcessBackend:
         if not complete:
             return
         with self._lock:
-            if task.over:
-                return
-            self._close(task)
-        self._call_done(task)
+            complete = self._close(task)
+        if complete:
+            self._call_done(task)
 
     def _call_done(self, task: Task) -> None:
         try:
@@ -430,12 +435,15 @@ class ProcessBackend:
         except Exception:  # a callback of the user's; the reader must go on
             sys.excepthook(*sys.exc_info())
 
-    def _close(self, task: Task) -> None:
-        """Mark a task as over: delivered, or never to be; under the lock."""
+    def _close(self, task: Task) -> bool:
+        """Mark a task as over: delivered, or never to be; return whether it was not; under the lock."""
+        if task.over:
+            return False
         task.over = True
         self._running -= 1
         if not self._running:
             self._changed.notify_all()
+        return True
 
     # Time passes.
 
@@ -459,7 +467,7 @@ class ProcessBackend:
                 if timeout < inf:
                     self._look_at(link, monotonic() + timeout)
                 return
-            position, started = position_of(link), link.slot.times[0]
+            position, started = at_work(link), link.slot.times[0]
             left = timeout if position is None else started + timeout - monotonic()
             if left > 0:
                 self._look_at(link, monotonic() + left)
@@ -524,11 +532,14 @@ class ProcessBackend:
         if link in self._idle:
             self._idle.remove(link)
         position = position_of(link)
+        stuck = link.overdue == OUTSIDE and at_work(link) == OUTSIDE
         if link.overdue is not None and position != link.overdue:
             position = None  # it was killed for an item that ended just then, and the next one is not to blame
         complete = []
         if link.work:
             piece = link.work.popleft()
+            if stuck:
+                piece.isolate()
             if not piece.task.over:
                 done, again = piece.task.lost(piece, position, partial(_blame(link, position), link, piece.task))
                 self._queue.extendleft(reversed([*again, *link.work]))
@@ -630,7 +641,7 @@ def _on_echo(link: Link, frame: Frame) -> None:
 
 def _blame(link: Link, position: int | None) -> Callable[..., BaseException]:
     """Return what makes the error for the item that a dead worker was at."""
-    return took_too_long if position is not None and position == link.overdue else died
+    return took_too_long if link.overdue is not None and link.overdue in (position, OUTSIDE) else died
 
 
 def _after_fork_in_child() -> None:

@@ -11,7 +11,7 @@ __all__ = ["FINISHED", "LOADING", "Slot"]
 
 _PAGE = 4096
 _REPORT = 16 * 1024
-#: Positions that are none: the batch is being unpickled; its last item has ended.
+#: Positions that are none: the batch is being unpickled; its last item has ended, and the results are pickled.
 LOADING: "Final" = 0xFFFFFFFF
 FINISHED: "Final" = 0xFFFFFFFE
 

@@ -79,6 +79,10 @@ class Piece:
         self.sent = len(self.body) + sum(map(len, self.buffers))
         self.moved = thread_time() - began
 
+    def isolate(self) -> None:
+        """Have its items go alone from here on, and be blamed: some item's argument or result is at fault."""
+        self.strays = _STRAYS
+
     def drop_payload(self) -> None:
         """Forget the pickle: it was sent, or will not be."""
         self.body = None
@@ -127,9 +131,9 @@ class Task:
         """Return the piece that is the whole batch."""
         return Piece(self, 0, len(self.batch.items))
 
-    def ended(self, piece: Piece, last: Outcomes) -> bool:
-        """Take in what a worker reported at a piece's end; return whether the task is complete."""
-        self._note(piece, last.readings)
+    def ended(self, piece: Piece, last: Outcomes, received: int) -> bool:
+        """Take in what a worker reported at a piece's end, in so many bytes; return whether the task is complete."""
+        self._note(piece, last.readings, received)
         report(piece, last)
         missing = len(piece) - len(piece.values)
         stopped = not self.batch.keep_going and piece.errors
@@ -231,10 +235,11 @@ class Task:
         self.values[piece.start : piece.start + len(piece.values)] = piece.values
         self.errors.update((piece.start + position, error) for position, error in piece.errors.items())
 
-    def _note(self, piece: Piece, readings: Readings | None) -> None:
+    def _note(self, piece: Piece, readings: Readings | None, received: int) -> None:
         if readings is None:
             return
-        seen = readings._replace(moved=readings.moved + piece.moved, sent=piece.sent)
+        # Libraries that are parallel inside are held to one thread in a worker: its process CPU time says nothing.
+        seen = readings._replace(moved=piece.moved, sent=piece.sent, received=received, process_cpu=0.0)
         before = self.readings
         if before is not None:
             crowd = max(before.crowd, seen.crowd)

@@ -147,6 +147,7 @@ class Worker:
     def _run(self, frame: Frame) -> None:
         words = self._slot.words
         self._batches += 1
+        self._slot.times[0] = monotonic()
         words[1] = LOADING
         words[0] = self._batches
         began = thread_time()
@@ -189,11 +190,11 @@ class _Run:
         self._slot.times[0] = monotonic()
         self._slot.words[1] = 0
         readings = run_batch(batch, self._values, self._errors).readings
+        self._slot.times[0] = monotonic()
         self._slot.words[1] = FINISHED
         if self._worker.stray:
             return
-        # Libraries that are parallel inside are held to one thread here: the caller hears of its own process only.
-        staged = self._stage(DONE, readings._replace(moved=moved, process_cpu=0.0))
+        staged = self._stage(DONE, readings, moved)
         # The arguments go before the reply: their segments are free then, and the reply says so.
         batch.items = ()
         self._values.clear()
@@ -205,7 +206,7 @@ class _Run:
         if not self._worker.stray:
             self._worker.transmit(self._stage(PART, None))
 
-    def _stage(self, kind: int, readings: Readings | None) -> list[Any]:
+    def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> list[Any]:
         """Make the outcomes ready that were not sent yet."""
         began = thread_time()
         start, self._flushed = self._flushed, len(self._values)
@@ -219,4 +220,4 @@ class _Run:
             return explain_value(value, self._batch.first + start + position, self._batch.function)
 
         body = pack_outcomes(Outcomes(values, errors, readings), buffers, unsendable)
-        return self._worker.stage(kind, body, buffers, thread_time() - began)
+        return self._worker.stage(kind, body, buffers, moved + thread_time() - began)
