@@ -118,7 +118,7 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _report(outcome: Any) -> str:
-    from parallel_deco.routing.explanation import seconds_text
+    from parallel_deco._texts import seconds_text
 
     figures = (
         f"loop {seconds_text(outcome.loop)}, parallel {seconds_text(outcome.parallel)}: "

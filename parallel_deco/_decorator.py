@@ -1,10 +1,9 @@
 """The face: `parallel` and the function that it gives."""
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Iterable
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from parallel_deco._errors import InvalidTypeError, name_of
@@ -18,7 +17,6 @@ from parallel_deco._source import Source
 from parallel_deco._submission import Submissions
 from parallel_deco.backends.batch import Shape
 from parallel_deco.routing.evidence import Evidence
-from parallel_deco.routing.explanation import Explanation
 
 __all__ = ["ParallelFunction", "parallel"]
 
@@ -28,6 +26,7 @@ R = TypeVar("R")
 
 if TYPE_CHECKING:
     from parallel_deco._progress import Progress
+    from parallel_deco.routing.explanation import Explanation
 
     class _Callable(Generic[P, R]):
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -202,7 +201,7 @@ class ParallelFunction(_Callable[P, R]):
             raise InvalidTypeError(f"progress must be True, False or a label, not {wanted!r}")
         return Progress(wanted if isinstance(wanted, str) else self._name(), source.left)
 
-    def explain(self) -> Explanation:
+    def explain(self) -> "Explanation":
         """Say where the last work went, or the next would go, and why.
 
         Returns
@@ -288,6 +287,8 @@ def _leads_to(wanted: object, module: str | None, qualname: str) -> bool:
     """Whether importing the module and following the name gives this very object, in another process too."""
     if module is None or module == "__main__" or "<locals>" in qualname:
         return False
+    import inspect
+
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = inspect.getattr_static(found, part, None)
@@ -301,17 +302,30 @@ def _checked(function: Any) -> Callable[..., Any]:
     target = function.__func__ if isinstance(function, classmethod | staticmethod) else function
     if not callable(target):
         raise InvalidTypeError(f"parallel decorates functions; got {type(function).__name__} {function!r}")
-    for is_kind, kind, instead in _UNSUPPORTED:
-        if is_kind(target):
+    flags = _code_flags(target)
+    for flag, kind, instead in _UNSUPPORTED:
+        if flags & flag:
             raise InvalidTypeError(f"{name_of(target)} is {kind}, which parallel cannot run; {instead}")
     return target
 
 
+#: By the bits of `co_flags`, which the documentation of `inspect` names; that takes as long to import as we do.
+_COROUTINE = 0x80
 _UNSUPPORTED = (
-    (inspect.iscoroutinefunction, "a coroutine function", "asyncio runs it; decorate the blocking part"),
-    (inspect.isasyncgenfunction, "an asynchronous generator function", "asyncio runs it"),
-    (inspect.isgeneratorfunction, "a generator function", "return a list, or map over what it yields"),
+    (_COROUTINE, "a coroutine function", "asyncio runs it; decorate the blocking part"),
+    (0x200, "an asynchronous generator function", "asyncio runs it"),
+    (0x20, "a generator function", "return a list, or map over what it yields"),
 )
+
+
+def _code_flags(function: Any) -> int:
+    """Return the flags of a function's code, below partials and methods; 0 for what is no function of Python's."""
+    while isinstance(function, functools.partial | MethodType):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    if not isinstance(function, FunctionType):
+        return 0
+    marked = _COROUTINE if "_is_coroutine_mark" in vars(function) else 0  # by inspect.markcoroutinefunction
+    return int(function.__code__.co_flags | marked)
 
 
 @overload
@@ -319,7 +333,7 @@ def parallel(
     function: Callable[P, R],
     /,
     *,
-    backend: str | Callable[[Explanation], str] = "auto",
+    backend: "str | Callable[[Explanation], str]" = "auto",
     max_workers: int | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
@@ -333,7 +347,7 @@ def parallel(
     function: None = None,
     /,
     *,
-    backend: str | Callable[[Explanation], str] = "auto",
+    backend: "str | Callable[[Explanation], str]" = "auto",
     max_workers: int | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,
@@ -346,7 +360,7 @@ def parallel(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    backend: str | Callable[[Explanation], str] = "auto",
+    backend: "str | Callable[[Explanation], str]" = "auto",
     max_workers: int | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,

@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from parallel_deco import _machine, _sampler
 from parallel_deco._cpus import available_cpus, cpu_quota, gil_enabled
 from parallel_deco._measure import measure
+from parallel_deco._texts import bytes_text, seconds_text
 from parallel_deco.backends import pools
-from parallel_deco.routing.explanation import bytes_text, seconds_text
 
 __all__ = ["Finding", "examine"]
 

@@ -1,6 +1,6 @@
 """How many items a batch has and how many may be under way: arithmetic, no clock and no lock."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from parallel_deco._options import Options
 from parallel_deco._traits import SERIAL, Route
@@ -27,8 +27,7 @@ MOST_ITEMS = 200_000
 MOST_BYTES = 256 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What the consumer did so far and does now."""
 
     taken: int = 0

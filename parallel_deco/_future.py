@@ -33,10 +33,15 @@ class Future(concurrent.futures.Future[R]):
     def cancel(self) -> bool:
         """Call the call off; return whether it will never deliver a result."""
         if super().cancel():
-            self._wake()
+            self.set_running_or_notify_cancel()  # at once, not when its turn comes: `wait` waits for that
             return True
         kill = self._kill
         return kill is not None and not self.done() and kill() and self._end_cancelled()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Mark it as running, and return True; False if it was cancelled. For whoever runs the call."""
+        with self._condition:
+            return self._state != "CANCELLED_AND_NOTIFIED" and super().set_running_or_notify_cancel()
 
     def _end_cancelled(self) -> bool:
         """Become cancelled although running: whoever ran this has ended it and will deliver nothing."""
@@ -101,12 +106,6 @@ class Future(concurrent.futures.Future[R]):
         while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic()))):
             if monotonic() >= end and self._state not in _OVER:
                 raise TimeoutError
-
-    def _wake(self) -> None:
-        """Wake who waits in `result`, for it was cancelled; whoever runs this tells the waiters of others."""
-        for waiter in list(self._waiters):
-            if isinstance(waiter, _Waiter):
-                waiter.add_cancelled(self)
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait in the running event loop without blocking it."""

@@ -1,8 +1,7 @@
 """Wall time, CPU time and GIL time of one call: the public `measure`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
 from parallel_deco._readings import FRACTION, PURE, Readings, Stopwatch, run_delay
 
@@ -15,8 +14,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement(Generic[R]):
+class Measurement(NamedTuple, Generic[R]):
     """What one call did with its time; all times in seconds.
 
     Parameters

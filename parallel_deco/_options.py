@@ -4,8 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from parallel_deco._errors import InvalidOptionError, InvalidTypeError
 
@@ -18,8 +17,16 @@ _ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DEC
 _KEYS = [getattr(os.environ, "encodekey", str)(name) for name in _ENVIRONMENT.values()]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class _Fields(NamedTuple):
+    backend: "str | Callable[[Any], str]" = "auto"
+    max_workers: int | None = None
+    chunksize: int | None = None
+    buffersize: int | None = None
+    shared: bool | None = None
+    timeout: float | None = None
+
+
+class Options(_Fields):
     """What the user asked for; checked when made.
 
     Parameters
@@ -37,14 +44,15 @@ class Options:
         Seconds that each item may take elsewhere; None: as long as it likes.
     """
 
-    backend: "str | Callable[[Any], str]" = "auto"
-    max_workers: int | None = None
-    chunksize: int | None = None
-    buffersize: int | None = None
-    shared: bool | None = None
-    timeout: float | None = None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
+    def __new__(cls, *given: Any, **named: Any) -> "Options":
+        """Check the values."""
+        self = super().__new__(cls, *given, **named)
+        self._check()
+        return self
+
+    def _check(self) -> None:
         if not callable(self.backend):
             check_backend(self.backend, "backend")
         if self.shared not in (None, True, False):
@@ -67,10 +75,10 @@ class Options:
         InvalidTypeError
             An option that does not exist.
         """
-        unknown = sorted(changes.keys() - set(self.__slots__))
+        unknown = sorted(changes.keys() - set(self._fields))
         if unknown:
-            raise InvalidTypeError(f"there is no option {unknown[0]!r}; options are {', '.join(self.__slots__)}")
-        return replace(self, **changes)
+            raise InvalidTypeError(f"there is no option {unknown[0]!r}; options are {', '.join(self._fields)}")
+        return Options(**{**self._asdict(), **changes})
 
     @property
     def chooses(self) -> bool:
@@ -86,7 +94,7 @@ class Options:
         if not overrides:
             return self
         # A program is run as a loop to be looked at, in a debugger perhaps: there, no time is too long.
-        return replace(self, **{"timeout": None, **overrides} if overrides.get("backend") == "serial" else overrides)
+        return self.changed(**{"timeout": None, **overrides} if overrides.get("backend") == "serial" else overrides)
 
 
 def check_backend(value: object, name: str) -> None:

@@ -22,11 +22,11 @@ from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.routing.advice import advice
 from parallel_deco.routing.evidence import Evidence, Facts
-from parallel_deco.routing.explanation import Explanation, PerItem
-from parallel_deco.routing.router import Decision, Situation, decide, guess
+from parallel_deco.routing.router import Decision, Situation, decide
 
 if TYPE_CHECKING:
     from parallel_deco.routing import static
+    from parallel_deco.routing.explanation import Explanation
 
 __all__ = ["Arguments", "Profile", "call_arguments"]
 
@@ -157,7 +157,7 @@ class Profile:
             decision = decide(facts, self.situation(options, items, current))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
 
-    def _ask(self, policy: Callable[[Explanation], str], proposal: Decision) -> Decision:
+    def _ask(self, policy: "Callable[[Explanation], str]", proposal: Decision) -> Decision:
         """Have the user's policy choose; it hears what `auto` proposes."""
         route = policy(self._explanation(proposal, ()))
         check_route(route, name_of(policy))
@@ -168,14 +168,21 @@ class Profile:
         forecast = decide(proposal.facts, proposal.here._replace(open=frozenset((route,))))
         return forecast._replace(predicted=proposal.predicted, given=("your policy", f"your policy chose {route!r}"))
 
-    def explain(self, options: Options) -> Explanation:
+    def explain(self, options: Options) -> "Explanation":
         """Return why the last work went where it went, or where the next would go."""
-        decision = self.decision or guess(self._read().prior, self.situation(options, None))
+        decision = self.decision or self._guess(options)
         if decision.rule == _READING and self.effect is None:  # it was over before; who asks why can wait
             self.effect = self._read().pin(())
         return self._explanation(decision, tuple(self._notes(options, decision)))
 
-    def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> Explanation:
+    def _guess(self, options: Options) -> Decision:
+        from parallel_deco.routing.guess import guess
+
+        return guess(self._read().prior, self.situation(options, None))
+
+    def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> "Explanation":
+        from parallel_deco.routing.explanation import Explanation, PerItem
+
         facts = self._latest.facts()
         payload = round(facts.sent + facts.received)
         return Explanation(

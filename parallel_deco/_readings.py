@@ -37,12 +37,14 @@ if TYPE_CHECKING:
         process_cpu: float = 0.0
         crowd: int = 1
         disturbed: bool = False
+        first: bool = False
 
 else:
     _NAMES = (
-        "items wall cpu delay samples looked held looked_cpu held_cpu moved sent received process_cpu crowd disturbed"
+        "items wall cpu delay samples looked held looked_cpu held_cpu"
+        " moved sent received process_cpu crowd disturbed first"
     )
-    _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False))
+    _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False))
 
 __all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "overhead", "run_delay"]
 
@@ -88,6 +90,8 @@ class Readings(_Fields):
     disturbed : bool
         What looks like waiting may have been for the GIL, for the library computed beside it a good part of the time;
         or, of a call that still runs, for a CPU, for it waits for one or has just got it.
+    first : bool
+        Its worker process had not run the function before; it may have had to import, or to fill a cache.
     """
 
     __slots__ = ()

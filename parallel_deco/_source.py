@@ -2,9 +2,8 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Piece", "Source"]
 
@@ -15,8 +14,7 @@ SLOW = 8e-3
 TRUST = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Some consecutive items of the input.
 
     Parameters

@@ -13,10 +13,9 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from functools import partial
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._future import Future
@@ -49,8 +48,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=outstanding.clear)  # they are the parent's
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(NamedTuple):
     """One submitted call."""
 
     future: Future[Any]
@@ -64,13 +62,15 @@ class _Call:
         return _same_function(self.function, other.function) and same_context(self.context, other.context)
 
 
-@dataclass(slots=True)
 class _Lane:
     """The calls of one depth: those that wait, and how many batches are running."""
 
-    waiting: deque[_Call] = field(default_factory=deque)
-    running: int = 0
-    probing: bool = False
+    __slots__ = ("probing", "running", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Call] = deque()
+        self.running = 0
+        self.probing = False
 
 
 class Submissions:

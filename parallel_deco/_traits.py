@@ -1,7 +1,6 @@
 """What the wings may know of each other: routes, and what a way of running offers."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = ["PROCESSES", "SERIAL", "THREADS", "Route", "Traits"]
 
@@ -11,8 +10,7 @@ THREADS: Route = "threads"
 PROCESSES: Route = "processes"
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(NamedTuple):
     """What a backend offers; the router reasons on these, never on names.
 
     Parameters

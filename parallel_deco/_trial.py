@@ -10,7 +10,7 @@ from typing import Any
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import InvalidOptionError
 from parallel_deco._measure import Measurement, bare, measure
-from parallel_deco.routing.explanation import seconds_text
+from parallel_deco._texts import seconds_text
 
 __all__ = ["arguments", "find", "report", "run"]
 

@@ -11,8 +11,9 @@ from parallel_deco._cpus import gil_enabled
 from parallel_deco._readings import Readings
 from parallel_deco.routing.cost import NO_GAIN, Machine, predict, waiting_width
 from parallel_deco.routing.evidence import HANDING, KEEP, Evidence, Facts, facts_so_far
+from parallel_deco.routing.guess import guess
 from parallel_deco.routing.prior import Nature, Prior
-from parallel_deco.routing.router import Situation, decide, guess
+from parallel_deco.routing.router import Situation, decide
 
 MACHINE = Machine()
 LAWS = settings(max_examples=200, derandomize=True)

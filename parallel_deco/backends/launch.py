@@ -2,9 +2,14 @@
 
 import os
 import sys
-from signal import SIGCHLD, SIGINT, SIGTERM
 
 from parallel_deco.backends.surroundings import worker_environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from signal import SIGCHLD, SIGINT, SIGTERM
+else:
+    from _signal import SIGCHLD, SIGINT, SIGTERM  # `signal` makes enumerations, for 6 ms
 
 try:
     import _socket  # `socket` takes 10 ms to import; this is what it wraps

@@ -17,8 +17,8 @@ __all__ = ["Outcomes", "PackedError", "pack_error", "pack_outcomes", "unpack_err
 PackedError = tuple[bytes | None, str]
 
 _WHOLE, _EACH = 0, 1
-#: Values of these types always arrive. Lists of others are pickled one by one: a value that cannot be pickled, or
-#: cannot be unpickled, is then the problem of its own item only.
+#: Values of these types always arrive. Others are pickled one by one: a value that cannot be pickled, or cannot be
+#: unpickled, is then the problem of its own item only.
 _SAFE = frozenset([type(None), bool, int, float, complex, str, bytes, bytearray])
 
 
@@ -58,11 +58,8 @@ def pack_outcomes(
     values = outcomes.values
     errors = {position: pack_error(error) for position, error in outcomes.errors.items()} if outcomes.errors else None
     readings = None if outcomes.readings is None else tuple(outcomes.readings)
-    if len(values) == 1 or _SAFE.issuperset(map(type, values)):
-        try:
-            return dump((_WHOLE, values, errors, readings), buffers)
-        except Exception:  # then one by one, to tell which
-            buffers.clear()
+    if _SAFE.issuperset(map(type, values)):
+        return dump((_WHOLE, values, errors, readings))
     errors = errors or {}
     pickled = []
     for position, value in enumerate(values):
@@ -77,7 +74,12 @@ def pack_outcomes(
 
 
 def unpack_outcomes(body: Any, buffers: Sequence[Any]) -> Outcomes:
-    """Rebuild outcomes in the caller; a value that cannot be rebuilt becomes an error of its item."""
+    """Rebuild outcomes in the caller; a value that cannot be rebuilt becomes an error of its item.
+
+    Raises
+    ------
+    MemoryError
+    """
     form, values, packed_errors, readings = load(body, buffers)
     errors = {position: unpack_error(packed) for position, packed in (packed_errors or {}).items()}
     if form == _EACH:

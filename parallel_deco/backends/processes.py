@@ -43,7 +43,7 @@ from parallel_deco.backends.functions import Functions, Travelling
 from parallel_deco.backends.launch import unavailable
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.nursery import Nursery
-from parallel_deco.backends.outcomes import unpack_error, unpack_outcomes
+from parallel_deco.backends.outcomes import Outcomes, unpack_error, unpack_outcomes
 from parallel_deco.backends.payload import load
 from parallel_deco.backends.surroundings import Surroundings
 from parallel_deco.backends.task import Piece, Task, report
@@ -399,7 +399,11 @@ class ProcessBackend:
             following = self._next(link)
         self._send_on(link, following)
         began = thread_time()
-        outcomes = unpack_outcomes(frame.body, frame.buffers)
+        try:
+            outcomes = unpack_outcomes(frame.body, frame.buffers)
+        except Exception as error:  # there is no memory
+            left = len(piece) - len(piece.values)
+            outcomes = Outcomes([None] * left, dict.fromkeys(range(left), error), None)
         received = frame.size
         frame.buffers = ()  # the reader keeps the frame until the next comes, but the values may go before
         piece.moved += frame.seconds + thread_time() - began

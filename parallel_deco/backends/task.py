@@ -138,7 +138,8 @@ class Task:
         missing = len(piece) - len(piece.values)
         stopped = not self.batch.keep_going and piece.errors
         if missing and not stopped:  # a signal handler of the user's that raised between two items
-            piece.errors[len(piece.values)] = RemoteError("the worker stopped in the middle of a batch")
+            for position in range(len(piece.values), len(piece)):
+                piece.errors[position] = RemoteError("the worker stopped in the middle of a batch")
             piece.values += [None] * missing
         self._keep(piece)
         return self._closed()

@@ -15,7 +15,6 @@ import _socket  # `socket` takes as long to import as the interpreter to start; 
 import gc
 import os
 import select
-import signal
 import struct
 import sys
 from types import FrameType
@@ -23,6 +22,12 @@ from types import FrameType
 from parallel_deco import _shared
 from parallel_deco.backends.frames import EXIT, FORK, MESSAGE
 from parallel_deco.backends.worker import serve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # `signal` makes enumerations, for 6 ms
 
 __all__ = ["run"]
 
@@ -49,11 +54,11 @@ class Template:
         self._private = [*os.pipe()]
         self._wake, wake = self._private
         os.set_blocking(wake, False)
-        signal.set_wakeup_fd(wake)
-        signal.signal(signal.SIGCHLD, _ignore)
+        _signal.set_wakeup_fd(wake)
+        _signal.signal(_signal.SIGCHLD, _ignore)
         # The terminal sends Ctrl-C to everybody, but only the caller decides what it means. A handler of Python's,
         # not SIG_IGN: programs that a task starts get the system's default back.
-        signal.signal(signal.SIGINT, _ignore)
+        _signal.signal(_signal.SIGINT, _ignore)
 
     def run(self) -> None:
         """Serve until the caller is gone."""
@@ -92,7 +97,7 @@ class Template:
         if verb == FORK:
             self._fork(number, *struct.unpack("ii", ancillary[0][2]))
         elif number in self._pids:  # not reaped yet: the number still means that process
-            os.kill(self._pids[number], signal.SIGKILL)
+            os.kill(self._pids[number], _signal.SIGKILL)
         return True
 
     def _fork(self, number: int, connection: int, slot: int) -> None:
@@ -108,8 +113,8 @@ class Template:
     def _become_worker(self, template: int, connection: int, slot: int) -> None:
         status = 1
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _signal.set_wakeup_fd(-1)
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             self._socket.close()
             for descriptor in self._private:
                 os.close(descriptor)
@@ -134,7 +139,7 @@ class Template:
 
     def _end(self) -> None:
         for pid in self._numbers:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, _signal.SIGKILL)
         for pid in self._numbers:
             os.waitpid(pid, 0)
         os._exit(0)

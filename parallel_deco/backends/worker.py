@@ -18,7 +18,7 @@ from types import ModuleType
 from parallel_deco import _nesting, _shared
 from parallel_deco._readings import Readings
 from parallel_deco.backends import surroundings
-from parallel_deco.backends.batch import Batch, Shape, run_batch
+from parallel_deco.backends.batch import SHAPES, Batch, run_batch
 from parallel_deco.backends.connection import Connection, Frame
 from parallel_deco.backends.contexts import unpack
 from parallel_deco.backends.echoes import Echoes, flush_streams, open_streams
@@ -37,7 +37,6 @@ __all__ = ["serve"]
 
 #: Seconds after which outcomes are sent although the batch goes on: what a worker's death can cost at most.
 FLUSH = 0.01
-_SHAPES = tuple(Shape)
 
 
 def serve(template: int, socket: _socket.socket, slot: int) -> int:
@@ -76,6 +75,7 @@ class Worker:
         self._connection = Connection(socket)
         self._slot = slot
         self._functions: dict[int, tuple[Any, PackedError | None]] = {}
+        self._run_before: set[int] = set()
         self._batches = 0
         self._pid = os.getpid()
         self._outbox: deque[list[Any]] = deque()
@@ -138,6 +138,7 @@ class Worker:
         key, forget, body = load(frame.body)
         for old in forget:
             self._functions.pop(old, None)
+            self._run_before.discard(old)
         try:
             function = load(body, frame.buffers)
             self._functions[key] = (locate(function) if isinstance(function, Reference) else function), None
@@ -161,10 +162,12 @@ class Worker:
         if problem is not None:
             self.send(FAILED, dump((True, problem)))
             return
-        batch = Batch(function, items, _SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
+        new = key not in self._run_before
+        self._run_before.add(key)
+        batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
         del items
         moved = thread_time() - began
-        _Run(self, batch, self._slot).run(moved)
+        _Run(self, batch, self._slot).run(moved, new)
         if self.stray:
             os._exit(0)
 
@@ -182,8 +185,8 @@ class _Run:
         self._errors: dict[int, BaseException] = {}
         self._flushed = 0
 
-    def run(self, moved: float) -> None:
-        """Run the items, and send what became of them."""
+    def run(self, moved: float, new: bool) -> None:
+        """Run the items, of a function that ran here before or not, and send what became of them."""
         batch = self._batch
         if len(batch.items) > 1:
             batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH)
@@ -194,7 +197,7 @@ class _Run:
         self._slot.words[1] = FINISHED
         if self._worker.stray:
             return
-        staged = self._stage(DONE, readings, moved)
+        staged = self._stage(DONE, readings._replace(first=True) if new else readings, moved)
         # The arguments go before the reply: their segments are free then, and the reply says so.
         batch.items = ()
         self._values.clear()

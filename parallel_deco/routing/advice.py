@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from parallel_deco._texts import bytes_text, seconds_text
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco.routing.evidence import INNER
-from parallel_deco.routing.explanation import bytes_text, seconds_text
 from parallel_deco.routing.router import Decision
 
 __all__ = ["advice"]

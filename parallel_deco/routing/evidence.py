@@ -110,6 +110,7 @@ class Evidence:
         self._alone = _Mean()
         self._cpu = _Mean()
         self._seen = Readings(0, 0.0, 0.0)
+        self._seen_first = Readings(0, 0.0, 0.0)  # of first calls, which may import or fill a cache, with the GIL held
         self._moved = _Mean()
         self._pickling: float | None = None
         self._sent = _Mean()
@@ -140,11 +141,14 @@ class Evidence:
             if self._provisional:
                 self._forget_provisional()
             self._provisional = so_far
+            first = seen.first or not self._items
             self._items += seen.items
             self._seconds += wall
             self._pace.add(wall, seen.items)
-            if seen.samples:
-                self._look(seen)
+            if seen.samples and first:
+                self._seen_first = _added(self._seen_first, seen)
+            elif seen.samples:
+                self._seen = _added(self._seen, seen)
             self._look_inside(seen)
             self._time(wall, seen)
             if seen.moved:
@@ -155,7 +159,7 @@ class Evidence:
     def _forget_provisional(self) -> None:
         self._items = 0
         self._seconds = self._most_wall = self._most_cpu = 0.0
-        self._seen = Readings(0, 0.0, 0.0)
+        self._seen = self._seen_first = Readings(0, 0.0, 0.0)
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
         self._doubtful = False
 
@@ -269,7 +273,7 @@ class Evidence:
             wall=wall,
             cpu=cpu,
             gil=self._gil(wall, cpu),
-            samples=self._seen.samples,
+            samples=self._looks.samples,
             moved=self._moved.value if self._moved.weight else None,
             pickling=self._pickling,
             sent=self._sent.value,
@@ -281,27 +285,20 @@ class Evidence:
             so_far=self._provisional,
         )
 
-    def _look(self, seen: Readings) -> None:
-        old = self._seen
-        keep = KEEP if old.samples > 2 * FRACTION else 1.0
-        self._seen = Readings(
-            items=seen.items,
-            wall=keep * old.wall + seen.wall,
-            cpu=keep * old.cpu + seen.cpu,
-            delay=keep * old.delay + seen.delay,
-            samples=old.samples + seen.samples,
-            looked=keep * old.looked + seen.looked,
-            held=keep * old.held + seen.held,
-            looked_cpu=keep * old.looked_cpu + seen.looked_cpu,
-            held_cpu=keep * old.held_cpu + seen.held_cpu,
-        )
+    @property
+    def _looks(self) -> Readings:
+        """What the sampler saw: of first calls too, until enough was seen of others."""
+        if self._seen.samples >= FRACTION or not self._seen_first.samples:
+            return self._seen
+        return _added(self._seen_first, self._seen)
 
     def _knows_gil(self) -> bool:
-        return (self._seen.samples >= PURE and self._seen.looked > 0) or not gil_enabled()
+        looks = self._looks
+        return (looks.samples >= PURE and looks.looked > 0) or not gil_enabled()
 
     def _gil(self, wall: float, cpu: float) -> float | None:
         """Seconds per item with the GIL held: the shares that were seen, of what an item takes now."""
-        shares = self._seen.shares if self._knows_gil() else None
+        shares = self._looks.shares if self._knows_gil() else None
         if shares is None:
             return None
         busy, idle = shares
@@ -316,6 +313,22 @@ def facts_so_far(seen: Readings) -> Facts | None:
     if seen.disturbed and not facts.computes:
         return None
     return None if facts.gil is None and not facts.waits else facts
+
+
+def _added(old: Readings, seen: Readings) -> Readings:
+    """Add what the sampler saw; once that is enough, what it saw before counts less."""
+    keep = KEEP if old.samples > 2 * FRACTION else 1.0
+    return Readings(
+        items=seen.items,
+        wall=keep * old.wall + seen.wall,
+        cpu=keep * old.cpu + seen.cpu,
+        delay=keep * old.delay + seen.delay,
+        samples=old.samples + seen.samples,
+        looked=keep * old.looked + seen.looked,
+        held=keep * old.held + seen.held,
+        looked_cpu=keep * old.looked_cpu + seen.looked_cpu,
+        held_cpu=keep * old.held_cpu + seen.held_cpu,
+    )
 
 
 class _Beside:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from parallel_deco._texts import bytes_text, seconds_text
 from parallel_deco._traits import Route
 
-__all__ = ["Explanation", "PerItem", "bytes_text", "seconds_text"]
+__all__ = ["Explanation", "PerItem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +116,3 @@ class Explanation:
 
 for _public in (Explanation, PerItem):
     _public.__module__ = "parallel_deco"
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a time with three digits and the unit that suits it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
-
-
-def bytes_text(count: float) -> str:
-    """Return a size with three digits and the unit that suits it."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} bytes"

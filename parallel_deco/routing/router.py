@@ -3,13 +3,12 @@
 from typing import NamedTuple
 
 from parallel_deco import _sampler
+from parallel_deco._texts import seconds_text
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
-from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict, waiting_width
+from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict
 from parallel_deco.routing.evidence import INNER, Facts
-from parallel_deco.routing.explanation import seconds_text
-from parallel_deco.routing.prior import Nature, Prior
 
-__all__ = ["Decision", "Situation", "decide", "guess"]
+__all__ = ["Decision", "Situation", "decide"]
 
 #: How much better than the loop a route must be: a share of its time, and seconds. Processes need a little more.
 SHARE = {THREADS: 0.10, PROCESSES: 0.15}
@@ -192,33 +191,6 @@ def _why_threads(width: int, facts: Facts) -> tuple[str, str]:
         )
     share = 1 - facts.cpu / facts.wall if facts.wall else 1.0
     return "waits", f"it waits {_percent(share)} of its time, so {width} threads wait at the same time"
-
-
-def guess(prior: Prior, here: Situation) -> Decision:
-    """Choose a route for work of which nothing was measured, from what its code looks like.
-
-    Only for calls that cannot be tried on the caller; the first measurement takes its place.
-    """
-    leaves = prior.nature is Nature.GIL_HELD and prior.confidence >= 0.6 and here.cpus > 1
-    route = PROCESSES if leaves and PROCESSES in here.open else THREADS
-    if route not in here.open:
-        route = next(iter(here.open))
-    waits = prior.nature is Nature.WAITS and route == THREADS
-    width = waiting_width(Facts(wall=1.0), here.cpus, here.most) if waits else min(here.most or here.cpus, here.cpus)
-    return Decision(route, width, {}, Facts(), here, ("the code", _by_code(prior)))
-
-
-def _by_code(prior: Prior) -> str:
-    return f"nothing was measured yet; from its code, it {_NATURES[prior.nature]} ({prior.because})"
-
-
-_NATURES = {
-    Nature.WAITS: "waits",
-    Nature.GIL_FREE: "computes with the GIL released",
-    Nature.GIL_HELD: "computes and holds the GIL",
-    Nature.TINY: "is tiny",
-    Nature.UNKNOWN: "cannot be told",
-}
 
 
 def _percent(share: float) -> str:
