@@ -115,6 +115,8 @@ class ParallelFunction(_Callable[P, R]):
         ordered: bool = True,
         return_exceptions: bool = False,
         progress: bool | str = False,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
     ) -> MapIterator[R]:
         """Call the function on each item, in parallel where that is faster.
 
@@ -129,6 +131,10 @@ class ParallelFunction(_Callable[P, R]):
         progress : bool or str
             Show a tqdm bar that counts finished items, with this label; nothing where the standard error stream is no
             terminal, unless the environment variable PARALLEL_DECO_PROGRESS is 1.
+        chunksize : int, optional
+            Items in a batch, for this map; otherwise the function's own option, and without one as measured.
+        buffersize : int, optional
+            The most items under way or not taken, in the same way.
 
         Returns
         -------
@@ -137,21 +143,21 @@ class ParallelFunction(_Callable[P, R]):
 
         Raises
         ------
-        InvalidTypeError
-            No iterable was given, or an impossible `progress`.
+        InvalidTypeError, InvalidOptionError
+            No iterable was given, or an impossible `progress`, `chunksize` or `buffersize`.
         BaseException
             While iterating: what the first item in order raised, where its result would be, with a note that names
             it; what the input itself raised, after the results of the items before it.
 
         Notes
         -----
-        Items are pulled as they are needed, by one thread at a time but not always by the caller's; the options
-        `chunksize` and `buffersize` bound how many are in one batch, and under way or not taken.
+        Items are pulled as they are needed, by one thread at a time but not always by the caller's.
         """
         if not iterables:
             raise InvalidTypeError(f"{self._name()}.map needs at least one iterable, got none")
         shape = Shape.ONE if len(iterables) == 1 else Shape.STAR
-        return self._map(Source.of(iterables), shape, ordered, return_exceptions, progress)
+        options = self._sized(chunksize, buffersize)
+        return self._map(Source.of(iterables), shape, options, ordered, return_exceptions, progress)
 
     def starmap(
         self,
@@ -160,6 +166,8 @@ class ParallelFunction(_Callable[P, R]):
         ordered: bool = True,
         return_exceptions: bool = False,
         progress: bool | str = False,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
     ) -> MapIterator[R]:
         """Call the function on each tuple of arguments; otherwise like `map`.
 
@@ -167,7 +175,7 @@ class ParallelFunction(_Callable[P, R]):
         ----------
         arguments : iterable of tuples
             ``function(*tuple)`` is called for each.
-        ordered, return_exceptions, progress
+        ordered, return_exceptions, progress, chunksize, buffersize
             As in `map`.
 
         Returns
@@ -175,13 +183,25 @@ class ParallelFunction(_Callable[P, R]):
         MapIterator
             An iterator of the results.
         """
-        return self._map(Source.of_rows(arguments), Shape.STAR, ordered, return_exceptions, progress)
+        options = self._sized(chunksize, buffersize)
+        return self._map(Source.of_rows(arguments), Shape.STAR, options, ordered, return_exceptions, progress)
+
+    def _sized(self, chunksize: int | None, buffersize: int | None) -> Options:
+        """Return the options of one map."""
+        given = {"chunksize": chunksize, "buffersize": buffersize}
+        given = {name: value for name, value in given.items() if value is not None}
+        return (self._options.changed(**given) if given else self._options).in_force()
 
     def _map(
-        self, source: Source, shape: Shape, ordered: bool, return_exceptions: bool, progress: bool | str
+        self,
+        source: Source,
+        shape: Shape,
+        options: Options,
+        ordered: bool,
+        return_exceptions: bool,
+        progress: bool | str,
     ) -> MapIterator[R]:
         shutdown_at_exit()
-        options = self._options.in_force()
         mapping = Mapping(
             self.__wrapped__,
             self._profile,

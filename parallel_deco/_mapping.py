@@ -616,6 +616,7 @@ class Mapping:
         if self._progress is not None:
             self._progress.add(len(result.values))
         with self._lock:
+            running = len(self._flying)
             self._flying.pop(piece.order, None)
             if not self._closed:
                 self._results[piece.order] = (batch, result)
@@ -625,7 +626,7 @@ class Mapping:
                 self._ring()
             over = self._closed or self._failed
         if not over and not self._source.exhausted and self._source.left != 0:
-            self._steering.learn(result.readings, self._remaining())
+            self._steering.learn(result.readings, self._remaining(), running)
         else:
             self._evidence.learn(result.readings)
 

@@ -7,7 +7,7 @@ from parallel_deco import _machine
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
-from parallel_deco._traits import PROCESSES, SERIAL, Route
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
 from parallel_deco.routing.evidence import INNER, Evidence, Facts, facts_so_far
@@ -83,11 +83,14 @@ class Steering:
         self._go(self._choose(None, self.facts))
         return False
 
-    def learn(self, seen: Readings, left: int | None) -> None:
-        """Add what a batch cost, and decide again if it is worth it."""
+    def learn(self, seen: Readings, left: int | None, running: int) -> None:
+        """Add what a batch cost beside others, with so many running, and decide again if it is worth it."""
         self._evidence.learn(seen)
         facts = self.facts
         now = perf_counter()
+        if self.route == THREADS and facts.waits:
+            self._evidence.learn_reach(seen, running, now)
+            facts = self.facts
         if now - self._decided < PAUSE or (left is not None and left * facts.wall < WORTH):
             return
         self._decided = now

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
+from time import perf_counter
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -245,6 +246,8 @@ class Submissions:
             if judge is not None:
                 judge.dismiss()
             self._evidence.learn(result.readings)
+            if decision.route == THREADS and decision.facts.waits:
+                self._evidence.learn_reach(result.readings, self._lanes[level].running, perf_counter())
             self._free(level, probe=judge is not None)  # a callback of a future may wait for other calls
             _settle(calls, result)
 

@@ -244,6 +244,27 @@ def test_batches_are_as_large_as_asked_when_a_chunksize_is_given(elsewhere, chun
         assert len(set(places[start : start + chunksize])) == 1
 
 
+def test_sizes_are_those_of_one_map_when_given_to_it(elsewhere):
+    """They come before the function's own; the next map has those again."""
+    function = parallel(place, backend=elsewhere, chunksize=7)
+    places = list(function.map(range(60), chunksize=30))
+    assert len(set(places[:30])) == len(set(places[30:])) == 1
+    drawn = []
+    results = function.starmap(((drawn.append(x),) for x in range(100)), chunksize=1, buffersize=5)
+    next(results)
+    assert len(drawn) <= 6
+    results.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [({"chunksize": 0}, InvalidOptionError), ({"buffersize": 1.5}, InvalidTypeError)]
+)
+def test_sizes_are_refused_when_impossible(given, kind):
+    """When the map is begun, with what was given."""
+    with pytest.raises(kind, match=next(iter(given))):
+        parallel(place).map([1], **given)
+
+
 def test_explanation_is_plain_when_asked_as_a_dictionary():
     """An explanation is a frozen record, readable as text and as a dictionary."""
     import json

@@ -9,8 +9,6 @@ from parallel_deco.routing.evidence import INNER, Facts
 
 __all__ = ["NO_GAIN", "Machine", "Prediction", "predict", "waiting_width"]
 
-#: Threads for work that waits, unless the user says otherwise; the starting width.
-WAITING_WIDTH = 32
 #: A thread that takes the GIL back has waited for it too: seen as 1.4 times the time it holds it.
 GIL_HANDOVER = 1.4
 #: It is seen what threads gain; less than this is nothing.
@@ -70,7 +68,7 @@ def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
     """Return how many threads wait at the same time before the GIL or the CPUs are the bottleneck."""
     if facts.computes:
         return min(cpus, most or cpus)
-    bound = most or WAITING_WIDTH
+    bound = most or facts.reach
     bottleneck = max(GIL_HANDOVER * facts.held, facts.cpu / cpus, facts.wall / bound, 1e-12)
     return max(1, min(bound, max(cpus, round(1.3 * facts.wall / bottleneck))))
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._measure import FRACTION, PURE, Readings
+from parallel_deco.routing.reach import FIRST, Reach
 
 __all__ = ["INNER", "Evidence", "Facts", "facts_so_far"]
 
@@ -61,6 +62,8 @@ class Facts(NamedTuple):
         Elapsed time as it was lately, beside whatever else ran.
     so_far : bool
         Whether all this is of the first call, which is still running: it takes longer than that.
+    reach : int
+        Threads that have use of each other's waiting, as far as was tried.
     """
 
     items: int = 0
@@ -78,6 +81,7 @@ class Facts(NamedTuple):
     gain: float | None = None
     pace: float = 0.0
     so_far: bool = False
+    reach: int = FIRST
 
     @property
     def computes(self) -> bool:
@@ -122,6 +126,7 @@ class Evidence:
         self._most_wall = self._most_cpu = 0.0  # of a batch that was alone, per item
         self._beside = _Beside()
         self._pace = _Mean()
+        self._reach = Reach()
         self._facts: Facts | None = Facts()  # None when the sums have changed since
         self._asked = 0
 
@@ -162,6 +167,14 @@ class Evidence:
         self._seen = self._seen_first = Readings(0, 0.0, 0.0)
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
         self._doubtful = False
+
+    def learn_reach(self, seen: Readings, running: int, now: float) -> None:
+        """Note what a batch of work that waits took in one of so many threads."""
+        with self._lock:
+            width = self._reach.width
+            self._reach.learn(seen.items, seen.wall, running, now)
+            if self._reach.width != width:
+                self._facts = None
 
     def learn_inside(self, seen: Readings) -> None:
         """Note how many CPUs a call that is still running keeps busy."""
@@ -283,6 +296,7 @@ class Evidence:
             gain=self._beside.gain(wall, cpu, self._most_wall, self._most_cpu),
             pace=self._pace.value,
             so_far=self._provisional,
+            reach=self._reach.width,
         )
 
     @property

@@ -20,8 +20,9 @@ import numpy as np
 
 from parallel_deco import parallel, shutdown
 
-#: Bytes by which resident memory may differ: what the allocators and NumPy keep or not by chance.
-SLACK = 32 << 20
+#: Arrays by which resident memory may differ, for it is chance how many are under way at once; the same for the caller
+#: and for the workers together.
+SLACK = 3
 #: The map after which memory is to stay as it is.
 SETTLED = 10
 
@@ -56,6 +57,14 @@ def children(pid):
     return found
 
 
+def runs(pid):
+    """Whether a process is there and is not dead, though nobody may have asked for its status yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
 def shared_memory():
     """Return the bytes of shared memory that the whole system uses; memfds are among it."""
     line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("Shmem:"))
@@ -77,7 +86,7 @@ def many_maps(maps, megabytes):
         if number + 1 in (1, SETTLED, maps) or not (number + 1) % 100:
             print(f"after {number + 1:5} maps: " + ", ".join(f"{who} {size / 1e6:.0f} MB" for who, size in now.items()))
     shutdown()
-    return all(now[who] <= settled[who] + SLACK for who in now)
+    return all(now[who] <= settled[who] + SLACK * (megabytes << 20) for who in now)
 
 
 def killed(megabytes):
@@ -91,13 +100,13 @@ def killed(megabytes):
     program.send_signal(signal.SIGKILL)
     program.wait()
     time.sleep(1)
-    alive = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    alive = [pid for pid in workers if runs(pid)]
     after = shared_memory()
     print(
         f"killed: {len(alive)} of {len(workers)} processes alive; shared memory {before / 1e6:.0f} MB before,"
         f" {during / 1e6:.0f} MB during, {after / 1e6:.0f} MB after"
     )
-    return len(workers) >= 3 and not alive and sorted(os.listdir("/dev/shm")) == names and after <= before + SLACK
+    return len(workers) >= 3 and not alive and sorted(os.listdir("/dev/shm")) == names and after <= before + (8 << 20)
 
 
 def main():
