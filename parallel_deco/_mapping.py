@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_deco import _sampler
 from parallel_deco._bell import Bell
-from parallel_deco._errors import NotPicklableError, ParallelError, name_of
+from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
+from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._flow import TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
@@ -542,7 +543,7 @@ class Mapping:
             else:
                 ticket = pools.threads().start(batch, self._done(piece, batch))
         except Exception as error:
-            self._deliver(piece, batch, _all_failed(batch, error))
+            self._deliver(piece, batch, all_failed(batch, error))
             return
         with self._lock:
             if piece.order in self._flying:
@@ -562,47 +563,25 @@ class Mapping:
         return done
 
     def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
-        done = self._done(piece, batch)
-        width, ahead = self._steering.width, self._runs_ahead()
-
-        def done_there(result: BatchResult) -> None:
-            stuck = next((e for e in result.errors.values() if isinstance(e, NotPicklableError)), None)
-            if stuck is None or not self._steering.auto:
-                done(result)
-                return
-            # A result that cannot come back: auto stays here, and runs the batch again. It has no effects, or it
-            # would not have been sent.
-            self._steering.stay(str(stuck))
-            pools.threads().start(batch, done)
-
+        done, steering = self._done(piece, batch), self._steering
         try:
-            pool = pools.processes()
             if self._travelling is None:
-                self._travelling = pool.prepare(batch.function)
-            return pool.start(batch, done_there, width=width, ahead=ahead, prepared=self._travelling)
+                self._travelling = pools.processes().prepare(batch.function)
+            return start_in_processes(
+                batch,
+                done,
+                chooses=steering.auto,
+                stuck=steering.stay,
+                width=steering.width,
+                ahead=self._runs_ahead(),
+                prepared=self._travelling,
+            )
         except NotPicklableError as error:
-            if not self._steering.auto:
-                self._fail_stuck(piece, batch, error)
+            if not steering.auto:
+                start_each_in_processes(batch, done, width=steering.width, error=error)
                 return None
-            self._steering.stay(str(error))
-        except (ParallelError, OSError):  # no more processes, or, at the exit, no thread to serve one
-            if not self._steering.auto:
-                raise
+            steering.stay(str(error))
         return pools.threads().start(batch, done)
-
-    def _fail_stuck(self, piece: Piece, batch: Batch, error: NotPicklableError) -> None:
-        """Fail the items that cannot be sent, and have the others run, one by one."""
-        if len(batch.items) == 1:
-            self._deliver(piece, batch, _all_failed(batch, error))
-            return
-        parts = _Parts(len(batch.items), self._done(piece, batch))
-        for position, item in enumerate(batch.items):
-            first = batch.first + position
-            part = Batch(batch.function, [item], batch.shape, first, batch.context, batch.depth, timeout=batch.timeout)
-            try:
-                pools.processes().start(part, parts.taker(position), width=self._steering.width)
-            except NotPicklableError as refused:
-                parts.taker(position)(_all_failed(part, refused))
 
     def _remaining(self) -> int | None:
         """Return how many items are in flight or still to pull, where that is known."""
@@ -629,37 +608,6 @@ class Mapping:
             self._steering.learn(result.readings, self._remaining(), running)
         else:
             self._evidence.learn(result.readings)
-
-
-class _Parts:
-    """Puts the results of a batch that was run item by item together again."""
-
-    def __init__(self, count: int, done: Callable[[BatchResult], None]) -> None:
-        self._lock = threading.Lock()
-        self._missing = count
-        self._done = done
-        self._result = BatchResult([None] * count, {}, Readings(count, 0.0, 0.0))
-
-    def taker(self, position: int) -> Callable[[BatchResult], None]:
-        """Return what takes the result of the item at this position."""
-
-        def take(part: BatchResult) -> None:
-            with self._lock:
-                self._result.values[position] = part.values[0]
-                if part.errors:
-                    self._result.errors[position] = part.errors[0]
-                self._missing -= 1
-                complete = not self._missing
-            if complete:
-                self._done(self._result)
-
-        return take
-
-
-def _all_failed(batch: Batch, error: BaseException) -> BatchResult:
-    """Return the result of a batch that could not be started."""
-    count = len(batch.items)
-    return BatchResult([None] * count, dict.fromkeys(range(count), error), Readings(0, 0.0, 0.0))
 
 
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:

@@ -18,7 +18,8 @@ from time import perf_counter
 from types import MethodType
 from typing import Any, NamedTuple
 
-from parallel_deco._errors import NotPicklableError, ParallelError
+from parallel_deco._elsewhere import all_failed, start_in_processes
+from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
@@ -260,7 +261,7 @@ class Submissions:
             if isinstance(error, NotPicklableError) and len(calls) > 1:
                 self._launch_apart(level, calls, decision, judge)
             else:
-                done(_all_failed(calls, error))
+                done(all_failed(batch, error))
             return
         if len(calls) == 1 and ticket is not None:
 
@@ -285,27 +286,16 @@ class Submissions:
     ) -> Ticket | None:
         """Hand a batch to the worker processes; under auto, to threads if they cannot take it."""
 
-        def done_there(result: BatchResult) -> None:
-            stuck = next((e for e in result.errors.values() if isinstance(e, NotPicklableError)), None)
-            if stuck is not None and self._auto:
-                self._profile.stuck = str(stuck)
-                pools.threads().start(batch, done)
-            elif any(call.future.is_heard for call in calls):
-                pools.threads().call(partial(done, result))  # this thread must go on reading
+        def deliver(result: BatchResult) -> None:
+            if any(call.future.is_heard for call in calls):
+                pools.threads().call(partial(done, result))  # a worker's reader must go on reading
             else:
                 done(result)
 
-        try:
-            return pools.processes().start(batch, done_there, width=width)
-        except NotPicklableError as error:
-            if not self._auto:
-                raise
-            self._profile.stuck = str(error)
-        except (ParallelError, OSError):  # no more processes, or, at the exit, no thread to serve one
-            if not self._auto:
-                raise
-        pools.threads().start(batch, done)
-        return None
+        return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, width=width)
+
+    def _note_stuck(self, reason: str) -> None:
+        self._profile.stuck = reason
 
     def _free(self, level: int, probe: bool, place: bool = True) -> None:
         """Give a place back, and let those in that wait for it."""
@@ -315,11 +305,6 @@ class Submissions:
             if probe:
                 lane.probing = False
         self._drain(level)
-
-
-def _all_failed(calls: list[_Call], error: BaseException) -> BatchResult:
-    """Return the result of calls that could not be started."""
-    return BatchResult([None] * len(calls), dict.fromkeys(range(len(calls)), error), Readings(0, 0.0, 0.0))
 
 
 def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
