@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
@@ -39,9 +40,11 @@ def start_in_processes(
         if cause is None or not chooses:
             done(result)
             return
-        # A result that cannot come back: the batch runs again here. It has no effects, or it would not have been sent.
-        stuck(str(cause))
-        pools.threads().start(batch, done)
+        try:
+            stuck(str(cause))
+            _run_rest_here(batch, result, done)
+        except Exception as error:  # of a policy of the user's; or no thread is left
+            done(all_failed(batch, error))
 
     try:
         return pools.processes().start(batch, done_there, **how)
@@ -56,18 +59,68 @@ def start_in_processes(
 
 
 def start_each_in_processes(batch: Batch, done: Done, *, width: int, error: NotPicklableError) -> None:
-    """Start the items of a batch that cannot be sent one by one, so that only those that are at fault fail."""
+    """Start the items of a batch that cannot be sent one by one, so that only those that are at fault fail.
+
+    `done` is never called before this returns.
+
+    Raises
+    ------
+    NotPicklableError
+        There is but one.
+    """
     if len(batch.items) == 1:
-        done(all_failed(batch, error))
-        return
+        raise error
     parts = _Parts(len(batch.items), done)
+    refused: list[Callable[[], None]] = []
     for position, item in enumerate(batch.items):
         first = batch.first + position
         part = Batch(batch.function, [item], batch.shape, first, batch.context, batch.depth, timeout=batch.timeout)
+        take = parts.taker(position)
         try:
-            pools.processes().start(part, parts.taker(position), width=width)
-        except NotPicklableError as refused:
-            parts.taker(position)(all_failed(part, refused))
+            pools.processes().start(part, take, width=width)
+        except NotPicklableError as reason:
+            refused.append(partial(take, all_failed(part, reason)))
+    if refused:
+        pools.threads().call(partial(_call_all, refused))
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
+
+
+def _run_rest_here(batch: Batch, result: BatchResult, done: Done) -> None:
+    """Run in a thread what could not come back from a worker, and deliver it with the rest.
+
+    It has no effects, or it would not have been sent. Other items must not run again: one may have killed its worker.
+    """
+    stuck = [position for position, error in result.errors.items() if isinstance(error, NotPicklableError)]
+    again = stuck if batch.keep_going else range(min(stuck), len(batch.items))
+    rest = Batch(
+        batch.function,
+        [batch.items[position] for position in again],
+        batch.shape,
+        batch.first + again[0],
+        batch.context,
+        batch.depth,
+        batch.keep_going,
+        timeout=batch.timeout,
+        turn=batch.turn,
+    )
+
+    def done_here(here: BatchResult) -> None:
+        values, errors = list(result.values), dict(result.errors)
+        for position in again:
+            errors.pop(position, None)
+        values += [None] * (again[-1] + 1 - len(values))
+        for at, value in enumerate(here.values):
+            values[again[at]] = value
+        errors |= {again[at]: error for at, error in here.errors.items()}
+        if errors and not batch.keep_going:
+            values = values[: min(errors) + 1]
+        done(BatchResult(values, errors, result.readings))
+
+    pools.threads().start(rest, done_here)
 
 
 def all_failed(batch: Batch, error: BaseException) -> BatchResult:

@@ -580,7 +580,7 @@ class Mapping:
             if not steering.auto:
                 start_each_in_processes(batch, done, width=steering.width, error=error)
                 return None
-            steering.stay(str(error))
+            steering.stay(str(error))  # the function itself
         return pools.threads().start(batch, done)
 
     def _remaining(self) -> int | None:

@@ -88,7 +88,7 @@ class Steering:
         self._evidence.learn(seen)
         facts = self.facts
         now = perf_counter()
-        if self.route == THREADS and facts.waits:
+        if self.route == THREADS and facts.waits and self._options.max_workers is None:
             self._evidence.learn_reach(seen, running, now)
             facts = self.facts
         if now - self._decided < PAUSE or (left is not None and left * facts.wall < WORTH):

@@ -194,7 +194,7 @@ class Submissions:
     def _start(self, level: int, calls: list[_Call], decision: Decision, probe: bool) -> None:
         calls = [call for call in calls if call.future.set_running_or_notify_cancel()]
         if not calls:
-            self._free(level, probe)
+            self._vacate(level, probe)
             return
         batch = self._batch(level, calls, decision.facts)
         judge = self._judge(level, batch) if probe else None
@@ -226,7 +226,8 @@ class Submissions:
                 self._give_up(level, error)
                 return True
             self._evidence.learn(seen, so_far=True)
-            self._free(level, probe=True, place=False)
+            self._vacate(level, probe=True, place=False)
+            self._drain(level)
             # It may do something else later: wait for calls that have no place yet, for example.
             return not self._evidence.facts().so_far
 
@@ -243,32 +244,50 @@ class Submissions:
         return facts.computes and facts.held > 0.5 * facts.cpu
 
     def _launch(self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
-        def done(result: BatchResult) -> None:
+        once = [None]  # taken by whoever ends it; `pop` is atomic
+
+        def end(result: BatchResult) -> bool:
+            if not once:
+                return False
+            try:
+                once.pop()
+            except IndexError:
+                return False
             if judge is not None:
                 judge.dismiss()
             self._evidence.learn(result.readings)
-            if decision.route == THREADS and decision.facts.waits:
+            if decision.route == THREADS and decision.facts.waits and self._options.max_workers is None:
                 self._evidence.learn_reach(result.readings, self._lanes[level].running, perf_counter())
-            self._free(level, probe=judge is not None)  # a callback of a future may wait for other calls
-            _settle(calls, result)
+            self._vacate(level, probe=judge is not None)
+            return True
+
+        def done(result: BatchResult) -> None:
+            if end(result):
+                self._drain(level)  # before: a callback of a future may wait for other calls
+                _settle(calls, result)
 
         try:
             if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
                 pools.threads().start(batch, done)
                 return
             ticket = self._launch_process(calls, batch, done, decision.width)
-        except Exception as error:  # it cannot travel, or there are no more threads or processes
+        except BaseException as error:  # it cannot travel, or there are no more threads or processes; or Ctrl-C
             if isinstance(error, NotPicklableError) and len(calls) > 1:
                 self._launch_apart(level, calls, decision, judge)
-            else:
-                done(all_failed(batch, error))
+                return
+            result = all_failed(batch, error)
+            if end(result):
+                _settle(calls, result)  # who called this goes on with those behind
+            if not isinstance(error, Exception):
+                raise
             return
-        if len(calls) == 1 and ticket is not None:
+        if len(calls) == 1 and ticket is not None and ticket.kills:
 
             def freed() -> None:
                 if judge is not None:
                     judge.dismiss()
-                self._free(level, probe=judge is not None)
+                self._vacate(level, probe=judge is not None)
+                self._drain(level)
 
             calls[0].future._kill = _killer(ticket, freed)
 
@@ -297,14 +316,13 @@ class Submissions:
     def _note_stuck(self, reason: str) -> None:
         self._profile.stuck = reason
 
-    def _free(self, level: int, probe: bool, place: bool = True) -> None:
-        """Give a place back, and let those in that wait for it."""
+    def _vacate(self, level: int, probe: bool, place: bool = True) -> None:
+        """Give a place back; those that wait for it get it by `_drain`."""
         with self._lock:
             lane = self._lanes[level]
             lane.running -= place
             if probe:
                 lane.probing = False
-        self._drain(level)
 
 
 def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

@@ -8,6 +8,7 @@ import concurrent.futures
 import gc
 import itertools
 import os
+import sys
 import threading
 import time
 import traceback
@@ -16,7 +17,8 @@ from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, 
 
 import pytest
 
-from parallel_deco import ParallelError, WorkerDied, parallel
+from parallel_deco import NotPicklableError, ParallelError, WorkerDied, parallel
+from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco.backends import launch
 
 DEADLINE = 30.0
@@ -381,11 +383,9 @@ def test_call_fails_alone_when_its_argument_cannot_arrive(argument, kind):
     assert function.submit("x").result(DEADLINE) is str
 
 
-@pytest.mark.parametrize("made", [ExitsWhenUnpickled, FailsWhenUnpickled, FailsWhenPickled])
+@pytest.mark.parametrize("made", [FailsWhenUnpickled, FailsWhenPickled])
 def test_call_fails_alone_when_its_result_cannot_come_back(made):
-    """The result that would end the caller is not tried here: rebuilding it is the user's own code."""
-    if made is ExitsWhenUnpickled:
-        pytest.skip("it would end this very process, as it would with every pool")
+    """Neighbours do; one that ends whoever rebuilds it ends the caller, as with every pool, and is not tried."""
     function = parallel(lambda make: make(), backend="processes", max_workers=2)
     futures = [function.submit(make) for make in (int, made, str)]
     assert [futures[0].result(DEADLINE), futures[2].result(DEADLINE)] == [0, ""]
@@ -408,3 +408,85 @@ def test_calls_fail_when_no_worker_can_start(monkeypatch):
 
 def _refuse(control):
     raise OSError("no more processes")
+
+
+class Interrupts:
+    """Raises what Ctrl-C raises, while it is pickled for a worker."""
+
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
+def test_place_is_free_again_when_a_submit_is_interrupted():
+    """The next call runs, although there is one place only."""
+    function = parallel(type, backend="processes", max_workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        function.submit(Interrupts())
+    assert function.submit(1).result(DEADLINE) is int
+
+
+def test_calls_behind_run_when_thousands_before_them_were_cancelled(elsewhere, gate):
+    """Skipping them takes no recursion."""
+    function = parallel(wait_for, backend=elsewhere, max_workers=1)
+    first, *between, last = [function.submit(str(gate)) for _ in range(3000)]
+    for future in between:
+        assert future.cancel()
+    gate.touch()
+    assert [first.result(DEADLINE), last.result(DEADLINE)] == [str(gate)] * 2
+
+
+def test_each_item_fails_when_none_can_be_sent():
+    """Of a long map, with a wide window, whatever the function."""
+    function = parallel(type, backend="processes", chunksize=1)
+    outcomes = list(function.map([threading.Lock()] * 1000, return_exceptions=True, buffersize=500))
+    assert {type(outcome) for outcome in outcomes} == {NotPicklableError}
+    outcomes = list(function.map([threading.Lock()] * 1000, return_exceptions=True, buffersize=900, chunksize=3))
+    assert {type(outcome) for outcome in outcomes} == {NotPicklableError}
+
+
+class ExitsWhenRebuilt:
+    """Its rebuilding raises what no handler of `Exception` catches."""
+
+    def __reduce__(self):
+        return sys.exit, (3,)
+
+
+def test_future_ends_when_its_result_exits_on_arrival():
+    """The thread that reads for the worker goes on."""
+    function = parallel(lambda make: make(), backend="processes", max_workers=1)
+    future, after = function.submit(ExitsWhenRebuilt), function.submit(int)
+    assert isinstance(future.exception(DEADLINE), NotPicklableError)
+    assert after.result(DEADLINE) == 0
+
+
+class Fragile(Exception):
+    """Can be pickled, but not rebuilt."""
+
+    def __init__(self, a, b):
+        super().__init__(a)
+
+
+def test_result_is_the_loops_when_it_cannot_be_rebuilt():
+    """auto runs it here then; what ended its worker is not run here."""
+
+    def make(x):
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+        if x == 2:
+            os._exit(3)
+        return Fragile(x, x) if x == 5 else x
+
+    function = parallel(make, shared=False)
+    list(function.map([0] * 20))  # it has left the loop
+    assert function.explain().route == "processes" or not _can_leave()
+    if function.explain().route != "processes":
+        pytest.skip("there is one CPU, and nothing leaves the loop")
+    outcomes = list(function.map(range(8), return_exceptions=True))
+    assert type(outcomes[2]) is WorkerDied
+    assert type(outcomes[5]) is Fragile
+    assert [outcomes[at] for at in (0, 1, 3, 4, 6, 7)] == [0, 1, 3, 4, 6, 7]
+
+
+def _can_leave():
+    return available_cpus() > 1 and gil_enabled()

@@ -20,7 +20,7 @@ import pytest
 import parallel_deco
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback, WorkerDied
-from parallel_deco.backends import processes
+from parallel_deco.backends import deaths, processes
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.processes import ProcessBackend
 
@@ -326,7 +326,8 @@ def test_result_error_is_of_its_item_when_it_cannot_be_unpickled(backend, work):
     """A result that pickles but does not unpickle fails its item only."""
     result = run(backend, work.do, ["a", "unloadable", "b"], keep_going=True)
     assert result.values == ["a", None, "b"]
-    assert type(result.errors[1]) is ValueError
+    assert type(result.errors[1]) is NotPicklableError
+    assert type(result.errors[1].__cause__) is ValueError
 
 
 def test_readings_say_what_was_moved_when_a_batch_returns(backend, work):
@@ -913,15 +914,21 @@ class Stuck:
         return time.sleep, (1000,)
 
 
-def test_timeout_holds_when_an_argument_cannot_be_unpickled(backend, work):
+@pytest.fixture
+def impatient(monkeypatch):
+    """A worker may not take long to unpickle and to pickle."""
+    monkeypatch.setattr(deaths, "PICKLING", 0.5)
+
+
+def test_timeout_holds_when_an_argument_cannot_be_unpickled(backend, impatient):
     """It alone fails, although a worker unpickles all items of a batch before the first runs."""
-    result = run(backend, type, [1, Stuck(), 2], keep_going=True, timeout=0.5)
+    result = run(backend, type, [1, Stuck(), 2], keep_going=True, timeout=0.1)
     assert (result.values[0], result.values[2]) == (int, int)
     assert type(result.errors.pop(1)) is ItemTimeoutError
     assert not result.errors
 
 
-def test_timeout_holds_when_a_result_cannot_be_pickled(backend, work):
+def test_timeout_holds_when_a_result_cannot_be_pickled(backend, impatient):
     """As above, on the way back."""
 
     class Endless:
@@ -932,6 +939,30 @@ def test_timeout_holds_when_a_result_cannot_be_pickled(backend, work):
     assert result.values == [0, None, 2]
     assert type(result.errors.pop(1)) is ItemTimeoutError
     assert not result.errors
+
+
+class Slow:
+    """Takes longer to unpickle than its item may take to run, as the first of its library may."""
+
+    def __reduce__(self):
+        return time.sleep, (0.5,)
+
+
+def test_time_of_pickling_does_not_count_when_an_item_has_a_timeout(backend):
+    """Nor does the time that a result waits for a caller who does not read."""
+    assert run(backend, type, [Slow()], timeout=0.2).values == [type(None)]
+    answer = threading.Event()
+    results = []
+
+    def done(result):
+        results.append(result)
+        answer.set()
+
+    backend.start(Batch(bytes, [100_000_000], timeout=0.3), done)
+    time.sleep(0.05)
+    sum(range(30_000_000))  # in C: the reader does not get the GIL for about a second
+    assert answer.wait(DEADLINE)
+    assert not results[0].errors
 
 
 def test_timeout_holds_when_a_quick_batch_comes_after_a_slow_one(backend, work, tmp_path):

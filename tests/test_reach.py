@@ -46,6 +46,19 @@ def test_width_stays_when_few_run():
     assert not reach.settled
 
 
+def test_width_is_found_when_jobs_come_with_pauses():
+    """The time between two maps is nobody's; nor is that in which more run than it was asked for."""
+    reach, now = Reach(), 0.0
+    for _ in range(30):
+        for _ in range(20):
+            now += 0.02
+            for _ in range(reach.width):
+                reach.learn(1, 0.02, reach.width, now)
+        now += 100.0
+        reach.learn(1, 0.02, reach.width + 10, now)
+    assert reach.width == MOST
+
+
 def test_width_is_kept_when_it_was_found():
     """What comes later does not change it."""
     reach = Reach()

@@ -137,7 +137,12 @@ def nowhere(result: BatchResult) -> None:
 
 
 class Ticket(Protocol):
-    """A started batch, to be called off."""
+    """A started batch, to be called off.
+
+    `kills`: whether `cancel(kill=True)` ends one that runs.
+    """
+
+    kills: bool
 
     def cancel(self, kill: bool = False) -> bool:
         """Call the batch off; return whether it will not run to its end, and then `done` is never called.

@@ -115,6 +115,8 @@ class TimedBatch:
     deadlines : Deadlines
     """
 
+    kills = False
+
     def __init__(self, batch: Batch, timeout: float, done: Done, pool: Pool, deadlines: Deadlines) -> None:
         self._batch = batch
         self._timeout = timeout

@@ -5,13 +5,16 @@ import signal
 
 from parallel_deco._errors import ItemTimeoutError, WorkerDied, name_of
 from parallel_deco.backends.link import Link
-from parallel_deco.backends.slot import FINISHED, LOADING
+from parallel_deco.backends.slot import FINISHED, LOADING, SENDING
 from parallel_deco.backends.task import Task
 
-__all__ = ["OUTSIDE", "at_work", "died", "position_of", "took_too_long"]
+__all__ = ["OUTSIDE", "PICKLING", "at_work", "died", "position_of", "took_too_long", "was_stuck"]
 
 #: In the place of a position: between a batch's arrival and its first item, or between its last and its answer.
 OUTSIDE = -1
+#: Seconds that unpickling a batch's arguments, or pickling its results, may take where items have a shorter timeout:
+#: the first argument of its kind may import a large library.
+PICKLING = 60.0
 
 
 def position_of(link: Link) -> int | None:
@@ -21,9 +24,9 @@ def position_of(link: Link) -> int | None:
 
 
 def at_work(link: Link) -> int | None:
-    """Return the item that a worker is at, counted in its first piece, or OUTSIDE; None when it has not begun."""
+    """Return the item that a worker is at, counted in its first piece, or OUTSIDE; None when it is at none of them."""
     batch, position = link.slot.words
-    if batch != link.batches + 1:
+    if batch != link.batches + 1 or position == SENDING:
         return None
     return OUTSIDE if position in (LOADING, FINISHED) else int(position)
 
@@ -44,11 +47,18 @@ def died(link: Link, task: Task, position: int) -> WorkerDied:
 
 def took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
     """Return the error for the item for which a worker was killed at its deadline."""
-    name = name_of(task.batch.function)
-    where = ", while its argument was unpickled or its result pickled" if link.overdue == OUTSIDE else ""
     return ItemTimeoutError(
-        f"item {task.batch.first + position} of {name} took longer than its timeout of {task.batch.timeout} s{where};"
-        f" its worker process {link.pid} was killed"
+        f"item {task.batch.first + position} of {name_of(task.batch.function)} took longer than its timeout of"
+        f" {task.batch.timeout} s; its worker process {link.pid} was killed"
+    )
+
+
+def was_stuck(link: Link, task: Task, position: int) -> ItemTimeoutError:
+    """Return the error for the item whose argument or result a worker was killed over."""
+    seconds = max(PICKLING, task.batch.timeout or 0.0)
+    return ItemTimeoutError(
+        f"the argument of item {task.batch.first + position} of {name_of(task.batch.function)} could not be unpickled,"
+        f" or its result not be pickled, in {seconds:g} s; its worker process {link.pid} was killed"
     )
 
 

@@ -46,7 +46,7 @@ class Link:
         self.idle_since = monotonic()
         self.killed = False
         self.leaving = False  # told to end
-        self.overdue: int | None = None  # the position, or OUTSIDE, for which it was killed at the deadline
+        self.overdue: tuple[int, int] | None = None  # its batch, and the position or OUTSIDE, for which it was killed
         self.alarm = inf  # when its next alarm comes
         self.sending = threading.Lock()
         self.known: set[int] = set()

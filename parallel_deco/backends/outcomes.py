@@ -43,7 +43,7 @@ class Outcomes:
 
 
 def pack_outcomes(
-    outcomes: Outcomes, buffers: list[Any], unsendable: Callable[[int, Any, Exception], BaseException]
+    outcomes: Outcomes, buffers: list[Any], unsendable: Callable[[int, Any, BaseException], BaseException]
 ) -> bytes:
     """Pickle outcomes in a worker.
 
@@ -67,7 +67,7 @@ def pack_outcomes(
         try:
             pickled.append((dump(value, apart), len(apart)))
             buffers.extend(apart)
-        except Exception as error:  # whatever its __reduce__ raises
+        except BaseException as error:  # whatever its __reduce__ raises
             pickled.append((dump(None), 0))
             errors[position] = pack_error(unsendable(position, value, error))
     return dump((_EACH, pickled, errors, readings))
@@ -90,14 +90,21 @@ def unpack_outcomes(body: Any, buffers: Sequence[Any]) -> Outcomes:
 def _unpack_each(
     pickled: list[tuple[bytes, int]], buffers: Sequence[Any], errors: dict[int, BaseException]
 ) -> list[Any]:
+    from parallel_deco._errors import NotPicklableError
+
     values: list[Any] = []
     used = 0
     for position, (body, count) in enumerate(pickled):
         value = None
         try:
             value = load(body, buffers[used : used + count])
-        except Exception as error:  # whatever its __setstate__ or __init__ raises
+        except MemoryError as error:
             errors.setdefault(position, error)
+        except BaseException as error:  # whatever its __setstate__ or __init__ raises
+            what = f"{type(error).__qualname__}: {_said(error)}"
+            refused = NotPicklableError(f"a result could not be rebuilt here: {what}")
+            refused.__cause__ = error
+            errors.setdefault(position, refused)
         values.append(value)
         used += count
     return values
@@ -123,7 +130,7 @@ def unpack_error(packed: PackedError) -> BaseException:
     if pickled is not None:
         try:
             error: BaseException = load(pickled)
-        except Exception:  # its class is not the same here
+        except BaseException:  # its class is not the same here
             pickled = None
         else:
             error.__cause__ = RemoteTraceback(text)
@@ -139,3 +146,10 @@ def _text(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))
     except Exception:  # a __str__ or __repr__ of the user's
         return f"{type(error).__qualname__} (its text could not be made)\n"
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a __str__ of the user's
+        return "(its text could not be made)"

@@ -33,10 +33,11 @@ from typing import Any
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import ParallelError, WorkerDied
 from parallel_deco._traits import Traits
+from parallel_deco.backends import deaths
 from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.batch import Batch, Done
 from parallel_deco.backends.connection import Frame
-from parallel_deco.backends.deaths import OUTSIDE, at_work, died, position_of, took_too_long
+from parallel_deco.backends.deaths import OUTSIDE, at_work, died, position_of, took_too_long, was_stuck
 from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
 from parallel_deco.backends.functions import Functions, Travelling
@@ -66,6 +67,7 @@ class ProcessTicket:
     """A batch in the hands of workers, to be called off."""
 
     __slots__ = ("_backend", "_task")
+    kills = True
 
     def __init__(self, backend: "ProcessBackend", task: Task) -> None:
         self._backend = backend
@@ -188,15 +190,28 @@ class ProcessBackend:
         task = Task(batch, done, function, ahead, width or available_cpus())
         piece = task.whole()
         self._pack(piece)
-        with self._lock:
-            self._surroundings.look()
-            link = self._place(piece)
-            if link is None:
-                self._enqueue(piece)
-            self._running += 1
-        if link is not None:
-            self._send(link, piece)
+        try:
+            with self._lock:
+                self._running += 1
+                self._surroundings.look()
+                link = self._place(piece)
+                if link is None:
+                    self._enqueue(piece)
+            if link is not None:
+                self._send(link, piece)
+        except BaseException:  # no process, or Ctrl-C, which may come anywhere
+            self._take_back(task)
+            raise
         return ProcessTicket(self, task)
+
+    def _take_back(self, task: Task) -> None:
+        """Forget a task whose start did not come to its end, and the worker that has part of it or of its message."""
+        with self._lock:
+            self._close(task)
+            for link in list(self._links.values()):
+                lost = link.pid and not link.work and link not in self._idle
+                if lost or any(piece.task is task for piece in link.work):
+                    self._kill(link)
 
     def shutdown(self, wait: bool = True, kill: bool = False) -> None:
         """End the workers: after the batches that were started, or (`kill`) as they are.
@@ -401,7 +416,7 @@ class ProcessBackend:
         began = thread_time()
         try:
             outcomes = unpack_outcomes(frame.body, frame.buffers)
-        except Exception as error:  # there is no memory
+        except BaseException as error:  # there is no memory; no signal of the user's is handled in this thread
             left = len(piece) - len(piece.values)
             outcomes = Outcomes([None] * left, dict.fromkeys(range(left), error), None)
         received = frame.size
@@ -472,11 +487,13 @@ class ProcessBackend:
                     self._look_at(link, monotonic() + timeout)
                 return
             position, started = at_work(link), link.slot.times[0]
+            if position == OUTSIDE:
+                timeout = max(timeout, deaths.PICKLING)
             left = timeout if position is None else started + timeout - monotonic()
             if left > 0:
                 self._look_at(link, monotonic() + left)
                 return
-            link.overdue = position
+            link.overdue = link.batches, OUTSIDE if position is None else position
             self._kill(link)
 
     def _reap_later(self) -> None:
@@ -535,9 +552,12 @@ class ProcessBackend:
         self._links.pop(link.number, None)
         if link in self._idle:
             self._idle.remove(link)
-        position = position_of(link)
-        stuck = link.overdue == OUTSIDE and at_work(link) == OUTSIDE
-        if link.overdue is not None and position != link.overdue:
+        position, stuck = position_of(link), False
+        blame: Callable[[Link, Task, int], BaseException] = died
+        if link.overdue is not None and link.overdue == (link.batches, at_work(link)):
+            stuck = position is None
+            blame = was_stuck if stuck else took_too_long
+        elif link.overdue is not None:
             position = None  # it was killed for an item that ended just then, and the next one is not to blame
         complete = []
         if link.work:
@@ -545,7 +565,7 @@ class ProcessBackend:
             if stuck:
                 piece.isolate()
             if not piece.task.over:
-                done, again = piece.task.lost(piece, position, partial(_blame(link, position), link, piece.task))
+                done, again = piece.task.lost(piece, position, partial(blame, link, piece.task))
                 self._queue.extendleft(reversed([*again, *link.work]))
                 complete += [piece.task] if done else []
             else:
@@ -641,11 +661,6 @@ class ProcessBackend:
 
 def _on_echo(link: Link, frame: Frame) -> None:
     replay(load(frame.body))
-
-
-def _blame(link: Link, position: int | None) -> Callable[..., BaseException]:
-    """Return what makes the error for the item that a dead worker was at."""
-    return took_too_long if link.overdue is not None and link.overdue in (position, OUTSIDE) else died
 
 
 def _after_fork_in_child() -> None:

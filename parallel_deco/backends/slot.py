@@ -7,13 +7,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["FINISHED", "LOADING", "Slot"]
+__all__ = ["FINISHED", "LOADING", "SENDING", "Slot"]
 
 _PAGE = 4096
 _REPORT = 16 * 1024
-#: Positions that are none: the batch is being unpickled; its last item has ended, and the results are pickled.
+#: Positions that are none: the batch is being unpickled; its last item has ended, and the results are pickled; outcomes
+#: are sent, which takes as long as the caller lets them wait.
 LOADING: "Final" = 0xFFFFFFFF
 FINISHED: "Final" = 0xFFFFFFFE
+SENDING: "Final" = 0xFFFFFFFD
 
 
 class Slot:

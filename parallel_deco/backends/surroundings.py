@@ -50,9 +50,9 @@ class Surroundings:
         """Return the version of the surroundings as they are now; `body` is then their pickle."""
         now = _now()
         if now != self._seen:
+            self.body = _pickled(now)  # first: who reads the version takes a body that is at least as new
             self._seen = now
             self.version += 1
-            self.body = _pickled(now)
         return self.version
 
 
@@ -104,11 +104,12 @@ def _lowest_level() -> int | None:
     if logging is None:
         return None
     root = logging.root
-    count = len(root.manager.loggerDict)  # one that is new may have a level
+    # A logger that is new may have a level; and these two are often assigned. All else is set, as documented.
+    seen = len(root.manager.loggerDict), root.level, root.manager.disable
     cache = getattr(root, "_cache", {})
     known = cache.get(_KNOWN)
-    if known is None or known[0] != count:
-        known = cache[_KNOWN] = [count, None]  # before the levels are read: one that is set meanwhile takes it away
+    if known is None or known[0] != seen:
+        known = cache[_KNOWN] = [seen, None]  # before the levels are read: one that is set meanwhile takes it away
     if known[1] is None:
         known[1] = _read_levels(root)
     return int(known[1])

@@ -37,6 +37,7 @@ class _ThreadTicket:
     """A batch in the pool; whoever takes `_claim` first, the thread or `cancel`, decides."""
 
     __slots__ = ("_claim", "batch", "done")
+    kills = False
 
     def __init__(self, batch: Batch, done: Done) -> None:
         self.batch = batch

@@ -26,7 +26,7 @@ from parallel_deco.backends.frames import DEFINE, DONE, ECHO, FAILED, HELLO, PAR
 from parallel_deco.backends.outcomes import Outcomes, PackedError, pack_error, pack_outcomes
 from parallel_deco.backends.payload import dump, load
 from parallel_deco.backends.references import Reference, locate
-from parallel_deco.backends.slot import FINISHED, LOADING, Slot
+from parallel_deco.backends.slot import FINISHED, LOADING, SENDING, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,12 +202,18 @@ class _Run:
         batch.items = ()
         self._values.clear()
         self._errors.clear()
+        self._slot.words[1] = SENDING
         self._worker.transmit(staged)
 
     def _report(self) -> None:
         """Send the outcomes so far; between two items."""
-        if not self._worker.stray:
-            self._worker.transmit(self._stage(PART, None))
+        if self._worker.stray:
+            return
+        self._slot.times[0] = monotonic()
+        self._slot.words[1] = FINISHED
+        staged = self._stage(PART, None)
+        self._slot.words[1] = SENDING
+        self._worker.transmit(staged)
 
     def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> list[Any]:
         """Make the outcomes ready that were not sent yet."""
@@ -217,7 +223,7 @@ class _Run:
         errors = {position - start: error for position, error in self._errors.items() if position >= start}
         buffers: list[Any] = []
 
-        def unsendable(position: int, value: Any, cause: Exception) -> BaseException:
+        def unsendable(position: int, value: Any, cause: BaseException) -> BaseException:
             from parallel_deco.backends.culprit import explain_value
 
             return explain_value(value, self._batch.first + start + position, self._batch.function)

@@ -8,6 +8,8 @@ FIRST, MOST = 32, 256
 ROUNDS = 2
 #: Twice the threads must get so many times as much done, and an item take at most so many times as long.
 GAIN, FLAT = 1.2, 1.5
+#: Seconds, beyond an item's own, in which none of so many ends only where there is a pause.
+PAUSE = 0.05
 
 
 class Reach:
@@ -25,7 +27,7 @@ class Reach:
     one. It is not tried again: who needs to may set `max_workers`.
     """
 
-    __slots__ = ("_before", "_began", "_early", "_items", "_wall", "settled", "width")
+    __slots__ = ("_before", "_began", "_early", "_items", "_last", "_wall", "settled", "width")
 
     def __init__(self, width: int = FIRST) -> None:
         self.width = width
@@ -34,6 +36,7 @@ class Reach:
         self._restart()
 
     def _restart(self) -> None:
+        self._last = 0.0
         self._early = self.width  # items that are not counted: threads start with them
         self._began = 0.0
         self._items = 0
@@ -54,8 +57,12 @@ class Reach:
         """
         if self.settled:
             return
-        if 2 * running <= self.width:  # a beginning or an end: that says nothing
+        paused = self._last and now - self._last > wall / max(1, items) + PAUSE
+        # A beginning, an end, a pause between two jobs, or two at once: that says nothing.
+        if 2 * running <= self.width or running > self.width or paused:
             self._restart()
+        self._last = now
+        if 2 * running <= self.width or running > self.width:
             return
         if self._early > 0:
             self._early -= items
