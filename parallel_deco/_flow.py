@@ -11,8 +11,10 @@ __all__ = ["TINY", "Demand", "batch_size", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
-#: What a batch of the loop is cut to, in seconds: a decision may come after each.
+#: What a batch of the loop is cut to, in seconds: a decision may come after each. So much that is left is run in one,
+#: for no other route is worth it any more.
 SERIAL_TARGET = 1e-3
+SERIAL_REST = 2e-3
 #: What handing a batch out is worth, in seconds: none is smaller, even when that leaves a worker without any.
 LEAST = 0.5e-3
 #: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
@@ -51,6 +53,8 @@ def batch_size(facts: Facts, options: Options, route: Route, width: int, left: i
         return 1
     target = TARGET if route != SERIAL else TINY_TARGET if facts.wall < TINY else SERIAL_TARGET
     size = min(int(target / max(facts.pace, 1e-9)), MOST_ITEMS // 8)
+    if route == SERIAL and left is not None and left * facts.pace < SERIAL_REST:
+        size = left
     if before:
         size = min(size, GROWTH * before)
     if left is not None and route != SERIAL:

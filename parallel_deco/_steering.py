@@ -11,12 +11,12 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
 from parallel_deco.routing.evidence import INNER, Evidence, Facts, facts_so_far
-from parallel_deco.routing.router import Decision
+from parallel_deco.routing.router import SECONDS, Decision
 
 __all__ = ["Steering"]
 
-#: Less work than this, in seconds, is not worth a decision.
-WORTH = 0.6e-3
+#: Less work than this, in seconds, is not worth a decision: no route would be left for so little.
+WORTH = SECONDS[THREADS]
 #: Seconds between two decisions.
 PAUSE = 1e-3
 

@@ -129,16 +129,18 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
     if facts.gain is not None and facts.computes:  # it was tried: no need to reckon
         work = least = items * facts.wall / (width if facts.gain > FULL_GAIN * width else facts.gain)
     else:
-        work, least = (_crowded(facts, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
+        # Who computed without the GIL wants it back after each item, and is woken for it: half of a way there and back.
+        each = facts.wall + (machine.dispatch_thread / 2 if facts.computes and width > 1 else 0.0)
+        work, least = (_crowded(facts, each, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
     handing = _batches(facts, items) * machine.dispatch_thread + machine.wake
     return Prediction(work + handing, width, least + handing)
 
 
-def _crowded(facts: Facts, held: float, items: int, cpus: int, width: int) -> float:
-    """Return what so many items take in threads that share the GIL for so long an item, and the CPUs."""
+def _crowded(facts: Facts, each: float, held: float, items: int, cpus: int, width: int) -> float:
+    """Return what items of so long each take in threads that share the GIL, held for so long an item, and the CPUs."""
     free = max(0.0, facts.cpu - held)
     shared = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
-    return max(-(-items // width) * facts.wall, shared)
+    return max(-(-items // width) * each, shared)
 
 
 def _held_at_least(facts: Facts) -> float:

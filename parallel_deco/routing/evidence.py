@@ -220,8 +220,10 @@ class Evidence:
             self._most_wall = max(self._most_wall, wall / items / seen.crowd)
             self._most_cpu = max(self._most_cpu, seen.cpu / items / seen.crowd)
             self._beside.add(seen.crowd, wall, seen.cpu, items)
-        # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time.
-        unhindered = wall <= UNHINDERED * seen.cpu or wall < items * self._alone.value
+        # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time. Waits
+        # that vary may be longer than the mean and yet their own; to take the short ones only would make all look so.
+        waits = self._cpu.value < 0.5 * self._alone.value
+        unhindered = wall <= UNHINDERED * seen.cpu or wall < items * (self._most_wall if waits else self._alone.value)
         if seen.crowd == 1 or first or unhindered:
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)

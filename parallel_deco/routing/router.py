@@ -8,11 +8,11 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict
 from parallel_deco.routing.evidence import INNER, Facts
 
-__all__ = ["Decision", "Situation", "decide"]
+__all__ = ["SECONDS", "Decision", "Situation", "decide"]
 
 #: How much better than the loop a route must be: a share of its time, and seconds. Processes need a little more.
 SHARE = {THREADS: 0.10, PROCESSES: 0.15}
-SECONDS = {THREADS: 0.3e-3, PROCESSES: 0.6e-3}
+SECONDS = {THREADS: 2e-3, PROCESSES: 3e-3}
 #: Seconds of execution before the loop is left: a first call is slow for reasons of its own.
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
