@@ -103,6 +103,11 @@ def compete(workload: Workload, hands: dict[str, Run], rounds: int) -> dict[str,
     return {name: statistics.median(each) for name, each in times.items() if each}
 
 
+def short(name: str) -> str:
+    """Return a contender's name as a column has room for it."""
+    return name.replace("threads", "thr").replace("processes", "proc")
+
+
 def geometric_mean(ratios: Iterable[float]) -> float:
     """Return the mean of ratios."""
     logarithms = [math.log(ratio) for ratio in ratios]
@@ -169,7 +174,7 @@ def main() -> int:
     hands = contenders()
     list(parallel(abs, backend="processes").map(range(8)))
     list(parallel(time.sleep, shared=False).map([1e-3] * 64))
-    print(f"{'ms':18}{''.join(f'{name[-8:]:>9}' for name in (*hands, 'first', 'later'))}   first later  loop  best")
+    print(f"{'ms':18}{''.join(f'{short(name):>9}' for name in (*hands, 'first', 'later'))}   first later  loop  best")
     rows = [report(workload, compete(workload, hands, options.rounds), [*hands]) for workload in wanted]
     summary("all", rows)
     summary("known", [row for row in rows if not row["held_out"]])
