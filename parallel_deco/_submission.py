@@ -247,8 +247,6 @@ class Submissions:
         once = [None]  # taken by whoever ends it; `pop` is atomic
 
         def end(result: BatchResult) -> bool:
-            if not once:
-                return False
             try:
                 once.pop()
             except IndexError:

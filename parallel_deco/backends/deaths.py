@@ -8,19 +8,13 @@ from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING, SENDING
 from parallel_deco.backends.task import Task
 
-__all__ = ["OUTSIDE", "PICKLING", "at_work", "died", "position_of", "took_too_long", "was_stuck"]
+__all__ = ["OUTSIDE", "at_work", "died", "pickling_limit", "took_too_long", "was_stuck"]
 
 #: In the place of a position: between a batch's arrival and its first item, or between its last and its answer.
 OUTSIDE = -1
 #: Seconds that unpickling a batch's arguments, or pickling its results, may take where items have a shorter timeout:
 #: the first argument of its kind may import a large library.
 PICKLING = 60.0
-
-
-def position_of(link: Link) -> int | None:
-    """Return the item that a dead worker was at, counted in its first piece; None when it was at none."""
-    position = at_work(link)
-    return None if position == OUTSIDE else position
 
 
 def at_work(link: Link) -> int | None:
@@ -53,12 +47,17 @@ def took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
     )
 
 
+def pickling_limit(timeout: float | None) -> float:
+    """Return the seconds that a worker may be outside of items with that timeout."""
+    return max(PICKLING, timeout or 0.0)
+
+
 def was_stuck(link: Link, task: Task, position: int) -> ItemTimeoutError:
     """Return the error for the item whose argument or result a worker was killed over."""
-    seconds = max(PICKLING, task.batch.timeout or 0.0)
     return ItemTimeoutError(
         f"the argument of item {task.batch.first + position} of {name_of(task.batch.function)} could not be unpickled,"
-        f" or its result not be pickled, in {seconds:g} s; its worker process {link.pid} was killed"
+        f" or its result not be pickled, in {pickling_limit(task.batch.timeout):g} s;"
+        f" its worker process {link.pid} was killed"
     )
 
 

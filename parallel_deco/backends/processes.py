@@ -33,11 +33,10 @@ from typing import Any
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import ParallelError, WorkerDied
 from parallel_deco._traits import Traits
-from parallel_deco.backends import deaths
 from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.batch import Batch, Done
 from parallel_deco.backends.connection import Frame
-from parallel_deco.backends.deaths import OUTSIDE, at_work, died, position_of, took_too_long, was_stuck
+from parallel_deco.backends.deaths import OUTSIDE, at_work, died, pickling_limit, took_too_long, was_stuck
 from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
 from parallel_deco.backends.functions import Functions, Travelling
@@ -488,7 +487,7 @@ class ProcessBackend:
                 return
             position, started = at_work(link), link.slot.times[0]
             if position == OUTSIDE:
-                timeout = max(timeout, deaths.PICKLING)
+                timeout = pickling_limit(timeout)
             left = timeout if position is None else started + timeout - monotonic()
             if left > 0:
                 self._look_at(link, monotonic() + left)
@@ -552,9 +551,10 @@ class ProcessBackend:
         self._links.pop(link.number, None)
         if link in self._idle:
             self._idle.remove(link)
-        position, stuck = position_of(link), False
+        at, stuck = at_work(link), False
+        position = None if at == OUTSIDE else at
         blame: Callable[[Link, Task, int], BaseException] = died
-        if link.overdue is not None and link.overdue == (link.batches, at_work(link)):
+        if link.overdue is not None and link.overdue == (link.batches, at):
             stuck = position is None
             blame = was_stuck if stuck else took_too_long
         elif link.overdue is not None:
