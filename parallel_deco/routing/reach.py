@@ -10,10 +10,12 @@ ROUNDS = 2
 GAIN, FLAT = 1.2, 1.5
 #: Seconds, beyond an item's own, in which none of so many ends only where there is a pause.
 PAUSE = 0.05
+#: Items that each thread runs, on average, before twice the threads are tried again: after one try in vain, and at most.
+SOON, LATE = 16, 1024
 
 
 class Reach:
-    """The most threads that work which waits is given; it doubles while that pays, and then stays.
+    """The most threads that work which waits is given: doubled while that pays, halved when it did not.
 
     Parameters
     ----------
@@ -24,20 +26,27 @@ class Reach:
     -----
     Arithmetic on what is told to `learn`, which is one thread's at a time. What is waited for has a width of its own (a
     server, a disk): beyond it items take longer, and no more is done in a second. Then the width before is the right
-    one. It is not tried again: who needs to may set `max_workers`.
+    one for a while. Whether it still is, is tried again at ever greater distances: a machine that was busy with
+    something else, or a server that has grown, looks the same from here.
     """
 
-    __slots__ = ("_before", "_began", "_early", "_items", "_last", "_wall", "settled", "width")
+    __slots__ = ("_before", "_began", "_early", "_items", "_last", "_patience", "_wall", "width")
 
     def __init__(self, width: int = FIRST) -> None:
         self.width = width
-        self.settled = False
         self._before: tuple[float, float] | None = None  # items a second and seconds an item, at half the width
+        self._patience = SOON
+        self._last = 0.0
         self._restart()
 
-    def _restart(self) -> None:
-        self._last = 0.0
-        self._early = self.width  # items that are not counted: threads start with them
+    @property
+    def trying(self) -> bool:
+        """Whether the width is on trial: the one before was half of it."""
+        return self._before is not None
+
+    def _restart(self, rounds: int = 1) -> None:
+        """Begin to count anew, after so many items on each thread; at first they start one after the other."""
+        self._early = rounds * self.width
         self._began = 0.0
         self._items = 0
         self._wall = 0.0
@@ -55,14 +64,14 @@ class Reach:
         now : float
             Seconds on any clock.
         """
-        if self.settled:
-            return
         paused = self._last and now - self._last > wall / max(1, items) + PAUSE
-        # A beginning, an end, a pause between two jobs, or two at once: that says nothing.
-        if 2 * running <= self.width or running > self.width or paused:
-            self._restart()
+        apart = 2 * running <= self.width or running > self.width
         self._last = now
-        if 2 * running <= self.width or running > self.width:
+        # A beginning, an end, a pause between two jobs, or two at once: that says nothing.
+        if apart or paused:
+            self._items, self._wall = 0, 0.0
+            self._early = max(self._early, self.width)
+        if apart:
             return
         if self._early > 0:
             self._early -= items
@@ -70,15 +79,21 @@ class Reach:
             return
         self._items += items
         self._wall += wall
-        if self._items < ROUNDS * self.width or now <= self._began:
-            return
-        rate, each = self._items / (now - self._began), self._wall / self._items
-        if self._before is not None and not (rate > GAIN * self._before[0] and each < FLAT * self._before[1]):
+        if self._items >= ROUNDS * self.width and now > self._began:
+            self._judge(self._items / (now - self._began), self._wall / self._items)
+
+    def _judge(self, rate: float, each: float) -> None:
+        """Choose the next width: so many items a second were done at this one, and each took so long."""
+        before = self._before
+        if before is not None and not (rate > GAIN * before[0] and each < FLAT * before[1]):
+            self._before = None
             self.width //= 2
-            self.settled = True
-            return
-        self.settled = self.width >= MOST
-        if not self.settled:
+            self._restart(self._patience)
+            self._patience = min(LATE, 2 * self._patience)
+        elif self.width < MOST:
             self._before = rate, each
             self.width *= 2
             self._restart()
+        else:
+            self._before = None
+            self._restart(LATE)
