@@ -10,7 +10,7 @@ ROUNDS = 2
 GAIN, FLAT = 1.2, 1.5
 #: Seconds, beyond an item's own, in which none of so many ends only where there is a pause.
 PAUSE = 0.05
-#: Items that each thread runs, on average, before twice the threads are tried again: after one try in vain, and at most.
+#: Items that each thread runs, on average, before twice as many are tried again: after one try in vain, and at most.
 SOON, LATE = 16, 1024
 
 
