@@ -7,6 +7,8 @@ from collections.abc import Callable
 from itertools import count
 from time import monotonic
 
+from parallel_deco._starting import start_thread
+
 __all__ = ["Alarms"]
 
 #: Seconds that the thread sleeps at a time, and that `clear` waits for it: somebody else may set an alarm meanwhile.
@@ -42,7 +44,7 @@ class Alarms:
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._keep, name="parallel_deco-alarms", daemon=True)
         try:
-            self._thread.start()
+            start_thread(self._thread)
         except RuntimeError:  # at its exit, Python 3.12 starts no threads any more; no work is to fail for that
             self._thread = None
 

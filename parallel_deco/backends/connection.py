@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from time import thread_time
 
+from parallel_deco._shared import wait
 from parallel_deco.backends.segments import Inbox, Outbox, Segment
 
 try:
@@ -79,11 +80,12 @@ class Connection:
     uses it.
     """
 
-    __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_space")
+    __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_soon", "_space")
 
     def __init__(self, socket: "_socket.socket") -> None:
         self._socket = socket
         self._rest: bytes = b""
+        self._soon = False  # the last wait was short
         self._inbox = Inbox()
         self._outbox = Outbox()
         self._descriptors: deque[int] = deque()
@@ -148,9 +150,11 @@ class Connection:
         self._socket.sendmsg([_HEAD.pack(len(body), _SEGMENT, 0, 0.0) + body], [rights])
         segment.close()
 
-    def receive(self) -> Frame | None:
-        """Wait for a frame; None at the end of the stream."""
+    def receive(self, alert: bool = True) -> Frame | None:
+        """Wait for a frame; None at the end of the stream. If `alert`, stay awake for a moment where that pays."""
         while True:
+            if not self._rest:
+                self._soon = wait(self._socket.fileno(), alert and self._soon)
             frame = self._receive()
             if frame is None or frame.kind < _SEGMENT:
                 return frame

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import inf
 from time import monotonic, thread_time
 
+from parallel_deco._starting import start_thread
 from parallel_deco.backends.connection import SMALL, Connection, Frame
 from parallel_deco.backends.frames import DEFINE, RUN, SURROUNDINGS
 from parallel_deco.backends.functions import Functions
@@ -105,7 +106,7 @@ class Link:
         """Start the reader thread."""
         name = f"parallel_deco-reader-{self.number}"
         self._thread = threading.Thread(target=read, args=(self,), name=name, daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def is_alive(self) -> bool:
         """Return whether the reader thread has not ended."""
@@ -116,9 +117,9 @@ class Link:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(max(0.0, timeout))
 
-    def receive(self) -> Frame | None:
-        """Wait for the worker's next frame; None when it is gone."""
-        return self._connection.receive()
+    def receive(self, alert: bool) -> Frame | None:
+        """Wait for the worker's next frame, awake for a moment if `alert`; None when it is gone."""
+        return self._connection.receive(alert)
 
     def hang_up(self) -> None:
         """End the stream: the worker ends after what it has; a dead worker's reader wakes up."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from parallel_deco._errors import ParallelError
+from parallel_deco._starting import start_thread
 from parallel_deco.backends.launch import launch, unavailable
 
 try:
@@ -43,7 +44,7 @@ class Nursery:
             raise ParallelError(f"cannot start {sys.executable!r} for worker processes: {error}") from error
         self._thread = threading.Thread(target=self._listen, name="parallel_deco-nursery", daemon=True)
         try:
-            self._thread.start()
+            start_thread(self._thread)
         except RuntimeError as error:
             self._socket.close()
             self._reap()

@@ -368,6 +368,9 @@ class ProcessBackend:
         except RuntimeError as error:
             link.close()  # its worker meets the end of its input, and ends
             raise ParallelError(f"no thread can be started to serve a worker process: {error}") from error
+        except BaseException:  # Ctrl-C: the reader may run, and clears up when its worker has ended
+            link.hang_up()
+            raise
         self._links[link.number] = link
         self._readers = [*filter(Link.is_alive, self._readers), link]
 
@@ -381,7 +384,8 @@ class ProcessBackend:
             ECHO: _on_echo,
         }
         try:
-            while (frame := link.receive()) is not None:
+            # Where more than one runs, the CPUs have better to do than to wait awake.
+            while (frame := link.receive(alert=self._running <= 1)) is not None:
                 kinds[frame.kind](link, frame)
         except BaseException:  # a mistake of ours (or no memory) must not leave callers waiting for ever
             with self._lock:

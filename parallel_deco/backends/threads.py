@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
+from parallel_deco._starting import start_thread
 from parallel_deco._traits import Traits
 from parallel_deco.backends.batch import Batch, Done, Ticket, run_batch
 from parallel_deco.backends.deadlines import Deadlines, TimedBatch
@@ -90,8 +91,10 @@ class ThreadBackend:
             self._threads.add(thread)
             self._serving.add(thread)
         try:
-            thread.start()
+            start_thread(thread)
         except BaseException as error:
+            if thread.ident is not None:  # it runs, and calls the function
+                raise
             self._forget(thread)
             if not self._leave_to_others():
                 self._take_back(function)

@@ -1,0 +1,29 @@
+"""Starts a thread so that Ctrl-C, when it comes just then, is not taken for a lack of threads."""
+
+import threading
+
+__all__ = ["start_thread"]
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises
+    ------
+    RuntimeError
+        There can be no more threads; it does not run.
+    BaseException
+        Whatever a signal's handler raised meanwhile, KeyboardInterrupt above all; the thread may run nevertheless.
+
+    Notes
+    -----
+    `start` waits for the thread's first sign of life, with a `threading.Condition` that an exception of a handler can
+    leave in the wrong state; see `Bell`. What comes out then is "RuntimeError: release unlocked lock", which whoever
+    asked for a thread, and can do without, takes for "can't start new thread".
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if "lock" not in str(error) or error.__context__ is None:
+            raise
+        raise error.__context__ from None

@@ -1,0 +1,58 @@
+"""Threads are started so that Ctrl-C is never taken for a lack of threads."""
+
+import threading
+
+import pytest
+
+from parallel_deco._starting import start_thread
+from parallel_deco.backends.threads import ThreadBackend
+
+REAL = threading.Thread
+
+
+class InterruptedThread(REAL):
+    """One that runs, while whoever started it is told what `threading` makes of Ctrl-C in a bad moment."""
+
+    def start(self):
+        super().start()
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
+
+
+def test_interrupt_comes_through_when_a_thread_starts():
+    """What `threading` raises instead is told apart from a lack of threads."""
+    thread = InterruptedThread(target=int)
+    with pytest.raises(KeyboardInterrupt):
+        start_thread(thread)
+    thread.join()
+
+
+def test_lack_of_threads_comes_through_when_there_is_one():
+    """Also while another exception is being handled."""
+
+    class Missing(REAL):
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    try:
+        raise ValueError
+    except ValueError:
+        with pytest.raises(RuntimeError, match="can't start"):
+            start_thread(Missing())
+
+
+def test_pool_stays_whole_when_a_start_is_interrupted(monkeypatch):
+    """The thread runs, so it has the call, serves later ones, and the shutdown knows it."""
+    pool, calls = ThreadBackend(), threading.Semaphore(0)
+    monkeypatch.setattr(threading, "Thread", InterruptedThread)
+    with pytest.raises(KeyboardInterrupt):
+        pool.call(calls.release)
+    assert calls.acquire(timeout=10)
+    monkeypatch.undo()
+    for _ in range(3):
+        pool.call(calls.release)
+        assert calls.acquire(timeout=10)
+    pool.shutdown()
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, InterruptedThread)]
