@@ -13,6 +13,7 @@ Names are loaded when they are first used: the import itself costs under a milli
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from parallel_deco._decorator import ParallelFunction, parallel
+    from parallel_deco._died import WorkerDied
     from parallel_deco._errors import (
         InvalidOptionError,
         InvalidTypeError,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         ParallelError,
         RemoteError,
         RemoteTraceback,
-        WorkerDied,
     )
     from parallel_deco._future import Future
     from parallel_deco._iterator import MapIterator
@@ -63,8 +63,8 @@ _HOMES = {
         "ParallelError",
         "RemoteError",
         "RemoteTraceback",
-        "WorkerDied",
     ),
+    "_died": ("WorkerDied",),
     "_future": ("Future",),
     "_iterator": ("MapIterator",),
     "_measure": ("Measurement", "measure"),

@@ -1,41 +1,82 @@
-"""The face: `parallel` and the function that it gives."""
+"""The face: `parallel` and the function that it gives.
+
+To decorate takes little; what runs work is loaded with the first work, and worker processes start meanwhile.
+"""
+
+from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from parallel_deco._errors import InvalidTypeError, name_of
-from parallel_deco._future import Future
-from parallel_deco._iterator import MapIterator
-from parallel_deco._mapping import Mapping
 from parallel_deco._options import Options
-from parallel_deco._profile import Profile
-from parallel_deco._shutdown import shutdown_at_exit
-from parallel_deco._source import Source
-from parallel_deco._submission import Submissions
-from parallel_deco.backends.batch import Shape
-from parallel_deco.routing.evidence import Evidence
 
-__all__ = ["ParallelFunction", "parallel"]
-
-P = ParamSpec("P")
-Q = ParamSpec("Q")
-R = TypeVar("R")
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+    from parallel_deco._future import Future
+    from parallel_deco._iterator import MapIterator
+    from parallel_deco._profile import Profile
     from parallel_deco._progress import Progress
+    from parallel_deco._source import Source
+    from parallel_deco._submission import Submissions
+    from parallel_deco.backends.batch import Shape
+    from parallel_deco.routing.evidence import Evidence
     from parallel_deco.routing.explanation import Explanation
+
+    P = ParamSpec("P")
+    Q = ParamSpec("Q")
+    R = TypeVar("R")
 
     class _Callable(Generic[P, R]):
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 else:
+    # `typing` would double the time that this module takes.
+    P = Q = R = object()
+
     # A direct call passes through C: half the cost of a wrapper written in Python, which recursive functions would
     # pay at every level (measured: 60 ns against 120).
-    class _Callable(functools.partial, Generic[P, R]):
+    class _Callable(functools.partial):
         pass
+
+
+__all__ = ["ParallelFunction", "parallel"]
+
+_loaded = False
+
+
+def _load(options: Options) -> None:
+    """Load what runs work; where these options need worker processes, their template boots meanwhile."""
+    global _loaded
+    if options.backend == "processes" and "parallel_deco.backends.pools" not in sys.modules and not _is_worker():
+        from parallel_deco.backends import launch
+
+        launch.early()
+    from parallel_deco import _mapping, _submission  # noqa: F401
+    from parallel_deco._shutdown import shutdown_at_exit
+
+    shutdown_at_exit()
+    _loaded = True
+
+
+def _is_worker() -> bool:
+    """Whether this is a worker process: there, everything runs here."""
+    return "parallel_deco.backends.worker" in sys.modules
+
+
+class _WhenNeeded:
+    """Stands in the class for an instance's profile, which is made when it is asked for."""
+
+    def __get__(self, function: ParallelFunction[Any, Any] | None, owner: type) -> Any:
+        if function is None:
+            return self
+        from parallel_deco._profile import Profile
+
+        return vars(function).setdefault("_profile", Profile(function.__wrapped__))
 
 
 class ParallelFunction(_Callable[P, R]):
@@ -46,11 +87,11 @@ class ParallelFunction(_Callable[P, R]):
 
     __wrapped__: Callable[P, R]
     _options: Options
-    _profile: Profile
     _submissions: dict[tuple[Options, Evidence], Submissions]
     _descriptor: Any
 
     if TYPE_CHECKING:
+        _profile: Profile
 
         def __init__(
             self,
@@ -61,6 +102,7 @@ class ParallelFunction(_Callable[P, R]):
         ) -> None: ...
 
     else:
+        _profile = _WhenNeeded()
 
         def __new__(cls, function, options, profile=None, descriptor=None):
             """Make the object around a checked function; users call `parallel`."""
@@ -72,7 +114,9 @@ class ParallelFunction(_Callable[P, R]):
     def _adopt(self, function: Callable[P, R], options: Options, profile: Profile | None, descriptor: Any) -> None:
         self.__wrapped__ = function
         self._options = options
-        self._profile = Profile(function) if profile is None else profile
+        vars(self).pop("_profile", None)  # it may be an attribute of the function's own
+        if profile is not None:
+            self._profile = profile
         self._submissions = {}
         self._descriptor = function if descriptor is None else descriptor
 
@@ -100,11 +144,14 @@ class ParallelFunction(_Callable[P, R]):
         ``backend="processes"`` was asked for fail with `NotPicklableError`. About 20 µs to a thread and back, 50 to
         a warm process; many small calls are gathered while the workers are busy.
         """
-        shutdown_at_exit()
         options = self._options.in_force()
+        if not _loaded:
+            _load(options)
         evidence = self._profile.evidence(args, kwargs)
         submissions = self._submissions.get((options, evidence))
         if submissions is None:
+            from parallel_deco._submission import Submissions
+
             made = Submissions(self._profile, options, evidence)
             submissions = self._submissions.setdefault((options, evidence), made)
         return submissions.submit(self.__wrapped__, args, kwargs)
@@ -155,8 +202,13 @@ class ParallelFunction(_Callable[P, R]):
         """
         if not iterables:
             raise InvalidTypeError(f"{self._name()}.map needs at least one iterable, got none")
-        shape = Shape.ONE if len(iterables) == 1 else Shape.STAR
         options = self._sized(chunksize, buffersize)
+        if not _loaded:
+            _load(options)
+        from parallel_deco._source import Source
+        from parallel_deco.backends.batch import Shape
+
+        shape = Shape.ONE if len(iterables) == 1 else Shape.STAR
         return self._map(Source.of(iterables), shape, options, ordered, return_exceptions, progress)
 
     def starmap(
@@ -184,6 +236,11 @@ class ParallelFunction(_Callable[P, R]):
             An iterator of the results.
         """
         options = self._sized(chunksize, buffersize)
+        if not _loaded:
+            _load(options)
+        from parallel_deco._source import Source
+        from parallel_deco.backends.batch import Shape
+
         return self._map(Source.of_rows(arguments), Shape.STAR, options, ordered, return_exceptions, progress)
 
     def _sized(self, chunksize: int | None, buffersize: int | None) -> Options:
@@ -201,7 +258,9 @@ class ParallelFunction(_Callable[P, R]):
         return_exceptions: bool,
         progress: bool | str,
     ) -> MapIterator[R]:
-        shutdown_at_exit()
+        from parallel_deco._iterator import MapIterator
+        from parallel_deco._mapping import Mapping
+
         mapping = Mapping(
             self.__wrapped__,
             self._profile,
@@ -214,14 +273,14 @@ class ParallelFunction(_Callable[P, R]):
         )
         return MapIterator(mapping)
 
-    def _progress(self, wanted: bool | str, source: Source) -> "Progress":
+    def _progress(self, wanted: bool | str, source: Source) -> Progress:
         from parallel_deco._progress import Progress
 
         if not isinstance(wanted, bool | str):
             raise InvalidTypeError(f"progress must be True, False or a label, not {wanted!r}")
         return Progress(wanted if isinstance(wanted, str) else self._name(), source.left)
 
-    def explain(self) -> "Explanation":
+    def explain(self) -> Explanation:
         """Say where the last work went, or the next would go, and why.
 
         Returns
@@ -231,7 +290,7 @@ class ParallelFunction(_Callable[P, R]):
         """
         return self._profile.explain(self._options.in_force())
 
-    def options(self, **changes: Any) -> "ParallelFunction[P, R]":
+    def options(self, **changes: Any) -> ParallelFunction[P, R]:
         """Return the same function with other options; what was measured of it is shared.
 
         Parameters
@@ -252,15 +311,17 @@ class ParallelFunction(_Callable[P, R]):
         options = self._options.changed(**changes)
         return ParallelFunction(self.__wrapped__, options, self._profile.sibling(), self._descriptor)
 
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> "ParallelFunction[P, R]": ...
+    if TYPE_CHECKING:
 
-    @overload
-    def __get__(
-        self: "ParallelFunction[Concatenate[Any, Q], R]", instance: object, owner: type | None = None
-    ) -> "ParallelFunction[Q, R]": ...
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> ParallelFunction[P, R]: ...
 
-    def __get__(self, instance: object, owner: type | None = None) -> "ParallelFunction[Any, R]":
+        @overload
+        def __get__(
+            self: ParallelFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None
+        ) -> ParallelFunction[Q, R]: ...
+
+    def __get__(self, instance: object, owner: type | None = None) -> ParallelFunction[Any, R]:
         """Bind like a function: what was measured is shared by all instances."""
         bind = getattr(type(self._descriptor), "__get__", None)
         bound = self._descriptor if bind is None else bind(self._descriptor, instance, owner)
@@ -348,39 +409,40 @@ def _code_flags(function: Any) -> int:
     return int(function.__code__.co_flags | marked)
 
 
-@overload
-def parallel(
-    function: Callable[P, R],
-    /,
-    *,
-    backend: "str | Callable[[Explanation], str]" = "auto",
-    max_workers: int | None = None,
-    chunksize: int | None = None,
-    buffersize: int | None = None,
-    shared: bool | None = None,
-    timeout: float | None = None,
-) -> ParallelFunction[P, R]: ...
+if TYPE_CHECKING:
 
+    @overload
+    def parallel(
+        function: Callable[P, R],
+        /,
+        *,
+        backend: str | Callable[[Explanation], str] = "auto",
+        max_workers: int | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        shared: bool | None = None,
+        timeout: float | None = None,
+    ) -> ParallelFunction[P, R]: ...
 
-@overload
-def parallel(
-    function: None = None,
-    /,
-    *,
-    backend: "str | Callable[[Explanation], str]" = "auto",
-    max_workers: int | None = None,
-    chunksize: int | None = None,
-    buffersize: int | None = None,
-    shared: bool | None = None,
-    timeout: float | None = None,
-) -> Callable[[Callable[P, R]], ParallelFunction[P, R]]: ...
+    @overload
+    def parallel(
+        function: None = None,
+        /,
+        *,
+        backend: str | Callable[[Explanation], str] = "auto",
+        max_workers: int | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        shared: bool | None = None,
+        timeout: float | None = None,
+    ) -> Callable[[Callable[P, R]], ParallelFunction[P, R]]: ...
 
 
 def parallel(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    backend: "str | Callable[[Explanation], str]" = "auto",
+    backend: str | Callable[[Explanation], str] = "auto",
     max_workers: int | None = None,
     chunksize: int | None = None,
     buffersize: int | None = None,

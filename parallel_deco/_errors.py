@@ -8,13 +8,15 @@
     ├── ItemTimeoutError(TimeoutError)     an item took longer than its `timeout`
     └── RemoteError(RuntimeError)          an exception of a worker that could not travel; has its text
 
-Each is also its standard-library parent in brackets. An exception of the user's function comes back as itself, with
-`RemoteTraceback` as its cause when it was raised in another process.
+`WorkerDied` has a module of its own, `_died`. Each is also its standard-library parent in brackets. An exception of the
+user's function comes back as itself, with `RemoteTraceback` as its cause when it was raised in another process.
 """
 
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "InvalidOptionError",
@@ -24,7 +26,6 @@ __all__ = [
     "ParallelError",
     "RemoteError",
     "RemoteTraceback",
-    "WorkerDied",
 ]
 
 
@@ -44,26 +45,6 @@ class NotPicklableError(ParallelError, TypeError):
     """Work for another process holds something that cannot be pickled."""
 
 
-class WorkerDied(ParallelError, BrokenExecutor):
-    """The worker process died while it ran this item; the pool lives on.
-
-    Parameters
-    ----------
-    message : str
-        What died, how, and what to do.
-    exitcode : int or None
-        The exit status; negative for the signal that killed it; None when it could not be learned.
-    """
-
-    def __init__(self, message: str, exitcode: int | None = None) -> None:
-        super().__init__(message, exitcode)
-        self.exitcode = exitcode
-
-    def __str__(self) -> str:
-        """Return the message without the exit code, which it already names."""
-        return str(self.args[0])
-
-
 class ItemTimeoutError(ParallelError, TimeoutError):
     """An item took longer than its `timeout`."""
 
@@ -80,7 +61,7 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.args[0]}"""'
 
 
-def name_of(function: Callable[..., Any]) -> str:
+def name_of(function: "Callable[..., Any]") -> str:
     """Return what messages call a function; no `__repr__` of the user's runs for it."""
     try:
         name = getattr(function, "__qualname__", None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Any, TypeVar
 
-from parallel_deco._bell import Bell
+from parallel_deco._waiting import Bell
 
 __all__ = ["Future"]
 
@@ -121,7 +121,7 @@ class _Waiter(Bell):
 
     def add_result(self, future: Future[Any]) -> None:
         """Wake it."""
-        self.ring()
+        self.ring_soon()
 
     add_exception = add_cancelled = add_result
 

@@ -22,7 +22,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco import _sampler
-from parallel_deco._bell import Bell
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._flow import TINY, Demand, batch_size, window
@@ -36,6 +35,7 @@ from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
+from parallel_deco._waiting import Bell
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_batch
 

@@ -1,12 +1,18 @@
 """The options of a parallel function, and what overrides them: the environment and `config`."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable, Iterator
+from collections import namedtuple
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
 
 from parallel_deco._errors import InvalidOptionError, InvalidTypeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, NamedTuple
 
 __all__ = ["BACKENDS", "Options", "config"]
 
@@ -17,13 +23,22 @@ _ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DEC
 _KEYS = [getattr(os.environ, "encodekey", str)(name) for name in _ENVIRONMENT.values()]
 
 
-class _Fields(NamedTuple):
-    backend: "str | Callable[[Any], str]" = "auto"
-    max_workers: int | None = None
-    chunksize: int | None = None
-    buffersize: int | None = None
-    shared: bool | None = None
-    timeout: float | None = None
+if TYPE_CHECKING:
+
+    class _Fields(NamedTuple):
+        backend: str | Callable[[Any], str] = "auto"
+        max_workers: int | None = None
+        chunksize: int | None = None
+        buffersize: int | None = None
+        shared: bool | None = None
+        timeout: float | None = None
+
+else:  # `typing` takes as long to import as all that is needed to decorate
+    _Fields = namedtuple(
+        "_Fields",
+        ("backend", "max_workers", "chunksize", "buffersize", "shared", "timeout"),
+        defaults=("auto", None, None, None, None, None),
+    )
 
 
 class Options(_Fields):
@@ -46,7 +61,7 @@ class Options(_Fields):
 
     __slots__ = ()
 
-    def __new__(cls, *given: Any, **named: Any) -> "Options":
+    def __new__(cls, *given: Any, **named: Any) -> Options:
         """Check the values."""
         self = super().__new__(cls, *given, **named)
         self._check()
@@ -67,7 +82,7 @@ class Options(_Fields):
                 "backend='serial' runs items in the caller's thread, which no timeout can interrupt"
             )
 
-    def changed(self, **changes: Any) -> "Options":
+    def changed(self, **changes: Any) -> Options:
         """Return a copy with some options changed; the others stay.
 
         Raises
@@ -85,7 +100,7 @@ class Options(_Fields):
         """Whether the route is chosen while it runs, by `auto` or by the user's policy."""
         return self.backend == "auto" or not isinstance(self.backend, str)
 
-    def in_force(self) -> "Options":
+    def in_force(self) -> Options:
         """Return the options as they apply here and now, after the environment and then `config` overrode them."""
         overrides = _environment()
         block = _config.get()

@@ -1,4 +1,4 @@
-/* Shared mappings, waiting and the like, where the system has them; on others each function says that it failed. */
+/* Shared mappings and the like, where the system has them; on others each function says that it failed. */
 #ifndef PARALLEL_DECO_SHARED_H
 #define PARALLEL_DECO_SHARED_H
 
@@ -17,12 +17,9 @@ static void *pd_map(int descriptor, size_t size, int populate) {
 static void pd_unmap(void *address, size_t size) { (void)address; (void)size; }
 static void pd_populate(void *address, size_t size) { (void)address; (void)size; }
 static double pd_now(void) { return 0.0; }
-static void pd_await(int descriptor, double awake) { (void)descriptor; (void)awake; }
 
 #else
 
-#include <poll.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -52,19 +49,6 @@ static double pd_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Wait until a descriptor can be read, or has ended, or a signal came; for so many seconds without sleeping. */
-static void pd_await(int descriptor, double awake) {
-    struct pollfd one = {descriptor, POLLIN, 0};
-    if (awake > 0.0) {
-        double end = pd_now() + awake;
-        do {
-            if (poll(&one, 1, 0) != 0) return;
-            sched_yield(); /* whoever else wants this CPU has it */
-        } while (pd_now() < end);
-    }
-    (void)poll(&one, 1, -1);
 }
 
 #endif

@@ -1,5 +1,5 @@
 # cython: language_level=3, wraparound=False, cdivision=True, freethreading_compatible=True
-"""What two processes share: memory (mapping, copying without the GIL, leases), a worker's notes in it, and a socket.
+"""Memory that two processes share: mapping, copying without the GIL, leases; and what a worker notes in it.
 
 The buffer protocol is used directly: typed memoryviews would make this module, which every worker loads, start slower.
 """
@@ -15,7 +15,6 @@ cdef extern from "_shared.h" nogil:
     int pd_die_with_parent()
     double pd_now()
     void pd_publish(unsigned int *word, unsigned int value)
-    void pd_await(int descriptor, double awake)
 
 cdef extern from "string.h" nogil:
     void *memcpy(void *target, const void *source, size_t size)
@@ -25,34 +24,9 @@ cdef extern from "Python.h":
     object PyErr_SetFromErrno(object kind)
 
 
-#: Seconds for which a thread that waits for a socket stays awake.
-cdef double AWAKE = 250e-6
-
-
 def die_with_parent():
     """Have the system kill this process when its parent ends, where it can; return whether it can."""
     return pd_die_with_parent() == 0
-
-
-def wait(int descriptor, bint awake):
-    """Wait until there is something to read from a socket, or it has ended; return whether that was soon.
-
-    Parameters
-    ----------
-    descriptor : int
-    awake : bool
-        Do not sleep at first: what is waited for came soon the last time.
-
-    Notes
-    -----
-    A CPU that sleeps takes some 60 us to be back on a virtual machine, of which a round trip has three. So who waits
-    stays awake for `AWAKE` seconds at most, without the GIL, and lets others have the CPU; and only as long as that is
-    not in vain. It may return too soon, when a signal comes.
-    """
-    cdef double began = pd_now()
-    with nogil:
-        pd_await(descriptor, AWAKE if awake else 0.0)
-    return pd_now() - began < AWAKE
 
 
 cdef class Mapping:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from time import thread_time
 
-from parallel_deco._shared import wait
+from parallel_deco._waiting import ring_gathered, wait
 from parallel_deco.backends.segments import Inbox, Outbox, Segment
 
 try:
@@ -153,7 +153,9 @@ class Connection:
     def receive(self, alert: bool = True) -> Frame | None:
         """Wait for a frame; None at the end of the stream. If `alert`, stay awake for a moment where that pays."""
         while True:
-            if not self._rest:
+            if self._rest:
+                ring_gathered()
+            else:
                 self._soon = wait(self._socket.fileno(), alert and self._soon)
             frame = self._receive()
             if frame is None or frame.kind < _SEGMENT:

@@ -3,7 +3,8 @@
 import os
 import signal
 
-from parallel_deco._errors import ItemTimeoutError, WorkerDied, name_of
+from parallel_deco._died import WorkerDied
+from parallel_deco._errors import ItemTimeoutError, name_of
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING, SENDING
 from parallel_deco.backends.task import Task

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from parallel_deco.backends.surroundings import worker_environment
+from parallel_deco.backends.environment import for_workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _spawn(control: int) -> int:
     return os.posix_spawn(
         sys.executable,
         command,
-        worker_environment(),
+        for_workers(os.environ),
         file_actions=[(os.POSIX_SPAWN_DUP2, control, 0)],
         setsigmask=[],
         setsigdef=[SIGINT, SIGTERM, SIGCHLD],

@@ -31,8 +31,10 @@ from time import monotonic, perf_counter, thread_time
 from typing import Any
 
 from parallel_deco._cpus import available_cpus
-from parallel_deco._errors import ParallelError, WorkerDied
+from parallel_deco._died import WorkerDied
+from parallel_deco._errors import ParallelError
 from parallel_deco._traits import Traits
+from parallel_deco._waiting import gather, scatter
 from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.batch import Batch, Done
 from parallel_deco.backends.connection import Frame
@@ -383,6 +385,7 @@ class ProcessBackend:
             FAILED: self._on_failed,
             ECHO: _on_echo,
         }
+        bells = gather()
         try:
             # Where more than one runs, the CPUs have better to do than to wait awake.
             while (frame := link.receive(alert=self._running <= 1)) is not None:
@@ -392,6 +395,8 @@ class ProcessBackend:
                 self._kill(link)
             raise
         finally:
+            scatter()
+            del bells
             self._on_end(link)
 
     def _on_hello(self, link: Link, frame: Frame) -> None:

@@ -6,29 +6,14 @@ import os
 import sys
 import warnings
 
+from parallel_deco.backends.environment import for_workers
 from parallel_deco.backends.payload import dump_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["THREAD_LIMITS", "Surroundings", "apply", "worker_environment"]
-
-#: P workers shall use P cores. Libraries read these when they are loaded, so they must stay in the environment.
-THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
-
-
-def worker_environment() -> dict[str, str]:
-    """Return the caller's environment with one BLAS and OpenMP thread each, where the user set none."""
-    return {**dict.fromkeys(THREAD_LIMITS, "1"), **os.environ}
+__all__ = ["Surroundings", "apply"]
 
 
 class Surroundings:
@@ -135,7 +120,7 @@ def apply(state: tuple[Any, ...]) -> None:
         if invalidate is not None:
             invalidate()
     sys.argv = argv
-    _apply_environment({**dict.fromkeys(THREAD_LIMITS, "1"), **environment})
+    _apply_environment(for_workers(environment))
     if filters is not None and warnings.filters != filters:
         warnings.filters[:] = filters  # type: ignore[index]
         getattr(warnings, "_filters_mutated", lambda: None)()
