@@ -6,7 +6,9 @@ To decorate takes little; what runs work is loaded with the first work, and work
 from __future__ import annotations
 
 import functools
+import os
 import sys
+from _thread import allocate_lock
 from types import FunctionType, MethodType
 
 from parallel_deco._errors import InvalidTypeError, name_of
@@ -47,20 +49,37 @@ else:
 __all__ = ["ParallelFunction", "parallel"]
 
 _loaded = False
+_loading = allocate_lock()
 
 
 def _load(options: Options) -> None:
-    """Load what runs work; where these options need worker processes, their template boots meanwhile."""
+    """Load what runs work; where these options need worker processes, their template boots meanwhile.
+
+    One thread at a time, for each would start a template.
+    """
     global _loaded
-    if options.backend == "processes" and "parallel_deco.backends.pools" not in sys.modules and not _is_worker():
-        from parallel_deco.backends import launch
+    with _loading:
+        if _loaded:
+            return
+        if options.backend == "processes" and "parallel_deco.backends.pools" not in sys.modules and not _is_worker():
+            from parallel_deco.backends import launch
 
-        launch.early()
-    from parallel_deco import _mapping, _submission  # noqa: F401
-    from parallel_deco._shutdown import shutdown_at_exit
+            launch.early()
+        from parallel_deco import _mapping, _submission  # noqa: F401
+        from parallel_deco._shutdown import shutdown_at_exit
 
-    shutdown_at_exit()
-    _loaded = True
+        shutdown_at_exit()
+        _loaded = True
+
+
+def _forget_after_fork() -> None:
+    """The child's only thread is not loading."""
+    global _loading
+    _loading = allocate_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def _is_worker() -> bool:

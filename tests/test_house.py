@@ -18,7 +18,8 @@ PACKAGE = Path(parallel_deco.__file__).resolve().parent
 NAME = "parallel_deco"
 
 GROUND = {"_errors", "_traits", "_options", "_future", "_cpus", "_nesting", "_measure", "_sampler", "_sizes"}
-GROUND |= {"_died", "_starting", "_switching", "_waiting", "_texts", "_turns", "_readings", "_results", "_iterator", "_shared"}
+GROUND |= {"_died", "_starting", "_switching", "_waiting"}
+GROUND |= {"_texts", "_turns", "_readings", "_results", "_iterator", "_shared"}
 MAPPING = {"_mapping", "_submission", "_steering", "_profile", "_source", "_flow", "_judge", "_shutdown"}
 MAPPING |= {"_elsewhere", "_machine", "_progress"}
 FACE = {"", "_decorator", "__main__", "_cli", "_demo", "_doctor", "_trial"}

@@ -19,7 +19,8 @@ import pytest
 
 import parallel_deco
 from parallel_deco._cpus import gil_enabled
-from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback, WorkerDied
+from parallel_deco._died import WorkerDied
+from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback
 from parallel_deco.backends import deaths, processes
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.processes import ProcessBackend
