@@ -1,9 +1,7 @@
 """The processors that this process may use, and whether the interpreter has a GIL."""
 
-import math
 import os
 import sys
-from functools import cache
 
 __all__ = ["available_cpus", "cpu_quota", "gil_enabled"]
 
@@ -12,12 +10,21 @@ def available_cpus() -> int:
     """Return how many CPUs this process may compute on: its affinity, bounded by the container's quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
-    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+    return affinity if quota is None else max(1, min(affinity, int(-(-quota // 1))))
 
 
-@cache
 def cpu_quota() -> float | None:
     """Return the CPUs that the container's quota allows (cgroup v2, then v1), or None when there is no quota."""
+    if not _quota:
+        _quota.append(_read_quota())
+    return _quota[0]
+
+
+#: What was read; once, for a container keeps its quota.
+_quota: list[float | None] = []
+
+
+def _read_quota() -> float | None:
     try:
         quota, period = _text("/sys/fs/cgroup/cpu.max").split()
     except (OSError, ValueError):

@@ -65,7 +65,6 @@ def _load(options: Options) -> None:
             from parallel_deco.backends import launch
 
             launch.early()
-        from parallel_deco import _mapping, _submission  # noqa: F401
         from parallel_deco._shutdown import shutdown_at_exit
 
         shutdown_at_exit()

@@ -7,10 +7,9 @@ rest of a worker's start.
 from __future__ import annotations
 
 import os
-import threading
 import time
+from _thread import get_ident, get_native_id
 from collections import namedtuple
-from contextlib import contextmanager
 from time import perf_counter, process_time, thread_time
 
 from parallel_deco import _sampler
@@ -18,7 +17,7 @@ from parallel_deco._cpus import gil_enabled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from threading import local
     from typing import NamedTuple
 
     class _Fields(NamedTuple):
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
         first: bool = False
 
 else:
+    from _thread import _local as local
+
     _NAMES = (
         "items wall cpu delay samples looked held looked_cpu held_cpu"
         " moved sent received process_cpu crowd disturbed first"
@@ -151,7 +152,7 @@ class _Statistics:
             os.close(self.descriptor)
 
 
-class _Schedstat(threading.local):
+class _Schedstat(local):
     """A kept descriptor of this thread's scheduler statistics, opened when first read, closed when the thread ends."""
 
     descriptor: int
@@ -168,7 +169,7 @@ _schedstat = _Schedstat()
 
 def _settle_before_fork() -> None:
     """Let threads of ours come to an end with what they import: the child would wait for their locks for ever."""
-    own = threading.get_ident()
+    own = get_ident()
     end = perf_counter() + SETTLE
     while any(thread != own for thread in list(_deciding)) and perf_counter() < end:
         time.sleep(1e-3)
@@ -261,25 +262,31 @@ _deciding: dict[int, tuple[int, float, float]] = {}
 _overhead = 0.0, 0.0  # what they took before: CPU seconds, and the time in which they did
 
 
-@contextmanager
-def overhead(since: float | None = None) -> Iterator[None]:
-    """Say that what the calling thread computes meanwhile is the library's own, and no function's.
+# Not by `contextlib`, which takes as long to import as this module.
+class overhead:
+    """Says that what the calling thread computes meanwhile is the library's own, and no function's.
 
     Parameters
     ----------
     since : float, optional
         When the thread was to begin, by `perf_counter`; since then it may have had the GIL, but no CPU.
     """
-    global _overhead
-    thread = threading.get_ident()
-    before, since = thread_time(), since or perf_counter()
-    _deciding[thread] = _thread_clock(thread), before, since
-    try:
-        yield
-    finally:
-        elapsed = perf_counter() - since
-        _overhead = _overhead[0] + thread_time() - before, _overhead[1] + elapsed
-        _deciding.pop(thread, None)  # it may be within another
+
+    __slots__ = ("_before", "_since")
+
+    def __init__(self, since: float | None = None) -> None:
+        self._since = since or perf_counter()
+
+    def __enter__(self) -> None:
+        thread = get_ident()
+        self._before = thread_time()
+        _deciding[thread] = _thread_clock(thread), self._before, self._since
+
+    def __exit__(self, *_: object) -> None:
+        global _overhead
+        elapsed = perf_counter() - self._since
+        _overhead = _overhead[0] + thread_time() - self._before, _overhead[1] + elapsed
+        _deciding.pop(get_ident(), None)  # it may be within another
 
 
 def _thread_clock(thread: int) -> int:
@@ -331,7 +338,7 @@ class Stopwatch:
         self._elapsed = _elapsed_so_far()
         self._spent = _spent_so_far() if watch else 0.0
         self.slot = _sampler.begin(looks) if watch else -1
-        self._thread = threading.get_native_id() if watch else 0
+        self._thread = get_native_id() if watch else 0
         self._process = process_time() if watch else -1.0
         if careful:
             _, self._delay, self._wall = _delay_between()

@@ -10,7 +10,7 @@ A segment is a memfd: it has no name, so nothing can be left behind, however the
 from __future__ import annotations
 
 import os
-import weakref
+from _weakref import ref
 from collections import deque
 
 from parallel_deco import _shared
@@ -227,7 +227,7 @@ class Inbox:
         def gone(_: Any) -> None:  # in any thread, at any time: only what is atomic
             returned.append(number)
 
-        self._leases[number] = weakref.ref(lease, gone)
+        self._leases[number] = ref(lease, gone)
         return lease
 
     def forget(self, numbers: list[int]) -> None:
