@@ -5,7 +5,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from types import MethodType
+from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_deco import _machine
@@ -34,6 +34,8 @@ _SCALARS = frozenset((int, float, complex, str, bytes, bool, type(None)))
 #: Positional and keyword arguments of a call.
 Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
+#: Calls of one order of size whose arguments are weighed.
+WEIGHED = 64
 #: Items that are assumed to be left when the input does not tell its length.
 UNKNOWN_LENGTH = 64
 
@@ -74,7 +76,7 @@ class Profile:
         if evidence is None:
             evidence = self._evidence.setdefault(size, Evidence())
         self._latest = evidence
-        if not evidence.moved:
+        if evidence.items < WEIGHED and not evidence.moved:
             evidence.learn_size(sent=rough_bytes(args) + rough_bytes(kwargs))
         return evidence
 
@@ -108,6 +110,11 @@ class Profile:
         self.effect = effect
         return self._turns.setdefault(batch.depth, Turn())
 
+    def is_pure(self) -> bool:
+        """Whether no call changes anything outside, whatever its arguments."""
+        reading = self._read()
+        return not reading.depends and not reading.effects
+
     def _effects(self, batch: Batch) -> "Iterator[static.Effect]":
         """Yield what the calls of a batch would change outside, the gravest effect of each."""
         reading = self._read()
@@ -125,10 +132,8 @@ class Profile:
 
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
-        _reader.load()
-        from parallel_deco.routing import static
-
-        return static.read(self.function)
+        reading: static.Reading = _reader.load().read(self.function)
+        return reading
 
     def decide(
         self,
@@ -260,16 +265,16 @@ class _Reader:
 
     def __init__(self) -> None:
         self._loading = threading.Lock()
-        self._loaded = False
+        self._static: ModuleType | None = None
 
     def ready(self) -> bool:
         """Return whether it is loaded; if not, have a pool thread do it."""
-        if not self._loaded and self._loading.acquire(blocking=False):
+        if self._static is None and self._loading.acquire(blocking=False):
             try:
                 pools.threads().call(self._load)
             except RuntimeError:  # no more threads
                 self._load()
-        return self._loaded
+        return self._static is not None
 
     def _load(self) -> None:
         try:
@@ -278,10 +283,11 @@ class _Reader:
         finally:
             self._loading.release()
 
-    def load(self) -> None:
-        """Load it, or wait until somebody has."""
-        import_module("parallel_deco.routing.static")
-        self._loaded = True
+    def load(self) -> Any:
+        """Return it, loaded now if nobody has done so."""
+        if self._static is None:
+            self._static = import_module("parallel_deco.routing.static")
+        return self._static
 
 
 _reader = _Reader()

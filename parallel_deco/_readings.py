@@ -37,15 +37,18 @@ if TYPE_CHECKING:
         crowd: int = 1
         disturbed: bool = False
         first: bool = False
+        idle: bool = False
 
 else:
     from _thread import _local as local
 
     _NAMES = (
         "items wall cpu delay samples looked held looked_cpu held_cpu"
-        " moved sent received process_cpu crowd disturbed first"
+        " moved sent received process_cpu crowd disturbed first idle"
     )
-    _Fields = namedtuple("_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False))
+    _Fields = namedtuple(
+        "_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False)
+    )
 
 __all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "overhead", "run_delay"]
 
@@ -54,6 +57,8 @@ PURE, FRACTION = 3, 20
 #: Shares of its time from which a batch is starved, for it had no CPU, and disturbed, for the library was at work.
 STARVED = 0.2
 DISTURBED = 0.1
+#: Share of its time that the process computes up to which a batch found it idle.
+IDLE = 0.5
 #: Seconds up to which clocks were read at the same time, and how often that is tried.
 AT_ONCE, TRIES = 50e-6, 4
 #: Seconds for which a fork waits for threads of ours that decide.
@@ -93,6 +98,8 @@ class Readings(_Fields):
         or, of a call that still runs, for a CPU, for it waits for one or has just got it.
     first : bool
         Its worker process had not run the function before; it may have had to import, or to fill a cache.
+    idle : bool
+        Most of the time nothing in this process computed: what it waited for was neither the GIL nor a CPU.
     """
 
     __slots__ = ()
@@ -359,10 +366,10 @@ class Stopwatch:
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
         _abandoned.discard(self._number)
-        process, disturbed = self._beside(wall, crowd)
+        process, disturbed, idle = self._beside(wall, crowd)
         samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
         seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
-        return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed)
+        return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
 
     def abandon(self) -> None:
         """Count no more among what runs: the call may never end, and nobody waits for it; from any thread.
@@ -381,14 +388,18 @@ class Stopwatch:
         samples, looked, held, looked_cpu, held_cpu, age, spent = seen
         delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
-        process, disturbed = self._beside(age, crowd)
+        process, disturbed, idle = self._beside(age, crowd)
         disturbed = disturbed or _is_runnable(self._thread)
         peeked = 1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu
-        return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed)
+        return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
 
-    def _beside(self, wall: float, crowd: int) -> tuple[float, bool]:
-        """Return the CPU time of the process, where it is told, without the library's; and whether that disturbed."""
-        process = 0.0
-        if crowd == 1 and self._process >= 0 and not _abandoned:
-            process = max(0.0, process_time() - self._process - (_spent_so_far() - self._spent))
-        return process, _elapsed_so_far() - self._elapsed > DISTURBED * wall
+    def _beside(self, wall: float, crowd: int) -> tuple[float, bool, bool]:
+        """Return the CPU time of the process, where it is told, without the library's; whether that disturbed; idle."""
+        process, idle = 0.0, False
+        if self._process >= 0:
+            computed = process_time() - self._process
+            idle = computed < IDLE * wall
+            if crowd == 1 and not _abandoned:
+                process = max(0.0, computed - (_spent_so_far() - self._spent))
+        disturbed = _elapsed_so_far() - self._elapsed > DISTURBED * wall
+        return process, disturbed, idle

@@ -23,7 +23,7 @@ from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
-from parallel_deco._nesting import depth, same_context
+from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
@@ -42,6 +42,8 @@ LONG = 0.1
 #: Items from which the function is known: then every so many batches are a reason to decide again.
 KNOWN = 64
 REDECIDE = 16
+#: Seconds: calls that are known to be shorter are not measured but for one in `REDECIDE`, which would take longer.
+QUICK = 50e-6
 
 #: Futures that were submitted and are not done, of the whole process; the exit waits for them.
 outstanding: set[Future[Any]] = set()
@@ -75,6 +77,45 @@ class _Lane:
         self.probing = False
 
 
+class _QuickCall:
+    """A call in a thread that is run and nothing else; whoever takes `_claim` first ends it."""
+
+    __slots__ = ("_call", "_claim", "_freed", "_level")
+
+    def __init__(self, call: _Call, level: int, freed: Callable[[int], None]) -> None:
+        self._call = call
+        self._level = level
+        self._freed = freed
+        self._claim = [None]
+
+    def claim(self) -> bool:
+        """Return whether the caller is the one to end it."""
+        try:
+            self._claim.pop()
+        except IndexError:
+            return False
+        return True
+
+    def __call__(self) -> None:
+        """Run it and deliver what became of it."""
+        if not self.claim():
+            return
+        call = self._call
+        before = set_depth(self._level + 1)
+        value = failure = None
+        try:
+            value = call.context.run(call.function, *call.args, **call.kwargs)
+        except BaseException as error:
+            failure = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+        finally:
+            set_depth(before)
+        self._freed(self._level)  # before: a callback of the future may wait for other calls
+        if failure is None:
+            call.future.set_result(value)
+        else:
+            call.future.set_exception(failure)
+
+
 class Submissions:
     """The submitted calls of one function, of one order of size, with one set of options."""
 
@@ -86,19 +127,53 @@ class Submissions:
         self._lock = threading.Lock()
         self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
         self._started = 0
+        self._unmeasured = 0
         self._decision: Decision | None = None
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
         future: Future[Any] = Future()
         outstanding.add(future)
-        future.add_done_callback(outstanding.discard)
+        future.tell(outstanding.discard)
         call = _Call(future, function, args, kwargs, copy_context())
         level = depth()
-        with self._lock:
-            self._lanes[level].waiting.append(call)
-        self._drain(level)
+        if not self._run_quickly(level, call):
+            with self._lock:
+                self._lanes[level].waiting.append(call)
+            self._drain(level)
         return future
+
+    def _run_quickly(self, level: int, call: _Call) -> bool:
+        """Run a call of a short function that is known in a thread, if there is a place, without looking at it."""
+        decision = self._decision
+        if decision is None or decision.route != THREADS or self._options.timeout is not None:
+            return False
+        if not 0 < decision.facts.wall < QUICK or self._evidence.items <= KNOWN:
+            return False
+        if self._profile.turns(self._options) is not None and not self._profile.is_pure():
+            return False
+        with self._lock:
+            lane = self._lanes[level]
+            self._unmeasured = (self._unmeasured + 1) % REDECIDE
+            if not self._unmeasured or lane.waiting or lane.probing or lane.running >= decision.width:
+                return False
+            lane.running += 1
+        call.future.begin()
+        quick = _QuickCall(call, level, self._freed)
+        try:
+            pools.threads().call(quick)
+        except BaseException as error:  # there are no more threads; or Ctrl-C, and a thread may have it nevertheless
+            if quick.claim():
+                self._freed(level)
+                call.future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        return True
+
+    def _freed(self, level: int) -> None:
+        """Give a place back, to a call that waits if there is one."""
+        self._vacate(level, probe=False)
+        self._drain(level)
 
     def _drain(self, level: int) -> None:
         """Start batches of waiting calls while there are places."""

@@ -3,9 +3,12 @@
 import asyncio
 import collections
 import concurrent.futures
+import contextvars
 import itertools
 import os
 import threading
+import time
+import traceback
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 
 import pytest
@@ -526,3 +529,82 @@ def test_callables_are_not_compared_when_calls_are_gathered(backend):
 
     function = parallel(Odd(), backend=backend)
     assert [result(future) for future in [function.submit(x) for x in range(60)]] == list(range(1, 61))
+
+
+MARK = contextvars.ContextVar("mark", default=0)
+
+
+def test_calls_come_out_right_when_they_are_too_short_to_be_measured(backend):
+    """Values, errors and their tracebacks, context, depth and callbacks, of the thousandth call as of the first."""
+
+    def tiny(x):
+        before = MARK.get()
+        MARK.set(-1)
+        if x % 7 == 3:
+            raise ValueError(x)
+        return x, before
+
+    function, heard = parallel(tiny, backend=backend, shared=False), []
+    for x in range(1000):
+        token = MARK.set(x)
+        future = function.submit(x)
+        future.add_done_callback(heard.append)
+        if x % 7 == 3:
+            error = future.exception(DEADLINE)
+            assert type(error) is ValueError
+            assert error.args == (x,)
+            if backend != "processes":
+                assert [frame.name for frame in traceback.extract_tb(error.__traceback__)] == ["tiny"]
+        else:
+            assert result(future) == (x, x)
+        assert MARK.get() == x
+        MARK.reset(token)
+    assert len(heard) == 1000
+
+
+def test_width_holds_when_many_threads_submit_short_calls(backend):
+    """Never more at once than `max_workers`; every call runs once."""
+    lock, ran, inside, most = threading.Lock(), collections.Counter(), 0, 0
+
+    def short(x):
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        ran[x] += 1
+        with lock:
+            inside -= 1
+
+    if backend == "processes":
+        pytest.skip("the counters are here")
+    function = parallel(short, backend=backend, max_workers=2, shared=backend == "auto" or None)
+
+    def many(first):
+        for x in range(first, first + 500):
+            result(function.submit(x))
+
+    threads = [threading.Thread(target=many, args=(first,)) for first in range(0, 2000, 500)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ran == collections.Counter(range(2000))
+    assert most <= 2
+
+
+def test_calls_are_measured_again_when_they_become_long():
+    """A function that was too short to be looked at is found out when it begins to wait."""
+    pause = 0.0
+
+    def changing(x):
+        if pause:
+            time.sleep(pause)
+        return x
+
+    function = parallel(changing, shared=False)
+    for x in range(300):
+        assert result(function.submit(x)) == x
+    pause = 2e-3
+    concurrent.futures.wait([function.submit(x) for x in range(300)])
+    seen = function.explain().readings
+    assert seen.wall > 50e-6

@@ -211,7 +211,10 @@ class Evidence:
         if inside and seen.starved:
             wall = seen.cpu
         first = not self._alone.weight
-        if seen.crowd == 1 or first:
+        waits = self._cpu.value < 0.5 * self._alone.value
+        # It was thought to compute, and now it waits, for nobody computes: that is new, and no other's doing.
+        drifted = seen.idle and not waits
+        if seen.crowd == 1 or first or drifted:
             self._most_wall = max(self._most_wall, wall / items)
             self._most_cpu = max(self._most_cpu, seen.cpu / items)
         elif not (seen.starved and seen.cpu > 0.5 * wall):
@@ -222,9 +225,9 @@ class Evidence:
             self._beside.add(seen.crowd, wall, seen.cpu, items)
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time. Waits
         # that vary may be longer than the mean and yet their own; to take the short ones only would make all look so.
-        waits = self._cpu.value < 0.5 * self._alone.value
-        unhindered = wall <= UNHINDERED * seen.cpu or wall < items * (self._most_wall if waits else self._alone.value)
-        if seen.crowd == 1 or first or unhindered:
+        usual = self._most_wall if waits else self._alone.value
+        unhindered = wall <= UNHINDERED * seen.cpu or wall < items * usual
+        if seen.crowd == 1 or first or drifted or unhindered:
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
 
