@@ -3,18 +3,27 @@
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._measure import Readings
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Ticket
 
+if TYPE_CHECKING:
+    from parallel_deco.backends.functions import Travelling
+
 __all__ = ["all_failed", "start_each_in_processes", "start_in_processes"]
 
 
 def start_in_processes(
-    batch: Batch, done: Done, *, chooses: bool, stuck: Callable[[str], None], **how: Any
+    batch: Batch,
+    done: Done,
+    *,
+    chooses: bool,
+    stuck: Callable[[str], None],
+    prepare: "Callable[[], Travelling] | None" = None,
+    **how: Any,
 ) -> Ticket | None:
     """Start a batch in worker processes; where the route is ours to choose, in threads if they cannot take it.
 
@@ -26,6 +35,8 @@ def start_in_processes(
         Whether the route is chosen, and not the user's.
     stuck : callable
         Gets the reason when something cannot travel, there or back, and the route is chosen.
+    prepare : callable, optional
+        Gives the function as it travels; otherwise it is sent as it is now.
     **how
         For `ProcessBackend.start`.
 
@@ -47,7 +58,8 @@ def start_in_processes(
             done(all_failed(batch, error))
 
     try:
-        return pools.processes().start(batch, done_there, **how)
+        prepared = None if prepare is None else prepare()
+        return pools.processes().start(batch, done_there, prepared=prepared, **how)
     except NotPicklableError as error:
         if not chooses:
             raise

@@ -565,23 +565,24 @@ class Mapping:
     def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
         done, steering = self._done(piece, batch), self._steering
         try:
-            if self._travelling is None:
-                self._travelling = pools.processes().prepare(batch.function)
             return start_in_processes(
                 batch,
                 done,
                 chooses=steering.auto,
                 stuck=steering.stay,
+                prepare=self._prepare,
                 width=steering.width,
                 ahead=self._runs_ahead(),
-                prepared=self._travelling,
             )
         except NotPicklableError as error:
-            if not steering.auto:
-                start_each_in_processes(batch, done, width=steering.width, error=error)
-                return None
-            steering.stay(str(error))  # the function itself
-        return pools.threads().start(batch, done)
+            start_each_in_processes(batch, done, width=steering.width, error=error)
+            return None
+
+    def _prepare(self) -> "Travelling":
+        """Return the function as it travels: as it was when the first batch left."""
+        if self._travelling is None:
+            self._travelling = pools.processes().prepare(self._function)
+        return self._travelling
 
     def _remaining(self) -> int | None:
         """Return how many items are in flight or still to pull, where that is known."""
