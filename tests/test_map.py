@@ -706,7 +706,7 @@ def test_own_error_is_raised_when_the_function_closes_its_map():
             raise ValueError(x)
         return x
 
-    results = parallel(function).map(range(10_000))
+    results = parallel(function, backend="serial").map(range(10_000))
     with pytest.raises(ValueError, match="5000"):
         list(results)
     assert list(results) == []
