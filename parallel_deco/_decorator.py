@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from _thread import allocate_lock
+from _thread import RLock
 from types import FunctionType, MethodType
 
 from parallel_deco._errors import InvalidTypeError, name_of
@@ -49,7 +49,8 @@ else:
 __all__ = ["ParallelFunction", "parallel"]
 
 _loaded = False
-_loading = allocate_lock()
+_loading = RLock()
+_held: list[bool] = []  # whether a fork under way holds it
 
 
 def _load(options: Options) -> None:
@@ -71,14 +72,24 @@ def _load(options: Options) -> None:
         _loaded = True
 
 
-def _forget_after_fork() -> None:
-    """The child's only thread is not loading."""
+def _before_fork() -> None:
+    """Let a thread that is loading come to its end: the child would find modules half imported, by nobody."""
+    _held.append(_loading.acquire(timeout=1))
+
+
+def _after_fork() -> None:
+    if _held.pop():
+        _loading.release()
+
+
+def _after_fork_in_child() -> None:
     global _loading
-    _loading = allocate_lock()
+    _held.clear()
+    _loading = RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def _is_worker() -> bool:
@@ -530,6 +541,9 @@ def parallel(
 
     return decorate if function is None else decorate(function)
 
+
+# Python 3.14 would take them for those of every function that was decorated.
+del ParallelFunction.__annotations__
 
 for _public in (ParallelFunction, parallel):
     _public.__module__ = "parallel_deco"

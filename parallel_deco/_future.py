@@ -42,10 +42,6 @@ class Future(concurrent.futures.Future[R]):
         """Have this called at the end, before all callbacks; for whoever made the future, and has it alone."""
         self._done_callbacks.append(ended)  # type: ignore[attr-defined]
 
-    def begin(self) -> None:
-        """Mark it as running; for whoever made the future, and has it alone."""
-        self._state = "RUNNING"
-
     def set_running_or_notify_cancel(self) -> bool:
         """Mark it as running, and return True; False if it was cancelled. For whoever runs the call."""
         with self._condition:

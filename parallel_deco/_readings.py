@@ -50,7 +50,7 @@ else:
         "_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False)
     )
 
-__all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "overhead", "run_delay"]
+__all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "count_unmeasured", "overhead", "run_delay"]
 
 #: Looks of the sampler from which a pure answer (all or nothing held) is believed, and a fraction.
 PURE, FRACTION = 3, 20
@@ -302,6 +302,12 @@ def _thread_clock(thread: int) -> int:
     return -1 if find is None else find(thread)
 
 
+def count_unmeasured() -> None:
+    """Note that something runs that nobody measures, so that what is measured meanwhile does not count as alone."""
+    global _begun
+    _begun += 1
+
+
 def _spent_so_far() -> float:
     """Return the CPU seconds that the library took for itself, sampler included; 2 µs."""
     spent: float = _overhead[0] + _sampler.spent()
@@ -329,7 +335,7 @@ class Stopwatch:
     watch : bool
         Have the sampler look at the thread, and read the CPU time of the whole process.
     careful : bool
-        Read the run delay too; 3 µs more.
+        Read the run delay too, as a watched batch does anyway; 3 µs more.
     looks : int
         How often the sampler looks before it takes longer pauses. The error of a share is one over twice the root of
         that.
@@ -347,7 +353,7 @@ class Stopwatch:
         self.slot = _sampler.begin(looks) if watch else -1
         self._thread = get_native_id() if watch else 0
         self._process = process_time() if watch else -1.0
-        if careful:
+        if careful or watch:
             _, self._delay, self._wall = _delay_between()
         else:
             self._delay, self._wall = -1.0, perf_counter()
@@ -367,6 +373,7 @@ class Stopwatch:
         _ticking.discard(self._number)
         _abandoned.discard(self._number)
         process, disturbed, idle = self._beside(wall, crowd)
+        idle = idle and self._delay >= 0 and delay <= STARVED * wall
         samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
         seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle)

@@ -26,6 +26,7 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
+from parallel_deco._readings import count_unmeasured
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
@@ -101,6 +102,10 @@ class _QuickCall:
         if not self.claim():
             return
         call = self._call
+        if not call.future.set_running_or_notify_cancel():
+            self._freed(self._level)
+            return
+        count_unmeasured()
         before = set_depth(self._level + 1)
         value = failure = None
         try:
@@ -133,15 +138,28 @@ class Submissions:
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
         future: Future[Any] = Future()
-        outstanding.add(future)
         future.tell(outstanding.discard)
         call = _Call(future, function, args, kwargs, copy_context())
-        level = depth()
-        if not self._run_quickly(level, call):
-            with self._lock:
-                self._lanes[level].waiting.append(call)
-            self._drain(level)
+        outstanding.add(future)
+        try:
+            level = depth()
+            if not self._run_quickly(level, call):
+                self._queue(level, call)
+        except BaseException:  # Ctrl-C: nobody has the future, so the exit must not wait for it
+            outstanding.discard(future)
+            raise
         return future
+
+    def _queue(self, level: int, call: _Call) -> None:
+        """Have a call wait for a place, and take one if there is one."""
+        known = self._decision if self._evidence.items > KNOWN else None
+        with self._lock:
+            lane = self._lanes[level]
+            lane.waiting.append(call)
+            # Whoever gives a place back takes it from there; and a new decision can wait for that.
+            full = known is not None and lane.running >= known.width
+        if not full:
+            self._drain(level)
 
     def _run_quickly(self, level: int, call: _Call) -> bool:
         """Run a call of a short function that is known in a thread, if there is a place, without looking at it."""
@@ -150,22 +168,25 @@ class Submissions:
             return False
         if not 0 < decision.facts.wall < QUICK or self._evidence.items <= KNOWN:
             return False
+        lane = self._lanes[level]
+        if lane.waiting or lane.running >= decision.width:  # asked again below; what follows takes longer
+            return False
         if self._profile.turns(self._options) is not None and not self._profile.is_pure():
             return False
-        with self._lock:
-            lane = self._lanes[level]
-            self._unmeasured = (self._unmeasured + 1) % REDECIDE
-            if not self._unmeasured or lane.waiting or lane.probing or lane.running >= decision.width:
-                return False
-            lane.running += 1
-        call.future.begin()
-        quick = _QuickCall(call, level, self._freed)
+        quick, taken = _QuickCall(call, level, self._freed), False
         try:
+            with self._lock:
+                self._unmeasured = (self._unmeasured + 1) % REDECIDE
+                if not self._unmeasured or lane.waiting or lane.probing or lane.running >= decision.width:
+                    return False
+                lane.running += 1
+                taken = True
             pools.threads().call(quick)
         except BaseException as error:  # there are no more threads; or Ctrl-C, and a thread may have it nevertheless
-            if quick.claim():
+            if taken and quick.claim():
                 self._freed(level)
-                call.future.set_exception(error)
+                if call.future.set_running_or_notify_cancel():
+                    call.future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
         return True
@@ -271,8 +292,14 @@ class Submissions:
         if not calls:
             self._vacate(level, probe)
             return
-        batch = self._batch(level, calls, decision.facts)
-        judge = self._judge(level, batch) if probe else None
+        try:
+            batch = self._batch(level, calls, decision.facts)
+            judge = self._judge(level, batch) if probe else None
+        except BaseException as error:  # Ctrl-C, while a thread for the judge started
+            self._vacate(level, probe)
+            for call in calls:
+                call.future.set_exception(error)
+            raise
         self._launch(level, calls, batch, decision, judge)
 
     def _batch(self, level: int, calls: list[_Call], facts: Facts) -> Batch:

@@ -48,6 +48,7 @@ static double pd_now(void) {
 /* Wait until a descriptor can be read, or has ended, or a signal came; for so many seconds without sleeping. */
 static void pd_await(int descriptor, double awake) {
     struct pollfd one = {descriptor, POLLIN, 0};
+    if (descriptor < 0) return; /* closed; who reads will be told */
     if (awake > 0.0) {
         double end = pd_now() + awake;
         do {

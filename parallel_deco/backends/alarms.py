@@ -47,6 +47,10 @@ class Alarms:
             start_thread(self._thread)
         except RuntimeError:  # at its exit, Python 3.12 starts no threads any more; no work is to fail for that
             self._thread = None
+        except BaseException:  # Ctrl-C
+            if self._thread.ident is None:
+                self._thread = None
+            raise
 
     def clear(self) -> None:
         """Forget all alarms, and wait a moment for the thread to end; not from an alarm."""

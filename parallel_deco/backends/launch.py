@@ -16,7 +16,7 @@ try:
 except ImportError:  # pragma: no cover - Windows: `unavailable` says so
     _socket = None  # type: ignore[assignment]
 
-__all__ = ["Template", "early", "launch", "unavailable"]
+__all__ = ["Template", "early", "end_early", "launch", "unavailable"]
 
 #: Process id and the caller's end of the control socket.
 Template = tuple[int, "_socket.socket"]
@@ -54,6 +54,17 @@ def early() -> None:
         try:
             _early[os.getpid()] = _start()
         except OSError:  # `launch` will meet it again, and say so
+            return
+
+
+def end_early() -> None:
+    """End a template that nobody has launched."""
+    pid, ours = _early.pop(os.getpid(), (0, None))
+    if ours is not None:
+        ours.close()
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:  # somebody waits for all children
             return
 
 

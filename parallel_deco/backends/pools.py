@@ -1,6 +1,7 @@
 """The backends of this process: made when first used, ended together, forgotten after a fork."""
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,9 @@ def shutdown(wait: bool = True, kill: bool = False, leave_threads: bool = False)
     Threads go first, for what they run may still use the processes; and all once more, for what the last results led
     to.
     """
+    launch = sys.modules.get("parallel_deco.backends.launch")
+    if launch is not None:
+        launch.end_early()
     for pool in (_threads, _processes, _threads, _processes):
         if pool is not None:
             pool.shutdown(wait=wait, kill=kill or (leave_threads and pool is _threads))

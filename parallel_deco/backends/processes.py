@@ -395,9 +395,11 @@ class ProcessBackend:
                 self._kill(link)
             raise
         finally:
-            scatter()
-            del bells
-            self._on_end(link)
+            try:
+                scatter()
+            finally:
+                del bells
+                self._on_end(link)
 
     def _on_hello(self, link: Link, frame: Frame) -> None:
         with self._lock:
