@@ -6,16 +6,17 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from .limits import cpus
+from parallel_deco._cpus import available_cpus
+
 from .peers import PEERS, Ours, Peer, missing
 
-__all__ = ["LOOP", "OURS", "Entry", "Group", "Limit", "Tuning", "maps", "measure", "shared_by_cpus", "submits"]
+__all__ = ["LOOP", "Entry", "Group", "Limit", "Tuning", "maps", "measure", "shared_by_cpus", "submits"]
 
 Run = Callable[[], Any]
-LOOP, OURS = "the loop", "parallel_deco"
+LOOP = "the loop"
 #: Items of a map with which a pool is started and looked at.
 WARMING = 64
 
@@ -70,6 +71,8 @@ class Group:
     limit : Limit, optional
     notes : str
         What a reader should know of how it is measured.
+    measured : sequence of Entry
+        What only serves the limit.
     """
 
     name: str
@@ -79,7 +82,7 @@ class Group:
     per: int = 1
     limit: Limit | None = None
     notes: str = ""
-    measured: Sequence[Entry] = field(default=())  #: entries that only serve the limit
+    measured: Sequence[Entry] = ()
 
 
 @dataclass(frozen=True)
@@ -140,16 +143,18 @@ def maps(function: Callable[[Any], Any], items: Callable[[], list[Any]], tuning:
     for peer in PEERS:
         tuned = tuning.of(peer)
         for settings in ({}, tuned) if tuned else ({},):
-            entries.append(Entry(_title(peer, settings), functools.partial(opened, peer, settings), missing(peer)))
+            entries.append(
+                Entry(_title(peer, settings), functools.partial(opened, peer, settings), missing(peer.package))
+            )
     return entries
 
 
-def submits(use: Callable[[Peer], Run], settings: dict[str, int] | None = None) -> list[Entry]:
+def submits(use: Callable[[Peer], Run]) -> list[Entry]:
     """Return the entries of what every pool with a call for a single task can do; `use` makes a run of a pool."""
 
     @contextmanager
     def opened(peer: type[Peer]) -> Iterator[Run]:
-        pool = peer(**settings or {})
+        pool = peer()
         try:
             run = use(pool)
             run()
@@ -157,16 +162,18 @@ def submits(use: Callable[[Peer], Run], settings: dict[str, int] | None = None) 
         finally:
             pool.close()
 
-    return [Entry(peer.name, functools.partial(opened, peer), missing(peer)) for peer in PEERS if peer.submits]
+    return [Entry(peer.name, functools.partial(opened, peer), missing(peer.package)) for peer in PEERS if peer.submits]
 
 
 def shared_by_cpus(longest: float = 0.0) -> Limit:
     """Return the limit of work that computes: the loop's time over the CPUs, or the longest item."""
 
     def seconds(medians: Mapping[str, float]) -> float | None:
-        return max(medians[LOOP] / cpus(), longest) if LOOP in medians else None
+        return max(medians[LOOP] / available_cpus(), longest) if LOOP in medians else None
 
-    return Limit(f"the loop's time over {cpus()} CPUs" + (", or the longest item" if longest else ""), seconds)
+    return Limit(
+        f"the loop's time over {available_cpus()} CPUs" + (", or the longest item" if longest else ""), seconds
+    )
 
 
 def _title(peer: type[Peer], settings: dict[str, int]) -> str:

@@ -10,12 +10,7 @@ import numpy as np
 
 from .work import LARGE
 
-__all__ = ["copy", "cpus", "pipe"]
-
-
-def cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["copy", "pipe"]
 
 
 @contextmanager

@@ -402,8 +402,8 @@ PEERS: tuple[type[Peer], ...] = (
 )
 
 
-def missing(peer: type[Peer]) -> str | None:
-    """Return why a contender cannot take part, or None."""
-    if peer.package is None or importlib.util.find_spec(peer.package) is not None:
+def missing(package: str | None) -> str | None:
+    """Return why what needs this package cannot take part, or None."""
+    if package is None or importlib.util.find_spec(package) is not None:
         return None
-    return f"{peer.package} is not installed: pip install 'parallel-deco[bench]'"
+    return f"{package} is not installed: pip install 'parallel-deco[bench]'"

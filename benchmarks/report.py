@@ -22,8 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from parallel_deco._cpus import available_cpus
+
 from .contest import Entry, Group, measure
-from .limits import cpus
 from .page import write_page
 from .questions import GROUPS
 
@@ -55,7 +56,7 @@ def machine() -> dict[str, Any]:
             continue
     return {
         "processor": processor(),
-        "cpus": cpus(),
+        "cpus": available_cpus(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

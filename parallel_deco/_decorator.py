@@ -12,6 +12,7 @@ from _thread import RLock
 from types import FunctionType, MethodType
 
 from parallel_deco._errors import InvalidTypeError, name_of
+from parallel_deco._nesting import in_worker_process
 from parallel_deco._options import Options
 
 TYPE_CHECKING = False
@@ -62,7 +63,8 @@ def _load(options: Options) -> None:
     with _loading:
         if _loaded:
             return
-        if options.backend == "processes" and "parallel_deco.backends.pools" not in sys.modules and not _is_worker():
+        first = "parallel_deco.backends.pools" not in sys.modules
+        if first and options.backend == "processes" and not in_worker_process():
             from parallel_deco.backends import launch
 
             launch.early()
@@ -90,11 +92,6 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
-
-
-def _is_worker() -> bool:
-    """Whether this is a worker process: there, everything runs here."""
-    return "parallel_deco.backends.worker" in sys.modules
 
 
 class _WhenNeeded:
@@ -232,9 +229,7 @@ class ParallelFunction(_Callable[P, R]):
         """
         if not iterables:
             raise InvalidTypeError(f"{self._name()}.map needs at least one iterable, got none")
-        options = self._sized(chunksize, buffersize)
-        if not _loaded:
-            _load(options)
+        options = self._options_of_map(chunksize, buffersize)
         from parallel_deco._source import Source
         from parallel_deco.backends.batch import Shape
 
@@ -265,19 +260,20 @@ class ParallelFunction(_Callable[P, R]):
         MapIterator
             An iterator of the results.
         """
-        options = self._sized(chunksize, buffersize)
-        if not _loaded:
-            _load(options)
+        options = self._options_of_map(chunksize, buffersize)
         from parallel_deco._source import Source
         from parallel_deco.backends.batch import Shape
 
         return self._map(Source.of_rows(arguments), Shape.STAR, options, ordered, return_exceptions, progress)
 
-    def _sized(self, chunksize: int | None, buffersize: int | None) -> Options:
-        """Return the options of one map."""
+    def _options_of_map(self, chunksize: int | None, buffersize: int | None) -> Options:
+        """Return the options of one map, with what runs it loaded."""
         given = {"chunksize": chunksize, "buffersize": buffersize}
         given = {name: value for name, value in given.items() if value is not None}
-        return (self._options.changed(**given) if given else self._options).in_force()
+        options = (self._options.changed(**given) if given else self._options).in_force()
+        if not _loaded:
+            _load(options)
+        return options
 
     def _map(
         self,

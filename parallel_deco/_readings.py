@@ -372,8 +372,7 @@ class Stopwatch:
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.discard(self._number)
         _abandoned.discard(self._number)
-        process, disturbed, idle = self._beside(wall, crowd)
-        idle = idle and self._delay >= 0 and delay <= STARVED * wall
+        process, disturbed, idle = self._beside(wall, delay, crowd)
         samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
         seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
@@ -395,17 +394,17 @@ class Stopwatch:
         samples, looked, held, looked_cpu, held_cpu, age, spent = seen
         delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
-        process, disturbed, idle = self._beside(age, crowd)
+        process, disturbed, idle = self._beside(age, delay, crowd)
         disturbed = disturbed or _is_runnable(self._thread)
         peeked = 1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
 
-    def _beside(self, wall: float, crowd: int) -> tuple[float, bool, bool]:
+    def _beside(self, wall: float, delay: float, crowd: int) -> tuple[float, bool, bool]:
         """Return the CPU time of the process, where it is told, without the library's; whether that disturbed; idle."""
         process, idle = 0.0, False
         if self._process >= 0:
             computed = process_time() - self._process
-            idle = computed < IDLE * wall
+            idle = computed < IDLE * wall and self._delay >= 0 and delay <= STARVED * wall
             if crowd == 1 and not _abandoned:
                 process = max(0.0, computed - (_spent_so_far() - self._spent))
         disturbed = _elapsed_so_far() - self._elapsed > DISTURBED * wall

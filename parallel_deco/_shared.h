@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "_clock.h"
+
 #if defined(_WIN32)
 
 static void *pd_map(int descriptor, size_t size, int populate) {
@@ -16,12 +18,10 @@ static void *pd_map(int descriptor, size_t size, int populate) {
 }
 static void pd_unmap(void *address, size_t size) { (void)address; (void)size; }
 static void pd_populate(void *address, size_t size) { (void)address; (void)size; }
-static double pd_now(void) { return 0.0; }
 
 #else
 
 #include <sys/mman.h>
-#include <time.h>
 
 #ifndef MAP_POPULATE
 #define MAP_POPULATE 0
@@ -42,13 +42,6 @@ static void pd_populate(void *address, size_t size) {
     (void)address;
     (void)size;
 #endif
-}
-
-/* The clock of time.monotonic(). */
-static double pd_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 #endif

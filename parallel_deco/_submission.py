@@ -87,15 +87,11 @@ class _QuickCall:
         self._call = call
         self._level = level
         self._freed = freed
-        self._claim = [None]
+        self._claim = threading.Lock()
 
     def claim(self) -> bool:
         """Return whether the caller is the one to end it."""
-        try:
-            self._claim.pop()
-        except IndexError:
-            return False
-        return True
+        return self._claim.acquire(blocking=False)
 
     def __call__(self) -> None:
         """Run it and deliver what became of it."""
@@ -346,12 +342,10 @@ class Submissions:
         return facts.computes and facts.held > 0.5 * facts.cpu
 
     def _launch(self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
-        once = [None]  # taken by whoever ends it; `pop` is atomic
+        claim = threading.Lock()  # taken by whoever ends it
 
         def end(result: BatchResult) -> bool:
-            try:
-                once.pop()
-            except IndexError:
+            if not claim.acquire(blocking=False):
                 return False
             if judge is not None:
                 judge.dismiss()

@@ -5,6 +5,8 @@
 #include <Python.h>
 #include <pythread.h>
 
+#include "_clock.h"
+
 #if defined(_MSC_VER)
 #define PD_OF_THREAD __declspec(thread)
 #else
@@ -28,22 +30,12 @@ static int pd_first(int *word) {
 
 #if defined(_WIN32)
 
-#include <windows.h>
-
-static double pd_now(void) { return 1e-3 * (double)GetTickCount64(); }
 static void pd_await(int descriptor, double awake) { (void)descriptor; (void)awake; }
 
 #else
 
 #include <poll.h>
 #include <sched.h>
-#include <time.h>
-
-static double pd_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Wait until a descriptor can be read, or has ended, or a signal came; for so many seconds without sleeping. */
 static void pd_await(int descriptor, double awake) {

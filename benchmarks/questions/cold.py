@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib.util
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..contest import Entry, Group, Limit
+from ..peers import missing
 
 __all__ = ["GROUPS"]
 
@@ -101,17 +101,10 @@ def started(lines: str) -> Iterator[Callable[[], Any]]:
         yield run
 
 
-def why_missing(package: str | None) -> str | None:
-    """Return why a program cannot run."""
-    if package is None or importlib.util.find_spec(package) is not None:
-        return None
-    return f"{package} is not installed: pip install 'parallel-deco[bench]'"
-
-
 def entry(name: str) -> Entry:
     """Return the entry of a program."""
     package, lines = PROGRAMS[name]
-    return Entry(name, functools.partial(started, lines), why_missing(package))
+    return Entry(name, functools.partial(started, lines), missing(package))
 
 
 GROUPS = [

@@ -1,7 +1,6 @@
 """How fast are the kernels, beside the same algorithm in C and in Numba, and beside NumPy and SciPy?"""
 
 import functools
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from parallel_deco import kernels, parallel, shutdown
+from parallel_deco._cpus import available_cpus
 
 from ..contest import Entry, Group, Limit
-from ..limits import cpus
+from ..peers import missing
 
 __all__ = ["GROUPS"]
 
@@ -35,7 +35,7 @@ def bands() -> list[tuple[Any, ...]]:
     """Return the arguments of horizontal bands of the picture."""
     left, right, bottom, top = VIEW
     width, height, depth = PICTURE
-    cuts = kernels.split(0, height, 8 * cpus())
+    cuts = kernels.split(0, height, 8 * available_cpus())
     step = (top - bottom) / height
     return [(left, right, bottom + a * step, bottom + b * step, width, b - a, depth) for a, b in cuts]
 
@@ -49,7 +49,7 @@ def points() -> tuple[np.ndarray, np.ndarray]:
 def rows() -> list[tuple[np.ndarray, np.ndarray]]:
     """Return bands of one cloud, each with the whole other."""
     x, y = points()
-    return [(x[a:b], y) for a, b in kernels.split(0, POINTS, 4 * cpus())]
+    return [(x[a:b], y) for a, b in kernels.split(0, POINTS, 4 * available_cpus())]
 
 
 @contextmanager
@@ -84,13 +84,6 @@ def cut(name: str, pieces: Callable[[], list[tuple[Any, ...]]], join: Call) -> C
     return lambda: join(list(decorated.starmap(given)))
 
 
-def needs(package: str) -> str | None:
-    """Return why an entry cannot take part."""
-    if importlib.util.find_spec(package) is not None:
-        return None
-    return f"{package} is not installed: pip install 'parallel-deco[bench]'"
-
-
 def group(
     name: str,
     question: str,
@@ -110,12 +103,14 @@ def group(
         **others,
     }
     entries = [
-        Entry(title, functools.partial(called, make, expected), needs(package) if package else None)
+        Entry(title, functools.partial(called, make, expected), missing(package))
         for title, (package, make) in makers.items()
     ]
     limit = Limit(
-        f"C on one thread, over {cpus()} CPUs",
-        lambda medians: medians["C, -O3 -march=native"] / cpus() if "C, -O3 -march=native" in medians else None,
+        f"C on one thread, over {available_cpus()} CPUs",
+        lambda medians: (
+            medians["C, -O3 -march=native"] / available_cpus() if "C, -O3 -march=native" in medians else None
+        ),
     )
     return Group(f"kernel_{name}", question, entries, limit=limit)
 
@@ -174,7 +169,7 @@ GROUPS = [
         "count_primes",
         f"How long does it take to count the primes below {PRIMES:,}?",
         lambda: (0, PRIMES),
-        lambda: kernels.split(0, PRIMES, 8 * cpus()),
+        lambda: kernels.split(0, PRIMES, 8 * available_cpus()),
         sum,
         {"NumPy": (None, lambda: numpy_sieve)},
     ),
@@ -190,7 +185,7 @@ GROUPS = [
         "monte_carlo_pi",
         f"How long does an estimate of pi from {SAMPLES:,} samples take?",
         lambda: (SAMPLES, 1),
-        lambda: [(SAMPLES // (4 * cpus()), seed) for seed in range(4 * cpus())],
+        lambda: [(SAMPLES // (4 * available_cpus()), seed) for seed in range(4 * available_cpus())],
         mean,
         {"NumPy": (None, lambda: estimate)},
     ),

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from parallel_deco import parallel, shutdown
+from parallel_deco._cpus import available_cpus
 
-from ..contest import LOOP, Entry, Group, Limit
-from ..limits import cpus
+from ..contest import LOOP, Entry, Group, shared_by_cpus
 from ..work import primes, spin, steps
 
 __all__ = ["GROUPS"]
@@ -18,8 +18,8 @@ PIECES, SECONDS = 32, 10e-3
 
 def widths() -> list[int]:
     """Return 1, 2, 4, … up to the CPUs."""
-    powers = [1 << power for power in range(cpus().bit_length())]
-    return sorted({*powers, cpus()})
+    powers = [1 << power for power in range(available_cpus().bit_length())]
+    return sorted({*powers, available_cpus()})
 
 
 @contextmanager
@@ -43,9 +43,7 @@ def group(name: str, question: str, function: Callable[[Any], Any], items: Calla
         Entry(f"{width} worker{'s' * (width > 1)}", functools.partial(mapped, function, items, width))
         for width in widths()
     ]
-    most = cpus()
-    limit = Limit(f"the loop's time over {most} CPUs", lambda medians: medians[LOOP] / most)
-    return Group(name, question, entries, limit=limit)
+    return Group(name, question, entries, limit=shared_by_cpus())
 
 
 GROUPS = [
