@@ -155,6 +155,25 @@ def test_worker_is_ended_when_its_item_takes_too_long(never, until):
     assert function.submit().result(DEADLINE) != worker
 
 
+class Slow:
+    """An argument that takes longer to be unpickled than its item may take."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __setstate__(self, state):
+        time.sleep(4 * SHORT)
+        self.path = state["path"]
+
+
+def test_item_fails_when_its_argument_came_late(never):
+    """Its time runs from its own beginning, which may be after the first look at it."""
+    function = parallel(lambda slow: stuck(slow.path), backend="processes", timeout=SHORT)
+    ended, late = function.submit(Slow(None)), function.submit(Slow(never))
+    assert ended.result(DEADLINE)
+    assert type(late.exception(DEADLINE)) is ItemTimeoutError
+
+
 def test_auto_takes_the_route_that_can_end_an_item_when_there_is_one():
     """Processes, also for work that would be too small to leave the loop; and says why."""
     shutdown()  # workers are started for it

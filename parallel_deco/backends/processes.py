@@ -497,11 +497,10 @@ class ProcessBackend:
                     self._look_at(link, monotonic() + timeout)
                 return
             position, started = at_work(link), link.slot.times[0]
-            if position == OUTSIDE:
-                timeout = pickling_limit(timeout)
-            left = timeout if position is None else started + timeout - monotonic()
+            limit = pickling_limit(timeout) if position == OUTSIDE else timeout
+            left = limit if position is None else started + limit - monotonic()
             if left > 0:
-                self._look_at(link, monotonic() + left)
+                self._look_at(link, monotonic() + min(left, timeout))  # an item may begin at any moment
                 return
             link.overdue = link.batches, OUTSIDE if position is None else position
             self._kill(link)
