@@ -221,10 +221,11 @@ def nothing_left(kept):
 @contextlib.contextmanager
 def _nothing_left():
     """Count threads, child processes, descriptors and shared segments before and after; all workers end in between."""
-    before = _inventory()
+    before, segments = _inventory(), _segments()
     yield
     parallel_deco.shutdown()
     assert _inventory() == before
+    assert [name for name in _segments() - segments if not _is_anothers(name)] == []
 
 
 def _inventory():
@@ -232,8 +233,20 @@ def _inventory():
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "children": sorted(_children(os.getpid())),
         "descriptors": sorted(_descriptors()),
-        "segments": sorted(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else [],
     }
+
+
+def _segments():
+    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+
+
+def _is_anothers(segment):
+    """Whether a program beside this one holds a shared segment, or has just let go of it."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):  # it has just ended, or is not for us to see
+            if maps.parent.name != str(os.getpid()) and f"/dev/shm/{segment}\n" in maps.read_text():
+                return True
+    return not os.path.exists(f"/dev/shm/{segment}")
 
 
 def _children(parent):

@@ -592,8 +592,11 @@ def test_width_holds_when_many_threads_submit_short_calls(backend):
     assert most <= 2
 
 
-def test_calls_are_measured_again_when_they_become_long():
-    """A function that was too short to be looked at is found out when it begins to wait."""
+def test_calls_are_measured_again_when_they_become_long(until):
+    """A function that was too short to be looked at is found out when it begins to wait.
+
+    Not at once where other programs have the CPUs: then it may be they that it waits for.
+    """
     pause = 0.0
 
     def changing(x):
@@ -605,6 +608,9 @@ def test_calls_are_measured_again_when_they_become_long():
     for x in range(300):
         assert result(function.submit(x)) == x
     pause = 2e-3
-    concurrent.futures.wait([function.submit(x) for x in range(300)])
-    seen = function.explain().readings
-    assert seen.wall > 50e-6
+
+    def is_found_out():
+        concurrent.futures.wait([function.submit(x) for x in range(300)])
+        return function.explain().readings.wall > 50e-6
+
+    until(is_found_out)
