@@ -370,7 +370,7 @@ def test_iterator_says_what_it_is_when_inspected(backend):
 
 
 @pytest.mark.skipif(not gil_enabled(), reason="without a GIL, what other threads let go of is freed later")
-def test_items_and_results_are_let_go_when_taken(backend):
+def test_items_and_results_are_let_go_when_taken(backend, until):
     """A long map does not keep what it has handed out, and a closed one keeps nothing."""
 
     class Item:
@@ -393,8 +393,7 @@ def test_items_and_results_are_let_go_when_taken(backend):
         most = max(most, len(alive))
     assert most <= 60
     results.close()
-    gc.collect()
-    assert len(alive) == 0
+    until(lambda: gc.collect() is not None and not alive)  # a thread that has just delivered one may not have gone on
 
 
 # Errors.
