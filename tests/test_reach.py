@@ -3,6 +3,7 @@
 import heapq
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +50,16 @@ def test_trials_are_rare_when_they_are_in_vain():
     wide = [width > 32 for width in served(Reach(), 32, 100_000)]
     assert 0 < sum(wide[:10_000]) < 2_000
     assert 0 < sum(wide[10_000:]) < 3_000
+
+
+@pytest.mark.parametrize(("each", "width"), [(0.0011, MOST), (0.0015, FIRST)])
+def test_width_stays_when_items_take_longer_than_alone(each, width):
+    """Threads that are in each other's way already, although more of them would get more done for now."""
+    reach, now = Reach(), 0.0
+    for _ in range(40 * MOST):
+        now += each / reach.width
+        reach.learn(1, each, reach.width, now, alone=0.001)
+    assert resting(reach) == width
 
 
 def test_width_stays_when_few_run():

@@ -1,6 +1,7 @@
 """What was measured of a function: decayed sums, safe under threads, and the facts per item that follow."""
 
 import threading
+from math import inf
 from typing import NamedTuple
 
 from parallel_deco._cpus import gil_enabled
@@ -172,7 +173,8 @@ class Evidence:
         """Note what a batch of work that waits took in one of so many threads."""
         with self._lock:
             width = self._reach.width
-            self._reach.learn(seen.items, seen.wall, running, now)
+            wall = max(seen.wall - seen.delay, seen.cpu)
+            self._reach.learn(seen.items, wall, running, now, self._alone.value or inf)
             if self._reach.width != width:
                 self._facts = None
 

@@ -1,5 +1,7 @@
 """How many threads wait at the same time: more as long as more of them get more done."""
 
+from math import inf
+
 __all__ = ["FIRST", "Reach"]
 
 #: Threads for work that waits, unless the user says otherwise: at first, and at most.
@@ -8,6 +10,8 @@ FIRST, MOST = 32, 256
 ROUNDS = 2
 #: Twice the threads must get so many times as much done, and an item take at most so many times as long.
 GAIN, FLAT = 1.2, 1.5
+#: How many times as long as alone an item may take for more threads to be tried: else they are in each other's way.
+CROWDED = 1.25
 #: Seconds, beyond an item's own, in which none of so many ends only where there is a pause.
 PAUSE = 0.05
 #: Items that each thread runs, on average, before twice as many are tried again: after one try in vain, and at most.
@@ -27,7 +31,8 @@ class Reach:
     Arithmetic on what is told to `learn`, which is one thread's at a time. What is waited for has a width of its own (a
     server, a disk): beyond it items take longer, and no more is done in a second. Then the width before is the right
     one for a while. Whether it still is, is tried again at ever greater distances: a machine that was busy with
-    something else, or a server that has grown, looks the same from here.
+    something else, or a server that has grown, looks the same from here. The same goes for threads whose items take
+    longer than one alone: they wait for each other, or for the GIL, if there are many short waits to wake from.
     """
 
     __slots__ = ("_before", "_began", "_early", "_items", "_last", "_patience", "_wall", "width")
@@ -51,7 +56,7 @@ class Reach:
         self._items = 0
         self._wall = 0.0
 
-    def learn(self, items: int, wall: float, running: int, now: float) -> None:
+    def learn(self, items: int, wall: float, running: int, now: float, alone: float = inf) -> None:
         """Take in that so many items took so long together, on one of the threads that run now.
 
         Parameters
@@ -63,6 +68,8 @@ class Reach:
             Threads that were given work.
         now : float
             Seconds on any clock.
+        alone : float
+            Seconds that an item takes with no other beside it.
         """
         paused = self._last and now - self._last > wall / max(1, items) + PAUSE
         apart = 2 * running <= self.width or running > self.width
@@ -80,14 +87,16 @@ class Reach:
         self._items += items
         self._wall += wall
         if self._items >= ROUNDS * self.width and now > self._began:
-            self._judge(self._items / (now - self._began), self._wall / self._items)
+            each = self._wall / self._items
+            self._judge(self._items / (now - self._began), each, each > CROWDED * alone)
 
-    def _judge(self, rate: float, each: float) -> None:
+    def _judge(self, rate: float, each: float, crowded: bool) -> None:
         """Choose the next width: so many items a second were done at this one, and each took so long."""
-        before = self._before
-        if before is not None and not (rate > GAIN * before[0] and each < FLAT * before[1]):
-            self._before = None
+        before, self._before = self._before, None
+        in_vain = before is not None and not (rate > GAIN * before[0] and each < FLAT * before[1])
+        if in_vain:
             self.width //= 2
+        if in_vain or crowded:
             self._restart(self._patience)
             self._patience = min(LATE, 2 * self._patience)
         elif self.width < MOST:
@@ -95,5 +104,4 @@ class Reach:
             self.width *= 2
             self._restart()
         else:
-            self._before = None
             self._restart(LATE)
