@@ -83,7 +83,7 @@ def start_each_in_processes(batch: Batch, done: Done, *, width: int, error: NotP
     if len(batch.items) == 1:
         raise error
     parts = _Parts(len(batch.items), done)
-    refused: list[Callable[[], None]] = []
+    refused: list[Callable[[], object]] = []
     for position, item in enumerate(batch.items):
         first = batch.first + position
         part = Batch(batch.function, [item], batch.shape, first, batch.context, batch.depth, timeout=batch.timeout)
@@ -96,7 +96,7 @@ def start_each_in_processes(batch: Batch, done: Done, *, width: int, error: NotP
         pools.threads().call(partial(_call_all, refused))
 
 
-def _call_all(calls: list[Callable[[], None]]) -> None:
+def _call_all(calls: list[Callable[[], object]]) -> None:
     for call in calls:
         call()
 

@@ -20,6 +20,8 @@ LEAST = 0.5e-3
 #: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
 TINY = 2e-6
 TINY_TARGET = 0.15e-3
+#: An item that waits is taken for at least its pace beside others over this. Guessed.
+CROWDED = 4
 #: Items under way for each place of a batch while nobody waits for a result.
 IDLE_BATCHES = 4
 #: Seconds of work for each worker that may be under way while somebody waits.
@@ -52,13 +54,15 @@ def batch_size(facts: Facts, options: Options, route: Route, width: int, left: i
     if not facts.items:
         return 1
     target = TARGET if route != SERIAL else TINY_TARGET if facts.wall < TINY else SERIAL_TARGET
-    size = min(int(target / max(facts.pace, 1e-9)), MOST_ITEMS // 8)
-    if route == SERIAL and left is not None and left * facts.pace < SERIAL_REST:
+    # Short waits that take longer beside others do so for the GIL, the more the smaller the batches are.
+    pace = max(facts.wall, facts.pace / CROWDED) if facts.waits else facts.pace
+    size = min(int(target / max(pace, 1e-9)), MOST_ITEMS // 8)
+    if route == SERIAL and left is not None and left * pace < SERIAL_REST:
         size = left
     if before:
         size = min(size, GROWTH * before)
     if left is not None and route != SERIAL:
-        size = min(size, max(-(-left // (2 * width)), int(LEAST / max(facts.pace, 1e-9))))
+        size = min(size, max(-(-left // (2 * width)), int(LEAST / max(pace, 1e-9))))
     if options.buffersize is not None:
         size = min(size, options.buffersize // (4 * width))
     return max(1, size)

@@ -42,6 +42,7 @@ from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_
 if TYPE_CHECKING:
     from parallel_deco._progress import Progress
     from parallel_deco.backends.functions import Travelling
+    from parallel_deco.backends.threads import Ready
 
 __all__ = ["Mapping"]
 
@@ -258,15 +259,15 @@ class Mapping:
                 self._outstanding += len(piece.items)
             self._launch(piece, self._batch(piece))
 
-    def _feed_aside(self) -> None:
+    def _feed_aside(self, own: bool = False) -> "Ready | None":
         """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
         with self._lock:
             if not self._has_place():
-                return
+                return None
         if self._source.prompt:
-            self._feed()
-        else:
-            pools.threads().call(self._feed)
+            return self._feed(own)
+        pools.threads().call(self._feed)
+        return None
 
     def _pop(self) -> tuple[Batch, BatchResult] | None:
         if not self._results:
@@ -433,19 +434,29 @@ class Mapping:
         if judge is not None:
             judge.dismiss()
 
-    def _feed(self) -> None:
-        """Start batches until the workers are busy, the window is full, or the input ends."""
-        while True:
-            with self._lock:
-                if not self._has_place():
-                    return
-                size = self._reserve()
-            # An input that is code of the user's sees the context that it would see in the loop.
-            prompt = self._source.prompt
-            pulled = self._pull(size) if prompt else self._context.copy().run(self._pull, size)
-            if pulled is None:
-                return
-            self._launch(*pulled)
+    def _feed(self, own: bool = False) -> "Ready | None":
+        """Start batches until the workers are busy, the window is full, or the input ends.
+
+        With `own`, one of them is returned, if it is for a thread: for the caller's, which has just become free.
+        """
+        kept = None
+        try:
+            while (pulled := self._pull_next()) is not None:
+                kept = self._launch(*pulled, own=own and kept is None) or kept
+        except BaseException:
+            if kept is not None:
+                pools.threads().call(kept)
+            raise
+        return kept
+
+    def _pull_next(self) -> tuple[Piece, Batch] | None:
+        """Pull the next batch, if there is a place for it."""
+        with self._lock:
+            if not self._has_place():
+                return None
+            size = self._reserve()
+        # An input that is code of the user's sees the context that it would see in the loop.
+        return self._pull(size) if self._source.prompt else self._context.copy().run(self._pull, size)
 
     def _reserve(self) -> int:
         """Make room for a batch that is about to be pulled; return its size."""
@@ -533,32 +544,45 @@ class Mapping:
         self._evidence = self._profile.evidence(*example)
         self._steering.follow(self._evidence, example)
 
-    def _launch(self, piece: Piece, batch: Batch) -> None:
-        """Hand a batch to the backend of the route; what goes wrong there is what its first item raised."""
+    def _launch(self, piece: Piece, batch: Batch, own: bool = False) -> "Ready | None":
+        """Hand a batch to the backend of the route; what goes wrong there is what its first item raised.
+
+        With `own`, it is returned if it is for a thread that it need not be handed to.
+        """
+        ready = None
         if self._closed:
-            return
+            return None
         try:
+            ticket: Ticket | None
             if self._steering.route == PROCESSES and self._steering.may_leave(batch):
                 ticket = self._launch_process(piece, batch)
-            else:
+            elif batch.timeout is not None:
                 ticket = pools.threads().start(batch, self._done(piece, batch))
+            else:
+                ticket = ready = pools.threads().ready(batch, self._done(piece, batch, own=True))
+                if not own:
+                    pools.threads().call(ready)
         except Exception as error:
             self._deliver(piece, batch, all_failed(batch, error))
-            return
+            return None
         with self._lock:
             if piece.order in self._flying:
                 self._flying[piece.order] = ticket
             closed = self._closed
         if closed and ticket is not None:
             ticket.cancel()
+        return ready if own else None
 
-    def _done(self, piece: Piece, batch: Batch) -> Callable[[BatchResult], None]:
-        def done(result: BatchResult) -> None:
+    def _done(self, piece: Piece, batch: Batch, own: bool = False) -> "Callable[[BatchResult], Ready | None]":
+        """Return what takes a batch's result in, and starts further ones; the thread's own next one, if `own`."""
+
+        def done(result: BatchResult) -> "Ready | None":
             try:
                 self._deliver(piece, batch, result)
-                self._feed_aside()
+                return self._feed_aside(own)
             except BaseException as error:
                 self._break(error)
+                return None
 
         return done
 

@@ -17,8 +17,8 @@ __all__ = ["Steering"]
 
 #: Less work than this, in seconds, is not worth a decision: no route would be left for so little.
 WORTH = SECONDS[THREADS]
-#: Seconds between two decisions.
-PAUSE = 1e-3
+#: Seconds between two decisions: after one that changed something, and at most, when none has for long.
+PAUSE, LONGEST_PAUSE = 1e-3, 16e-3
 
 
 class Steering:
@@ -36,6 +36,7 @@ class Steering:
         self._options = options
         self._lock = threading.Lock()
         self._decided = 0.0
+        self._pause = PAUSE
         self._most = 0
         self._example: Arguments | None = None
         self.auto = options.chooses
@@ -91,13 +92,16 @@ class Steering:
         if self.route == THREADS and facts.waits and self._options.max_workers is None:
             self._evidence.learn_reach(seen, running, now)
             facts = self.facts
-        if now - self._decided < PAUSE or (left is not None and left * facts.wall < WORTH):
+        if now - self._decided < self._pause or (left is not None and left * facts.wall < WORTH):
             return
         self._decided = now
+        before = self.route, self.width
         if not self.auto:
             self._obey(left)
         else:
             self._go(self._choose_knowing(left, facts, self.route))
+        settled = (self.route, self.width) == before
+        self._pause = min(2 * self._pause, LONGEST_PAUSE) if settled else PAUSE
 
     def stay(self, reason: str) -> None:
         """Note that the work cannot be sent to another process."""

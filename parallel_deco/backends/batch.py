@@ -129,7 +129,7 @@ class BatchResult:
         return f"BatchResult(values={self.values!r}, errors={self.errors!r}, readings={self.readings!r})"
 
 
-Done = Callable[[BatchResult], None]
+Done = Callable[[BatchResult], object]
 
 
 def nowhere(result: BatchResult) -> None:

@@ -24,9 +24,11 @@ from parallel_deco._traits import Traits
 from parallel_deco.backends.batch import Batch, Done, Ticket, run_batch
 from parallel_deco.backends.deadlines import Deadlines, TimedBatch
 
-__all__ = ["ThreadBackend"]
+__all__ = ["Ready", "ThreadBackend"]
 
-_Queue: TypeAlias = "SimpleQueue[Callable[[], None] | None]"
+#: What a thread calls; a `Ready` that is returned is what the same thread calls next.
+_Call: TypeAlias = Callable[[], object]
+_Queue: TypeAlias = "SimpleQueue[_Call | None]"
 
 #: Seconds after which a thread without work ends. Guessed: long enough to survive a pause at a prompt.
 LINGER = 60.0
@@ -34,7 +36,7 @@ LINGER = 60.0
 GRACE = 0.5
 
 
-class _ThreadTicket:
+class Ready:
     """A batch in the pool; whoever takes `_claim` first, the thread or `cancel`, decides."""
 
     __slots__ = ("_claim", "batch", "done")
@@ -45,9 +47,8 @@ class _ThreadTicket:
         self.done = done
         self._claim = threading.Lock()
 
-    def __call__(self) -> None:
-        if self._claim.acquire(blocking=False):
-            self.done(run_batch(self.batch))
+    def __call__(self) -> object:
+        return self.done(run_batch(self.batch)) if self._claim.acquire(blocking=False) else None
 
     def cancel(self, kill: bool = False) -> bool:
         return self._claim.acquire(blocking=False)
@@ -75,12 +76,20 @@ class ThreadBackend:
             timed = TimedBatch(batch, batch.timeout, done, self, self._deadlines)
             timed.start()
             return timed
-        ticket = _ThreadTicket(batch, done)
+        ticket = self.ready(batch, done)
         self.call(ticket)
         return ticket
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Have a thread of the pool call something that must not raise."""
+    @staticmethod
+    def ready(batch: Batch, done: Done) -> "Ready":
+        """Return a batch without a timeout for `call`; or for the `done` of another such batch to return.
+
+        Then the thread that is free now runs it, and wakes no other, which would need the GIL at once.
+        """
+        return Ready(batch, done)
+
+    def call(self, function: _Call) -> None:
+        """Have a thread of the pool call something that must not raise, and then the `Ready` that it returns."""
         with self._lock:
             self._queue.put(function)
             if self._idle > 0:
@@ -111,7 +120,7 @@ class ThreadBackend:
             self._idle -= bool(self._threads)
             return bool(self._threads)
 
-    def _take_back(self, function: Callable[[], None]) -> None:
+    def _take_back(self, function: _Call) -> None:
         """Undo a call, unless a thread has taken it already."""
         with self._lock:
             waiting = []
@@ -124,12 +133,25 @@ class ThreadBackend:
     def _serve(self, queue: _Queue) -> None:
         try:
             while (function := self._next(queue)) is not None:
-                function()
-                del function  # its arguments and results must not live on while this thread waits
+                following = function()
+                del function  # its arguments and results must not live on while this thread goes on, or waits
+                while isinstance(following, Ready) and not self._pass_on(queue, following):
+                    following = following()
+                del following
                 with self._lock:
                     self._idle += queue is self._queue
         finally:
             self._forget(threading.current_thread())
+
+    def _pass_on(self, queue: _Queue, following: "Ready") -> bool:
+        """Leave a thread's next batch to another one if a shutdown waits for this one."""
+        if queue is self._queue:
+            return False
+        try:
+            self.call(following)
+        except RuntimeError:  # at the interpreter's exit there are no new threads
+            return False
+        return True
 
     def _forget(self, thread: threading.Thread) -> None:
         with self._lock:
@@ -163,7 +185,7 @@ class ThreadBackend:
         with self._lock:
             self._left.discard(thread)
 
-    def _next(self, queue: _Queue) -> Callable[[], None] | None:
+    def _next(self, queue: _Queue) -> _Call | None:
         while True:
             try:
                 return queue.get(timeout=LINGER)

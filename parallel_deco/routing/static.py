@@ -128,15 +128,26 @@ def read(function: object) -> Reading:
 
 
 def _read(function: object) -> Reading:
+    if (known := _read_before(function)) is not None:
+        return known
     subject = subject_of(function)
     plain = subject.function
     if subject.arguments or subject.keywords or not is_a(plain, types.FunctionType):
         findings = find_effects(subject)
         return Reading(guess(plain), findings.effects, findings.depends, subject)
-    cached = _readings.get(plain)
-    if cached is not None and cached[0] is plain.__code__ and cached[1].stands(plain):
-        return cached[2]
+    if (known := _read_before(plain)) is not None:
+        return known
     findings = find_effects(subject)
     reading = Reading(guess(plain), findings.effects, findings.depends, weakref.ref(plain))
     _readings[plain] = (plain.__code__, findings, reading)
     return reading
+
+
+def _read_before(function: object) -> Reading | None:
+    """Return the reading of a plain function that was read before, if nothing that it relied on has changed."""
+    if type(function) is not types.FunctionType:
+        return None
+    cached = _readings.get(function)
+    if cached is not None and cached[0] is function.__code__ and cached[1].stands(function):
+        return cached[2]
+    return None
