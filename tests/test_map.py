@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallel_deco import MapIterator, config, parallel
+from parallel_deco import MapIterator, config, parallel, shutdown
 from parallel_deco._cpus import gil_enabled
 from tests import workloads
 from tests.workloads import busy, crawl, double, fails_on_odd, pause
@@ -709,3 +709,22 @@ def test_own_error_is_raised_when_the_function_closes_its_map():
     with pytest.raises(ValueError, match="5000"):
         list(results)
     assert list(results) == []
+
+
+def test_shutdown_does_not_wait_for_the_map_when_one_is_under_way(until):
+    """Only for the batches that run; those behind them run in new threads, and the map ends as if nothing had been."""
+    begun, results = [], []
+
+    def work(x):
+        begun.append(x)
+        time.sleep(0.005)
+        return x
+
+    function = parallel(work, backend="threads", max_workers=2, chunksize=1)
+    consumer = threading.Thread(target=lambda: results.extend(function.map(range(400))))
+    consumer.start()
+    until(lambda: len(begun) > 20)
+    shutdown()
+    assert len(begun) < 400
+    consumer.join()
+    assert results == list(range(400))
