@@ -135,23 +135,13 @@ class ThreadBackend:
             while (function := self._next(queue)) is not None:
                 following = function()
                 del function  # its arguments and results must not live on while this thread goes on, or waits
-                while isinstance(following, Ready) and not self._pass_on(queue, following):
+                while isinstance(following, Ready):
                     following = following()
                 del following
                 with self._lock:
                     self._idle += queue is self._queue
         finally:
             self._forget(threading.current_thread())
-
-    def _pass_on(self, queue: _Queue, following: "Ready") -> bool:
-        """Leave a thread's next batch to another one if a shutdown waits for this one."""
-        if queue is self._queue:
-            return False
-        try:
-            self.call(following)
-        except RuntimeError:  # at the interpreter's exit there are no new threads
-            return False
-        return True
 
     def _forget(self, thread: threading.Thread) -> None:
         with self._lock:
