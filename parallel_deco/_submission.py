@@ -12,21 +12,20 @@ import os
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
 from time import perf_counter
-from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
+from parallel_deco._call import Call, QuickCall, killer, settle
 from parallel_deco._elsewhere import all_failed, start_in_processes
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
-from parallel_deco._nesting import depth, same_context, set_depth
+from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
-from parallel_deco._readings import count_unmeasured
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
@@ -53,68 +52,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=outstanding.clear)  # they are the parent's
 
 
-class _Call(NamedTuple):
-    """One submitted call."""
-
-    future: Future[Any]
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    context: Context
-
-    def goes_with(self, other: "_Call") -> bool:
-        """Whether both may be in one batch."""
-        return _same_function(self.function, other.function) and same_context(self.context, other.context)
-
-
 class _Lane:
     """The calls of one depth: those that wait, and how many batches are running."""
 
     __slots__ = ("probing", "running", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[_Call] = deque()
+        self.waiting: deque[Call] = deque()
         self.running = 0
         self.probing = False
-
-
-class _QuickCall:
-    """A call in a thread that is run and nothing else; whoever takes `_claim` first ends it."""
-
-    __slots__ = ("_call", "_claim", "_freed", "_level")
-
-    def __init__(self, call: _Call, level: int, freed: Callable[[int], None]) -> None:
-        self._call = call
-        self._level = level
-        self._freed = freed
-        self._claim = threading.Lock()
-
-    def claim(self) -> bool:
-        """Return whether the caller is the one to end it."""
-        return self._claim.acquire(blocking=False)
-
-    def __call__(self) -> None:
-        """Run it and deliver what became of it."""
-        if not self.claim():
-            return
-        call = self._call
-        if not call.future.set_running_or_notify_cancel():
-            self._freed(self._level)
-            return
-        count_unmeasured()
-        before = set_depth(self._level + 1)
-        value = failure = None
-        try:
-            value = call.context.run(call.function, *call.args, **call.kwargs)
-        except BaseException as error:
-            failure = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-        finally:
-            set_depth(before)
-        self._freed(self._level)  # before: a callback of the future may wait for other calls
-        if failure is None:
-            call.future.set_result(value)
-        else:
-            call.future.set_exception(failure)
 
 
 class Submissions:
@@ -135,7 +81,7 @@ class Submissions:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
         future: Future[Any] = Future()
         future.tell(outstanding.discard)
-        call = _Call(future, function, args, kwargs, copy_context())
+        call = Call(future, function, args, kwargs, copy_context())
         outstanding.add(future)
         try:
             level = depth()
@@ -146,7 +92,7 @@ class Submissions:
             raise
         return future
 
-    def _queue(self, level: int, call: _Call) -> None:
+    def _queue(self, level: int, call: Call) -> None:
         """Have a call wait for a place, and take one if there is one."""
         known = self._decision if self._evidence.items > KNOWN else None
         with self._lock:
@@ -157,7 +103,7 @@ class Submissions:
         if not full:
             self._drain(level)
 
-    def _run_quickly(self, level: int, call: _Call) -> bool:
+    def _run_quickly(self, level: int, call: Call) -> bool:
         """Run a call of a short function that is known in a thread, if there is a place, without looking at it."""
         decision = self._decision
         if decision is None or decision.route != THREADS or self._options.timeout is not None:
@@ -169,7 +115,7 @@ class Submissions:
             return False
         if self._profile.turns(self._options) is not None and not self._profile.is_pure():
             return False
-        quick, taken = _QuickCall(call, level, self._freed), False
+        quick, taken = QuickCall(call, level, self._freed), False
         try:
             with self._lock:
                 self._unmeasured = (self._unmeasured + 1) % REDECIDE
@@ -224,7 +170,7 @@ class Submissions:
         """Whether this is the first call of an unknown function here, which the next ones wait 2 ms for."""
         return self._auto and not level and decision.route != PROCESSES and not self._evidence.items
 
-    def _gather(self, lane: _Lane, decision: Decision) -> list[_Call]:
+    def _gather(self, lane: _Lane, decision: Decision) -> list[Call]:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
 
         Calls that wait are taken one by one: they may wait for each other.
@@ -283,7 +229,7 @@ class Submissions:
             width = decision.width if facts.items or route == PROCESSES else UNKNOWN_WIDTH
         return decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}"))
 
-    def _start(self, level: int, calls: list[_Call], decision: Decision, probe: bool) -> None:
+    def _start(self, level: int, calls: list[Call], decision: Decision, probe: bool) -> None:
         calls = [call for call in calls if call.future.set_running_or_notify_cancel()]
         if not calls:
             self._vacate(level, probe)
@@ -298,7 +244,7 @@ class Submissions:
             raise
         self._launch(level, calls, batch, decision, judge)
 
-    def _batch(self, level: int, calls: list[_Call], facts: Facts) -> Batch:
+    def _batch(self, level: int, calls: list[Call], facts: Facts) -> Batch:
         return Batch(
             calls[0].function,
             [(call.args, call.kwargs) for call in calls],
@@ -341,7 +287,7 @@ class Submissions:
             return False
         return facts.computes and facts.held > 0.5 * facts.cpu
 
-    def _launch(self, level: int, calls: list[_Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
+    def _launch(self, level: int, calls: list[Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
         claim = threading.Lock()  # taken by whoever ends it
 
         def end(result: BatchResult) -> bool:
@@ -358,7 +304,7 @@ class Submissions:
         def done(result: BatchResult) -> None:
             if end(result):
                 self._drain(level)  # before: a callback of a future may wait for other calls
-                _settle(calls, result)
+                settle(calls, result)
 
         try:
             if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
@@ -371,7 +317,7 @@ class Submissions:
                 return
             result = all_failed(batch, error)
             if end(result):
-                _settle(calls, result)  # who called this goes on with those behind
+                settle(calls, result)  # who called this goes on with those behind
             if not isinstance(error, Exception):
                 raise
             return
@@ -383,9 +329,9 @@ class Submissions:
                 self._vacate(level, probe=judge is not None)
                 self._drain(level)
 
-            calls[0].future._kill = _killer(ticket, freed)
+            calls[0].future._kill = killer(ticket, freed)
 
-    def _launch_apart(self, level: int, calls: list[_Call], decision: Decision, judge: Judge | None) -> None:
+    def _launch_apart(self, level: int, calls: list[Call], decision: Decision, judge: Judge | None) -> None:
         """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
         if judge is not None:
             judge.dismiss()
@@ -395,7 +341,7 @@ class Submissions:
             self._launch(level, [call], self._batch(level, [call], decision.facts), decision, None)
 
     def _launch_process(
-        self, calls: list[_Call], batch: Batch, done: Callable[[BatchResult], None], width: int
+        self, calls: list[Call], batch: Batch, done: Callable[[BatchResult], None], width: int
     ) -> Ticket | None:
         """Hand a batch to the worker processes; under auto, to threads if they cannot take it."""
 
@@ -417,32 +363,3 @@ class Submissions:
             lane.running -= place
             if probe:
                 lane.probing = False
-
-
-def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether both are the same, bound methods to the same object; an `==` of the user's is not asked."""
-    return one is other or (type(one) is MethodType and type(other) is MethodType and one == other)
-
-
-def _settle(calls: list[_Call], result: BatchResult) -> None:
-    """Give each future its value or error."""
-    for position, call in enumerate(calls):
-        error = result.errors.get(position)
-        try:
-            if error is not None:
-                call.future.set_exception(error)
-            else:
-                call.future.set_result(result.values[position])
-        except Exception:  # the future was cancelled while it ran, and its worker was slower to die
-            if not call.future.cancelled():
-                raise
-
-
-def _killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[], bool]:
-    def kill() -> bool:
-        ended = ticket.cancel(kill=True)
-        if ended:
-            freed()
-        return ended
-
-    return kill
