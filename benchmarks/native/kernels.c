@@ -437,14 +437,13 @@ static inline uint64_t mix(uint64_t bits)
 /* Four times the share of the points that fall into the quarter disc; `samples` is at most 2**53. */
 double monte_carlo_pi(uint64_t samples, uint64_t seed)
 {
-    uint64_t inside = 0, counter = mix(seed);
-    for (uint64_t i = 0; i < samples; i++) {
-        counter += UINT64_C(0x9E3779B97F4A7C15);
-        uint64_t bits = mix(counter);
-        uint64_t x = bits >> 33, y = bits >> 1 & 0x7FFFFFFF;
-        inside += x * (x + 1) + y * (y + 1) < UINT64_C(1) << 62;
+    const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t outside = 0, counter = mix(seed) + step;
+    for (uint64_t i = 0; i < samples; i++, counter += step) {
+        uint64_t bits = mix(counter), x = bits >> 33, y = bits >> 1 & 0x7FFFFFFF;
+        outside += (x * (x + 1) + y * (y + 1)) >> 62;
     }
-    return 4.0 * (double)inside / (double)samples;
+    return 4.0 * (double)(samples - outside) / (double)samples;
 }
 
 /* Distances: panels of points and coordinates of the second set, as told in kernels/distances.pyx. */
