@@ -426,21 +426,20 @@ void mandelbrot(double left, double column_step, double bottom, double row_step,
 
 /* Pi: points in a square from a hashed counter, as told in kernels/pi.pyx. */
 
-/* The output function of SplitMix64. */
-static inline uint64_t mix(uint64_t bits)
+/* The output function of SplitMix64, all but its last step. */
+static inline uint64_t stir(uint64_t bits)
 {
     bits = (bits ^ bits >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    bits = (bits ^ bits >> 27) * UINT64_C(0x94D049BB133111EB);
-    return bits ^ bits >> 31;
+    return (bits ^ bits >> 27) * UINT64_C(0x94D049BB133111EB);
 }
 
 /* Four times the share of the points that fall into the quarter disc; `samples` is at most 2**53. */
 double monte_carlo_pi(uint64_t samples, uint64_t seed)
 {
     const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t outside = 0, counter = mix(seed) + step;
+    uint64_t outside = 0, start = stir(seed), counter = (start ^ start >> 31) + step;
     for (uint64_t i = 0; i < samples; i++, counter += step) {
-        uint64_t bits = mix(counter), x = bits >> 33, y = bits >> 1 & 0x7FFFFFFF;
+        uint64_t bits = stir(counter), x = bits >> 33, y = (bits >> 1 ^ bits >> 32) & 0x7FFFFFFF;
         outside += (x * (x + 1) + y * (y + 1)) >> 62;
     }
     return 4.0 * (double)(samples - outside) / (double)samples;
