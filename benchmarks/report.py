@@ -1,7 +1,8 @@
 """Runs the comparison and writes the page of it: every entry of every question, in rotation.
 
-    python -m benchmarks.report [--rounds 3] [--only NAME …] [--json FILE]   measure, keep, write the page
-    python -m benchmarks.report --page FILE                                  write the page from what was kept
+    python -m benchmarks.report [--rounds 3] [--json FILE]       measure, keep, write the page
+    python -m benchmarks.report --only NAME … [--rounds 3]       measure some questions, and print what came out
+    python -m benchmarks.report --page FILE                      write the page from what was kept
 
 A round goes through all questions, and through the entries of each, beginning with another one each time: what slows
 the machine down for a while hits everybody. A pool lives only while it is measured. An entry that took more than ten
@@ -145,8 +146,19 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}") if math.isfinite(value) else value
 
 
+def show(group: dict[str, Any]) -> None:
+    """Print the contenders of a question, the fastest first, and how many times its time each took."""
+    word, scale = group["unit"]
+    medians = sorted(group["medians"].items(), key=lambda item: item[1])
+    print(f"\n{group['question']}")
+    for name, seconds in medians:
+        print(f"{seconds * scale / group['per']:12.4g} {word} {seconds / medians[0][1]:8.2f}  {name}")
+    for name, reason in group["missing"].items():
+        print(f"{'':24} {name}: {reason}")
+
+
 def main() -> int:
-    """Measure or read, and write the page."""
+    """Measure or read; write the page, or print some of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
@@ -160,8 +172,11 @@ def main() -> int:
     if given.page is not None:
         path, figures = given.page, json.loads(given.page.read_text())
     else:
-        groups = [group for group in GROUPS if not given.only or group.name in given.only]
-        figures = run(groups, given.rounds)
+        figures = run([group for group in GROUPS if not given.only or group.name in given.only], given.rounds)
+        if given.only:
+            for group in figures["groups"]:
+                show(group)
+            return 0
         path = given.json or default_path(figures["machine"])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures, indent=1) + "\n")

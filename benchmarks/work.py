@@ -12,7 +12,10 @@ from parallel_deco import kernels
 
 __all__ = [
     "LARGE",
+    "VIEW",
+    "bands",
     "block",
+    "cloud",
     "half_and_half",
     "length",
     "nap",
@@ -26,6 +29,8 @@ __all__ = [
 
 #: float64 numbers of a large array: 64 MB.
 LARGE = 8_000_000
+#: The part of the plane that pictures of the Mandelbrot set show: left, right, bottom, top.
+VIEW = (-2.0, 0.6, -1.2, 1.2)
 
 
 def nothing(x):
@@ -99,3 +104,17 @@ def block(size):
 
 #: Steps of `spin` beside 25 million numbers of the sieve: about as long, on the machines that it was tried on.
 HALF = 60_000
+
+
+def bands(picture: tuple[int, int, int], pieces: int) -> list[tuple[Any, ...]]:
+    """Return the arguments of `mandelbrot` for horizontal bands of a picture: its width, height and most steps."""
+    left, right, bottom, top = VIEW
+    width, height, depth = picture
+    step = (top - bottom) / height
+    cuts = kernels.split(0, height, pieces)
+    return [(left, right, bottom + a * step, bottom + b * step, width, b - a, depth) for a, b in cuts]
+
+
+def cloud(points: int, coordinates: int, seed: int) -> np.ndarray:
+    """Return random points."""
+    return np.random.default_rng(seed).random((points, coordinates))

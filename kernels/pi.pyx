@@ -10,25 +10,33 @@ from .arguments import LAST_SAMPLES, LAST_SEED, integer
 __all__ = ["monte_carlo_pi"]
 
 
+cdef inline uint64_t stir(uint64_t bits) noexcept nogil:
+    """All of `mix` but its last step."""
+    bits = (bits ^ bits >> 30) * <uint64_t> 0xBF58476D1CE4E5B9
+    return (bits ^ bits >> 27) * <uint64_t> 0x94D049BB133111EB
+
+
 cdef inline uint64_t mix(uint64_t bits) noexcept nogil:
     """The output function of SplitMix64: a bijection in which each input bit sways all output bits."""
-    bits = (bits ^ bits >> 30) * <uint64_t> 0xBF58476D1CE4E5B9
-    bits = (bits ^ bits >> 27) * <uint64_t> 0x94D049BB133111EB
+    bits = stir(bits)
     return bits ^ bits >> 31
 
 
 cdef cloned count_hits(uint64_t seed, uint64_t samples, uint64_t* hits) noexcept nogil:
     """Set `hits` to how many of the first `samples` points of `seed` lie inside the quarter disc."""
-    cdef uint64_t i, bits, x, y, inside = 0
-    cdef uint64_t counter = mix(seed)
+    cdef uint64_t i, bits, x, y, outside = 0
+    cdef uint64_t step = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, made odd
+    cdef uint64_t counter = mix(seed) + step
     for i in range(samples):
-        counter += <uint64_t> 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, made odd
-        bits = mix(counter)
+        bits = stir(counter)
+        # Bits 33 to 63 of what `mix` gives, which are as they were, and bits 1 to 31.
         x = bits >> 33
-        y = bits >> 1 & <uint64_t> 0x7FFFFFFF
-        # The middle of cell (x, y) of 2**31 by 2**31: (x + 1/2)**2 + (y + 1/2)**2 < 2**62, in integers.
-        inside += x * (x + 1) + y * (y + 1) < <uint64_t> 1 << 62
-    hits[0] = inside
+        y = (bits >> 1 ^ bits >> 32) & <uint64_t> 0x7FFFFFFF
+        # The middle of cell (x, y) of 2**31 by 2**31 is inside if (x + 1/2)**2 + (y + 1/2)**2 < 2**62. In integers
+        # this is below 2**63, and bit 62 says it without a comparison.
+        outside += x * (x + 1) + y * (y + 1) >> 62
+        counter += step
+    hits[0] = samples - outside
 
 
 def monte_carlo_pi(samples, seed):

@@ -434,9 +434,9 @@ def numpy_distances(x, y):
 
 
 @pytest.mark.parametrize("d", [0, 1, 2, 3, 4, 5, 63, 64, 65, 67, 128, 200])
-@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 63), (5, 64), (4, 65), (7, 130)])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 31), (5, 32), (4, 33), (7, 130), (2, 700), (2, 2100)])
 def test_pairwise_distances_when_blocks_are_whole_or_not_is_that_of_numpy(n, m, d):
-    """Sizes on both sides of the panel's."""
+    """Sizes on both sides of a group's and of a panel's, which has room for more points of fewer coordinates."""
     x, y = points(n, d), points(m, d, seed=1)
     actual = kernels.pairwise_distances(x, y)
     assert (actual.dtype, actual.shape) == (numpy.float64, (n, m))

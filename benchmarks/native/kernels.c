@@ -426,33 +426,31 @@ void mandelbrot(double left, double column_step, double bottom, double row_step,
 
 /* Pi: points in a square from a hashed counter, as told in kernels/pi.pyx. */
 
-/* The output function of SplitMix64. */
-static inline uint64_t mix(uint64_t bits)
+/* The output function of SplitMix64, all but its last step. */
+static inline uint64_t stir(uint64_t bits)
 {
     bits = (bits ^ bits >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    bits = (bits ^ bits >> 27) * UINT64_C(0x94D049BB133111EB);
-    return bits ^ bits >> 31;
+    return (bits ^ bits >> 27) * UINT64_C(0x94D049BB133111EB);
 }
 
 /* Four times the share of the points that fall into the quarter disc; `samples` is at most 2**53. */
 double monte_carlo_pi(uint64_t samples, uint64_t seed)
 {
-    uint64_t inside = 0, counter = mix(seed);
-    for (uint64_t i = 0; i < samples; i++) {
-        counter += UINT64_C(0x9E3779B97F4A7C15);
-        uint64_t bits = mix(counter);
-        uint64_t x = bits >> 33, y = bits >> 1 & 0x7FFFFFFF;
-        inside += x * (x + 1) + y * (y + 1) < UINT64_C(1) << 62;
+    const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t outside = 0, start = stir(seed), counter = (start ^ start >> 31) + step;
+    for (uint64_t i = 0; i < samples; i++, counter += step) {
+        uint64_t bits = stir(counter), x = bits >> 33, y = (bits >> 1 ^ bits >> 32) & 0x7FFFFFFF;
+        outside += (x * (x + 1) + y * (y + 1)) >> 62;
     }
-    return 4.0 * (double)inside / (double)samples;
+    return 4.0 * (double)(samples - outside) / (double)samples;
 }
 
-/* Distances: 64 points of the second set and 64 coordinates at once, as told in kernels/distances.pyx. */
+/* Distances: panels of points and coordinates of the second set, as told in kernels/distances.pyx. */
 
-enum { POINTS = 64, DEPTH = 64 };
+enum { GROUP = 32, DEPTH = 64, NUMBERS = GROUP * DEPTH };
 
 struct panel {
-    double y[POINTS * DEPTH]; /* by coordinate: neighbours are the same coordinate of neighbouring points */
+    double y[NUMBERS]; /* groups of points; in each, neighbours are the same coordinate of neighbouring points */
     int64_t first_point, first_depth, points, depth;
     bool last; /* no coordinates come after this panel */
 };
@@ -460,55 +458,51 @@ struct panel {
 /* Copy the part of `y` that begins at the given point and coordinate; missing points become zeros. */
 static void fill(struct panel *panel, const double *y, int64_t m, int64_t d, int64_t first_point, int64_t first_depth)
 {
+    int64_t room = NUMBERS / (d < DEPTH ? d : DEPTH) / GROUP * GROUP;
     panel->first_point = first_point;
     panel->first_depth = first_depth;
-    panel->points = m - first_point < POINTS ? m - first_point : POINTS;
     panel->depth = d - first_depth < DEPTH ? d - first_depth : DEPTH;
+    panel->points = m - first_point < room ? m - first_point : room;
     panel->last = first_depth + panel->depth == d;
-    y += first_point * d + first_depth;
-    for (int64_t k = 0; k < panel->depth; k++) {
-        for (int64_t j = 0; j < panel->points; j++)
-            panel->y[k * POINTS + j] = y[j * d + k];
-        for (int64_t j = panel->points; j < POINTS; j++)
-            panel->y[k * POINTS + j] = 0.0;
+    double *target = panel->y;
+    for (int64_t group = 0; group < panel->points; group += GROUP) {
+        const double *source = y + (first_point + group) * d + first_depth;
+        int64_t points = panel->points - group < GROUP ? panel->points - group : GROUP;
+        for (int64_t k = 0; k < panel->depth; k++, target += GROUP) {
+            for (int64_t j = 0; j < points; j++)
+                target[j] = source[j * d + k];
+            for (int64_t j = points; j < GROUP; j++)
+                target[j] = 0.0;
+        }
     }
 }
 
-/* Sum up the squared differences between one point and each of the panel's points. */
-static void sum_squares(double *restrict total, const double *restrict x, const struct panel *restrict panel)
+/* Add the panel's sums to the rows of the result; after the last panel, take their roots. */
+static void add_rows(double *restrict out, int64_t m, const double *restrict x, int64_t d, int64_t n,
+                     const struct panel *restrict panel)
 {
-    const double *restrict y = panel->y;
-    int64_t k = 0;
-    for (int j = 0; j < POINTS; j++)
-        total[j] = 0.0;
-    for (; k + 4 <= panel->depth; k += 4, y += 4 * POINTS)
-        for (int j = 0; j < POINTS; j++) {
-            double a = x[k] - y[j];
-            double b = x[k + 1] - y[POINTS + j];
-            double c = x[k + 2] - y[2 * POINTS + j];
-            double d = x[k + 3] - y[3 * POINTS + j];
-            total[j] = total[j] + a * a + b * b + c * c + d * d;
+    for (int64_t i = 0; i < n; i++, out += m, x += d) {
+        const double *restrict y = panel->y;
+        for (int64_t group = 0; group < panel->points; group += GROUP) {
+            int64_t points = panel->points - group < GROUP ? panel->points - group : GROUP;
+            double total[GROUP];
+            for (int j = 0; j < GROUP; j++)
+                total[j] = 0.0;
+            for (int64_t k = 0; k < panel->depth; k++, y += GROUP)
+                for (int j = 0; j < GROUP; j++) {
+                    double difference = x[k] - y[j];
+                    total[j] += difference * difference;
+                }
+            if (panel->first_depth > 0)
+                for (int64_t j = 0; j < points; j++)
+                    total[j] += out[group + j];
+            if (panel->last)
+                for (int j = 0; j < GROUP; j++)
+                    total[j] = sqrt(total[j]);
+            for (int64_t j = 0; j < points; j++)
+                out[group + j] = total[j];
         }
-    for (; k < panel->depth; k++, y += POINTS)
-        for (int j = 0; j < POINTS; j++) {
-            double a = x[k] - y[j];
-            total[j] += a * a;
-        }
-}
-
-/* Add the sums of one panel to a row of the result; after the last panel, take the roots. */
-static void add_panel(double *restrict out, const double *restrict x, const struct panel *restrict panel)
-{
-    double total[POINTS];
-    sum_squares(total, x + panel->first_depth, panel);
-    out += panel->first_point;
-    if (panel->first_depth > 0)
-        for (int64_t j = 0; j < panel->points; j++)
-            total[j] += out[j];
-    if (panel->last)
-        for (int j = 0; j < POINTS; j++)
-            total[j] = sqrt(total[j]);
-    memcpy(out, total, (size_t)panel->points * sizeof *out);
+    }
 }
 
 /* The distance between each row of `x` (n, d) and each row of `y` (m, d) into `out` (n, m). */
@@ -517,10 +511,10 @@ void pairwise_distances(const double *x, const double *y, int64_t n, int64_t m, 
     struct panel panel;
     if (d == 0)
         memset(out, 0, (size_t)n * (size_t)m * sizeof *out);
-    for (int64_t point = 0; point < m; point += POINTS)
-        for (int64_t depth = 0; depth < d; depth += DEPTH) {
-            fill(&panel, y, m, d, point, depth);
-            for (int64_t i = 0; i < n; i++)
-                add_panel(out + i * m, x + i * d, &panel);
-        }
+    else
+        for (int64_t point = 0; point < m; point += panel.points)
+            for (int64_t depth = 0; depth < d; depth += panel.depth) {
+                fill(&panel, y, m, d, point, depth);
+                add_rows(out + point, m, x + depth, d, n, &panel);
+            }
 }

@@ -12,6 +12,7 @@ from parallel_deco._cpus import available_cpus
 
 from ..contest import Entry, Group, Limit
 from ..peers import missing
+from ..work import VIEW, bands, cloud
 
 __all__ = ["GROUPS"]
 
@@ -19,7 +20,6 @@ KERNEL = "the kernel, one thread"
 POINTS, COORDINATES = 2_000, 128
 PRIMES = 1_000_000_000
 SAMPLES = 100_000_000
-VIEW = (-2.0, 0.6, -1.2, 1.2)
 PICTURE = 1600, 1200, 1000
 
 Call = Callable[..., Any]
@@ -31,19 +31,9 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def bands() -> list[tuple[Any, ...]]:
-    """Return the arguments of horizontal bands of the picture."""
-    left, right, bottom, top = VIEW
-    width, height, depth = PICTURE
-    cuts = kernels.split(0, height, 8 * available_cpus())
-    step = (top - bottom) / height
-    return [(left, right, bottom + a * step, bottom + b * step, width, b - a, depth) for a, b in cuts]
-
-
 def points() -> tuple[np.ndarray, np.ndarray]:
     """Return two clouds of points."""
-    chance = np.random.default_rng(1)
-    return chance.random((POINTS, COORDINATES)), chance.random((POINTS, COORDINATES))
+    return cloud(POINTS, COORDINATES, 1), cloud(POINTS, COORDINATES, 2)
 
 
 def rows() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -177,7 +167,7 @@ GROUPS = [
         "mandelbrot",
         f"How long does a picture of the Mandelbrot set take, {PICTURE[0]} by {PICTURE[1]}, {PICTURE[2]} steps?",
         lambda: (*VIEW, *PICTURE),
-        bands,
+        lambda: bands(PICTURE, 8 * available_cpus()),
         np.vstack,
         {"NumPy": (None, lambda: numpy_mandelbrot)},
     ),

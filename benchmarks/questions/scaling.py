@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from parallel_deco import parallel, shutdown
+from parallel_deco import kernels, parallel, shutdown
 from parallel_deco._cpus import available_cpus
+from parallel_deco.kernels import reference
 
 from ..contest import LOOP, Entry, Group, shared_by_cpus
-from ..work import primes, spin, steps
+from ..work import bands, cloud, spin, steps
 
 __all__ = ["GROUPS"]
 
 PIECES, SECONDS = 32, 10e-3
+
+Rows = list[tuple[Any, ...]]
 
 
 def widths() -> list[int]:
@@ -23,40 +26,64 @@ def widths() -> list[int]:
 
 
 @contextmanager
-def mapped(function: Callable[[Any], Any], items: Callable[[], list[Any]], width: int | None) -> Iterator[Callable]:
+def mapped(function: Callable[..., Any], rows: Callable[[], Rows], width: int | None) -> Iterator[Callable]:
     """Run the loop, or `auto` with so many workers."""
-    given = items()
+    given = rows()
     if width is None:
-        yield lambda: [function(item) for item in given]
+        yield lambda: [function(*row) for row in given]
         return
     decorated = parallel(function, max_workers=width)
-    list(decorated.map(given))
-    list(decorated.map(given))
-    yield lambda: list(decorated.map(given))
+    list(decorated.starmap(given))
+    list(decorated.starmap(given))
+    yield lambda: list(decorated.starmap(given))
     shutdown()
 
 
-def group(name: str, question: str, function: Callable[[Any], Any], items: Callable[[], list[Any]]) -> Group:
+def group(name: str, question: str, function: Callable[..., Any], rows: Callable[[], Rows]) -> Group:
     """Return the group of one kind of work."""
-    entries = [Entry(LOOP, functools.partial(mapped, function, items, None))]
+    entries = [Entry(LOOP, functools.partial(mapped, function, rows, None))]
     entries += [
-        Entry(f"{width} worker{'s' * (width > 1)}", functools.partial(mapped, function, items, width))
+        Entry(f"{width} worker{'s' * (width > 1)}", functools.partial(mapped, function, rows, width))
         for width in widths()
     ]
     return Group(name, question, entries, limit=shared_by_cpus())
 
 
+def distances(points: int, others: int, coordinates: int) -> Rows:
+    """Return bands of one cloud of points, each with the whole other."""
+    x, y = cloud(points, coordinates, 1), cloud(others, coordinates, 2)
+    return [(x[a:b], y) for a, b in kernels.split(0, points, PIECES)]
+
+
+#: For each kernel its pieces and those of its twin, all together about half a second in one thread.
+IN_PIECES: dict[str, tuple[Callable[[], Rows], Callable[[], Rows]]] = {
+    "count_primes": (
+        lambda: [*kernels.split(0, 4 * 10**9, PIECES)],
+        lambda: [*kernels.split(0, 6 * 10**6, PIECES)],
+    ),
+    "mandelbrot": (lambda: bands((3200, 2400, 4000), PIECES), lambda: bands((320, 192, 150), PIECES)),
+    "monte_carlo_pi": (
+        lambda: [(40_000_000, seed) for seed in range(PIECES)],
+        lambda: [(20_000, seed) for seed in range(PIECES)],
+    ),
+    "pairwise_distances": (lambda: distances(4000, 4000, 256), lambda: distances(960, 200, 16)),
+}
+
+QUESTION = "How much faster do pieces of {}{} become with more workers?"
+
 GROUPS = [
-    group(
-        "scaling_gil_free",
-        "How much faster does a kernel without the GIL become with more workers?",
-        primes,
-        lambda: [10**7 * number for number in range(PIECES)],
+    *(
+        group(f"scaling_{name}", QUESTION.format("the kernel ", name), getattr(kernels, name), pieces)
+        for name, (pieces, _) in IN_PIECES.items()
+    ),
+    *(
+        group(f"scaling_twin_{name}", QUESTION.format("the Python twin of ", name), getattr(reference, name), pieces)
+        for name, (_, pieces) in IN_PIECES.items()
     ),
     group(
         "scaling_python",
         "How much faster does a loop in Python become with more workers?",
         spin,
-        lambda: [steps(SECONDS)] * PIECES,
+        lambda: [(steps(SECONDS),)] * PIECES,
     ),
 ]
