@@ -73,7 +73,8 @@ def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 def settle(calls: Sequence[Call], result: BatchResult) -> None:
-    """Give each future its value or error."""
+    """Give each future its value or error; what a callback of one raises comes after all of them."""
+    raised = None
     for position, call in enumerate(calls):
         error = result.errors.get(position)
         try:
@@ -81,9 +82,11 @@ def settle(calls: Sequence[Call], result: BatchResult) -> None:
                 call.future.set_exception(error)
             else:
                 call.future.set_result(result.values[position])
-        except Exception:  # the future was cancelled while it ran, and its worker was slower to die
-            if not call.future.cancelled():
-                raise
+        except BaseException as problem:  # SystemExit, for one; `concurrent.futures` reports the others
+            if not call.future.cancelled():  # while it ran, and its worker was slower to die
+                raised = problem
+    if raised is not None:
+        raise raised
 
 
 def killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[], bool]:

@@ -29,6 +29,7 @@ class Future(concurrent.futures.Future[R]):
     """
 
     _kill: Callable[[], bool] | None = None
+    _ended: Callable[[Any], object] | None = None
 
     def cancel(self) -> bool:
         """Call the call off; return whether it will never deliver a result."""
@@ -39,12 +40,22 @@ class Future(concurrent.futures.Future[R]):
         return kill is not None and not self.done() and kill() and self._end_cancelled()
 
     def tell(self, ended: Callable[[Any], object]) -> None:
-        """Have this called at the end, before all callbacks; for whoever made the future, and has it alone."""
-        self._done_callbacks.append(ended)  # type: ignore[attr-defined]
+        """Have this called at the end, after all callbacks; for whoever made the future."""
+        self._ended = ended
+
+    def _invoke_callbacks(self) -> None:
+        try:
+            super()._invoke_callbacks()  # type: ignore[misc]  # private, and there for ever
+        finally:
+            if self._ended is not None:
+                self._ended(self)
 
     def set_running_or_notify_cancel(self) -> bool:
         """Mark it as running, and return True; False if it was cancelled. For whoever runs the call."""
-        with self._condition:
+        with self._condition._lock:  # type: ignore[attr-defined]  # not with the condition, which Ctrl-C can leave locked
+            if self._state == "PENDING":
+                self._state = "RUNNING"
+                return True
             return self._state != "CANCELLED_AND_NOTIFIED" and super().set_running_or_notify_cancel()
 
     def _end_cancelled(self) -> bool:
@@ -60,8 +71,7 @@ class Future(concurrent.futures.Future[R]):
     @property
     def is_heard(self) -> bool:
         """Whether code of somebody's is called when this is done, which may take its time or wait for other calls."""
-        callbacks: list[Any] = self._done_callbacks  # type: ignore[attr-defined]  # private, and there for ever
-        return len(callbacks) > 1  # the first is the library's own
+        return bool(self._done_callbacks)  # type: ignore[attr-defined]  # private, and there for ever
 
     def result(self, timeout: float | None = None) -> R:
         """Return what the call returned, waiting for it; raise what it raised.
@@ -105,10 +115,12 @@ class Future(concurrent.futures.Future[R]):
         """Wait in short sleeps: a signal that comes when CPython is about to sleep does not wake it."""
         end = math.inf if timeout is None else monotonic() + timeout
         waiter = _Waiter()
-        # For good: who rings goes through the list, and later rings do no harm. Whoever ends it does so before that.
+        # Whoever ends it does so before going through the list.
         self._waiters.append(waiter)  # type: ignore[arg-type]  # it has what is asked of a waiter
         while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic()))):
             if monotonic() >= end and self._state not in _OVER:
+                with self._condition._lock:  # type: ignore[attr-defined]
+                    self._waiters.remove(waiter)  # type: ignore[arg-type]  # or a poll would leave one each time
                 raise TimeoutError
 
     def __await__(self) -> Generator[Any, None, R]:

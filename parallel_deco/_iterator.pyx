@@ -150,6 +150,7 @@ cdef class MapIterator:
     def __init__(self, mapping):
         self._mapping = mapping
         self._pieces = mapping.pieces(Guard(mapping))
+        mapping.begin()  # now that it would be closed, whatever happens
 
     __class_getitem__ = classmethod(GenericAlias)
 

@@ -1,6 +1,5 @@
 """Live judging: looks at a call that is still running, so that the next one already goes the right way."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import perf_counter
@@ -8,6 +7,7 @@ from time import perf_counter
 from parallel_deco._measure import Readings
 from parallel_deco._readings import overhead
 from parallel_deco._switching import soon
+from parallel_deco._waiting import Bell
 from parallel_deco.backends.batch import Batch
 from parallel_deco.backends.threads import ThreadBackend
 
@@ -40,7 +40,7 @@ class Judge:
         self._verdict = verdict
         self._nothing_running = nothing_running
         self._batch: Batch | None = None
-        self._over = threading.Event()
+        self._over = Bell()  # takes no lock: who lets go of a map may be the collector, within any lock
 
     def sit(self, threads: ThreadBackend) -> None:
         """Begin to look, in a thread of the pool; where there can be none, the end of the call will tell."""
@@ -54,7 +54,7 @@ class Judge:
     def dismiss(self) -> None:
         """Look no more: the call has ended, or nobody wants to know."""
         self._batch = None
-        self._over.set()
+        self._over.ring()
 
     def _look(self) -> None:
         for pause in _pauses():

@@ -6,17 +6,21 @@ Guarantees
     - An item is pulled once and its batch is started once, so nothing runs twice; a change of route only changes
       where the next batches go.
     - `_lock` guards the fields below "state". Nothing of the user's and no backend is entered under it, and no other
-      lock but that of the evidence, under which nothing is entered at all.
+      lock but that of the evidence, under which nothing is entered at all. Both can be taken again by the thread that
+      has them: the garbage collector may run within, and let go of another map's iterator, or of this one's.
     - A piece that was pulled is in `_flying` until its result is in `_results`; the consumer waits only while
       something is flying or about to be pulled, so it cannot wait for nothing.
     - The pools hold the mapping, the mapping does not hold its iterator: when the user lets go of the iterator,
       `Guard` closes the mapping.
+    - In the child of a fork a mapping of the parent does nothing: its batches are under way there.
 """
 
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -28,7 +32,7 @@ from parallel_deco._flow import TINY, Demand, batch_size, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
-from parallel_deco._nesting import depth, same_context
+from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile, call_arguments
 from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
     from parallel_deco.backends.functions import Travelling
     from parallel_deco.backends.threads import Ready
 
-__all__ = ["Mapping"]
+__all__ = ["Mapping", "close_left_open"]
 
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
@@ -59,6 +63,8 @@ LIGHT, HEAVY = 0.4e-6, 20e-6
 LOOKS = 1.5e-3
 #: Seconds of work that is left, for less of which that is not looked at.
 WORTH = 2e-3
+#: Notes that an error has at most when another is added.
+MOST_NOTES = 16
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
 STALLED = 10e-3
 #: Seconds that the consumer sleeps at a time. A signal that comes while it is about to sleep does not wake it: between
@@ -98,7 +104,9 @@ class Mapping:
         here = options.chooses or options.backend == SERIAL
         self._caller_runs = here and options.timeout is None and not _on_event_loop()
         self._judge: Judge | None = None
-        self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._consumer = threading.get_ident()  # who took a result last; at first, who made this
+        self._lock = threading.RLock()
         # state
         self._bell: Bell | None = None  # what the consumer waits for
         self._results: dict[int, tuple[Batch, BatchResult]] = {}
@@ -120,9 +128,21 @@ class Mapping:
         self._stretch_pace = 0.0
         self._weighed = False  # it was tried what pickling items takes
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
-        self._begin()
 
     # What the iterator asks
+
+    def begin(self) -> None:
+        """Start at once where the route is known; else get ready to learn."""
+        _open.add(self)
+        steering = self._steering
+        judge = None
+        if not steering.known and (self._options.chooses or self._options.backend == THREADS):
+            judge = self._judge = Judge(self._hear, self._start_without_consumer)  # before there is anything to see
+        steering.begin(self._source.left)
+        if steering.route != SERIAL or not self._caller_runs:
+            self._feed_aside()
+        if judge is not None:
+            judge.sit(pools.threads())
 
     def expected(self) -> int:
         """Return how many results are still to come, where that is known; else 0."""
@@ -188,22 +208,25 @@ class Mapping:
         changed.__cause__ = error
         return changed
 
-    def close(self) -> None:
-        """Cancel what has not run, and end what runs long in worker processes."""
+    def close(self, kill: bool = False) -> None:
+        """Cancel what has not run, and end what runs long in worker processes, or (`kill`) whatever runs there."""
+        if self._process != os.getpid():  # a lock may have been taken when it forked
+            return
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             flying = [ticket for ticket in self._flying.values() if ticket is not None]
-            self._results.clear()
+            results, self._results = self._results, {}
             self._ring()
+        del results  # the user's, who may do something when they go
         self._source.end()
         if self._progress is not None:
             self._progress.close()
         self._steering.forget()
         self._dismiss_judge()
         if flying:
-            kill = isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
+            kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
             for ticket in flying:
                 ticket.cancel(kill=kill)
 
@@ -211,6 +234,9 @@ class Mapping:
 
     def _take(self) -> tuple[Batch, BatchResult] | None:
         """Return the next batch and its result: run batches here, or wait, until it is there; None at the end."""
+        if self._process != os.getpid():
+            raise RuntimeError("this map was begun before a fork; its results come in the parent process only")
+        self._consumer = threading.get_ident()
         try:
             while True:
                 with self._lock:
@@ -265,9 +291,16 @@ class Mapping:
             if not self._has_place():
                 return None
         if self._source.prompt:
-            return self._feed(own)
-        pools.threads().call(self._feed)
+            return self._feed(own and self._source.instant)
+        pools.threads().call(self._feed_alone)
         return None
+
+    def _feed_alone(self) -> None:
+        """Start batches, in a thread that has nothing else to do and nobody to tell what goes wrong."""
+        try:
+            self._feed()
+        except BaseException as error:
+            self._break(error)
 
     def _pop(self) -> tuple[Batch, BatchResult] | None:
         if not self._results:
@@ -306,7 +339,7 @@ class Mapping:
     def _run_here(self, size: int) -> None:
         """Run one batch in the consumer's thread."""
         try:
-            pulled = self._pull(size)
+            pulled = self._pull(size, here=True)
             if pulled is None:
                 return
             piece, batch = pulled
@@ -393,25 +426,13 @@ class Mapping:
 
     # Starting
 
-    def _begin(self) -> None:
-        """Start at once where the route is known; else get ready to learn."""
-        steering = self._steering
-        judge = None
-        if not steering.known and (self._options.chooses or self._options.backend == THREADS):
-            judge = self._judge = Judge(self._hear, self._start_without_consumer)  # before there is anything to see
-        steering.begin(self._source.left)
-        if steering.route != SERIAL or not self._caller_runs:
-            self._feed_aside()
-        if judge is not None:
-            judge.sit(pools.threads())
-
     def _start_without_consumer(self) -> None:
         """Begin in the background when nobody has asked for a result yet."""
         with self._lock:
             if self._outstanding or self._caller_busy or self._reserved or self._lent or self._closed:
                 return
             self._caller_runs = False
-        self._feed()
+        self._feed_alone()
 
     def _hear(self, seen: Readings) -> bool:
         try:
@@ -455,8 +476,14 @@ class Mapping:
             if not self._has_place():
                 return None
             size = self._reserve()
-        # An input that is code of the user's sees the context that it would see in the loop.
-        return self._pull(size) if self._source.prompt else self._context.copy().run(self._pull, size)
+        if self._source.prompt:
+            return self._pull(size)
+        # An input that is code of the user's sees the context that it would see in the loop, and is as deep in work.
+        before = set_depth(self._depth)
+        try:
+            return self._context.copy().run(self._pull, size)
+        finally:
+            set_depth(before)
 
     def _reserve(self) -> int:
         """Make room for a batch that is about to be pulled; return its size."""
@@ -496,8 +523,11 @@ class Mapping:
         facts = self._steering.facts
         return window(facts, self._options, self._steering.width, self._size, demand) - self._outstanding
 
-    def _pull(self, size: int) -> tuple[Piece, Batch] | None:
-        """Pull the piece that room was made for, have it count as flying, and make a batch of it."""
+    def _pull(self, size: int, here: bool = False) -> tuple[Piece, Batch] | None:
+        """Pull the piece that room was made for, have it count as flying, and make a batch of it.
+
+        With `here`, it is to run in the consumer's thread.
+        """
         piece = None
         slow = self._source.slow
         try:
@@ -511,10 +541,13 @@ class Mapping:
                     self._flying[piece.order] = None
                 if piece is None or (slow and not self._source.slow):
                     self._ring()  # there may be no more to wait for, or less patience to wait with
-        return None if piece is None else (piece, self._batch(piece))
+        if piece is None and not self._source.pulled:
+            self._dismiss_judge()  # an input without items: there is nothing to look at
+        return None if piece is None else (piece, self._batch(piece, here))
 
-    def _batch(self, piece: Piece) -> Batch:
-        nested = self._steering.route != SERIAL or not self._caller_runs
+    def _batch(self, piece: Piece, here: bool = False) -> Batch:
+        # By where it runs, whatever became of the route while an item was waited for.
+        nested = not here or self._steering.route != SERIAL or not self._caller_runs
         batch = Batch(
             self._function,
             piece.items,
@@ -635,11 +668,24 @@ class Mapping:
             self._evidence.learn(result.readings)
 
 
+#: Mappings that were begun; the exit closes those that nobody takes from any more.
+_open: "weakref.WeakSet[Mapping]" = weakref.WeakSet()
+
+
+def close_left_open(consumer: int | None) -> None:
+    """End the maps that were last taken from, or made, in a thread that will not do so any more."""
+    for mapping in list(_open):
+        if mapping._consumer == consumer:
+            mapping.close(kill=True)
+
+
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:
-    """Name the item in the error's traceback, once."""
+    """Name the item in the error's traceback, once; not where one error is that of many items, or takes no notes."""
     note = f"raised by item {index} of a map of {name_of(function)}"
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    with suppress(Exception):  # a frozen dataclass, for one
+        notes = getattr(error, "__notes__", ())
+        if note not in notes and len(notes) < MOST_NOTES:
+            error.add_note(note)
 
 
 def _on_event_loop() -> bool:

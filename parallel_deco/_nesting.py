@@ -9,26 +9,27 @@ if TYPE_CHECKING:
 else:
     from _thread import _local as local  # `threading` takes 2 ms to import, in every template of workers
 
-__all__ = ["depth", "enter_worker_process", "in_worker_process", "same_context", "set_depth"]
+__all__ = ["depth", "enter_worker_process", "in_worker_process", "place", "same_context", "set_depth"]
 
 
 class _Place(local):
     depth = 0
 
 
-_place = _Place()
+#: Where the calling thread is. Its `depth` can be set with no call, before which a signal might be heeded.
+place = _Place()
 _worker_process = False
 
 
 def depth() -> int:
     """Return the number of parallel calls that the running code is inside of; 0 in the user's own threads."""
-    return _place.depth
+    return place.depth
 
 
 def set_depth(value: int) -> int:
     """Set the depth of the calling thread and return the one before, for its restoring."""
-    before = _place.depth
-    _place.depth = value
+    before = place.depth
+    place.depth = value
     return before
 
 

@@ -345,13 +345,15 @@ class Stopwatch:
 
     def __init__(self, watch: bool, careful: bool, looks: int = 40) -> None:
         global _begun
+        self.slot, self._thread = -1, 0
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
         _ticking.add(self._number)
         self._crowd = len(_ticking)
         self._elapsed = _elapsed_so_far()
         self._spent = _spent_so_far() if watch else 0.0
-        self.slot = _sampler.begin(looks) if watch else -1
-        self._thread = get_native_id() if watch else 0
+        if watch:
+            self._thread = get_native_id()
+            self.slot = _sampler.begin(looks)
         self._process = process_time() if watch else -1.0
         if careful or watch:
             _, self._delay, self._wall = _delay_between()
@@ -363,8 +365,8 @@ class Stopwatch:
         """End the watch and return what was read over so many items; in the thread that made it."""
         # The sampler first: where CPUs are scarce, it gets one when the watched thread enters the system, as reading
         # these clocks does; and it would find the GIL held.
-        looks = _sampler.end(self.slot) if self.slot >= 0 else None
-        self.slot = -1
+        slot, self.slot = self.slot, -1  # a signal is not heeded between this and the next call
+        looks = _sampler.end(slot) if slot >= 0 else None
         cpu = thread_time() - self._cpu
         now, delayed, _ = _delay_between() if self._delay >= 0 else (perf_counter(), -1.0, 0.0)
         wall = now - self._wall
@@ -376,6 +378,15 @@ class Stopwatch:
         samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
         seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
+
+    def __del__(self) -> None:
+        """Count no more among what runs; Ctrl-C may come at any time, in `__init__` and `stop` too."""
+        number = getattr(self, "_number", None)
+        if number is None:
+            return
+        _ticking.discard(number)
+        if self.slot >= 0 and self._thread == get_native_id():
+            _sampler.end(self.slot)
 
     def abandon(self) -> None:
         """Count no more among what runs: the call may never end, and nobody waits for it; from any thread.

@@ -15,6 +15,8 @@ __all__ = ["shutdown", "shutdown_at_exit"]
 
 #: Seconds for which no thread gets the GIL when the interpreter is about to stop; also how long one may keep it then.
 LAST_TURN = 0.1
+#: Seconds between two looks whether callbacks have returned.
+CALLBACKS = 1e-3
 
 
 def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -37,15 +39,32 @@ def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
         for future in list(outstanding):
             future.cancel()
     if wait:
-        concurrent.futures.wait(list(outstanding))
+        _finish_submitted()
     pools.shutdown(wait=wait, kill=not wait)
+
+
+def _finish_submitted(callbacks: bool = False) -> None:
+    """Wait for the calls that were submitted, and those that these submit; or for `callbacks` too, and for theirs."""
+    while futures := [future for future in list(outstanding) if callbacks or not future.done()]:
+        concurrent.futures.wait(futures)
+        if callbacks:  # with the last of which a future goes from there
+            time.sleep(CALLBACKS)
+
+
+def _close_maps() -> None:
+    """End the maps that the main program left open."""
+    if "parallel_deco._mapping" in sys.modules:
+        from parallel_deco._mapping import close_left_open
+
+        close_left_open(threading.main_thread().ident)
 
 
 def _at_exit() -> None:
     try:
         if not _failed():
-            # What threads run now was submitted by nobody: the rest of maps that were closed. No exit waits for that.
-            concurrent.futures.wait(list(outstanding))
+            _finish_submitted(callbacks=True)
+            # What runs now was submitted by nobody: the rest of maps. No exit waits for those of the main program.
+            _close_maps()
             pools.shutdown(leave_threads=True)
             return
     except KeyboardInterrupt:

@@ -57,6 +57,7 @@ class Source:
         self._partial: list[Any] = []
         self._pieces = 0
         self.prompt = prompt or self._sequence is not None  #: no item has to be waited for
+        self.instant = self.prompt  #: nor has any part of one
         self.slow = False  #: an item had to be waited for: they are pulled one by one for a while
         self._prompt_items = 0  # since then
         self._since = 0.0  # when the pull under way began to wait for the next item
@@ -70,7 +71,9 @@ class Source:
 
         Each row becomes a tuple once, for looking into an iterator empties it.
         """
-        return cls(map(tuple, rows), _length(rows), prompt=_is_plain(rows))
+        source = cls(map(tuple, rows), _length(rows), prompt=_is_plain(rows))
+        source.instant = False  # a row may be an iterator that waits
+        return source
 
     @classmethod
     def of(cls, iterables: tuple[Iterable[Any], ...]) -> "Source":
@@ -141,8 +144,10 @@ class Source:
         except StopIteration:
             self.exhausted = True
         except BaseException as error:
-            self.error = error
             self.exhausted = True
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # the user's, and not the input's
+            self.error = error
 
     def _enter(self, items: Sequence[Any]) -> Piece | None:
         with self._book:

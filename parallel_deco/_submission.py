@@ -12,6 +12,7 @@ import os
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from time import perf_counter
@@ -63,6 +64,19 @@ class _Lane:
         self.probing = False
 
 
+class _Hand:
+    """What is being started: whoever does so may be interrupted anywhere, and has to know how far it came."""
+
+    __slots__ = ("calls", "launched", "level", "placed", "probe")
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self.calls: list[Call] = []
+        self.placed = False  # it has a place
+        self.probe = False  # it is the first call of an unknown function
+        self.launched = False  # it ends by itself
+
+
 class Submissions:
     """The submitted calls of one function, of one order of size, with one set of options."""
 
@@ -110,8 +124,8 @@ class Submissions:
             return False
         if not 0 < decision.facts.wall < QUICK or self._evidence.items <= KNOWN:
             return False
-        lane = self._lanes[level]
-        if lane.waiting or lane.running >= decision.width:  # asked again below; what follows takes longer
+        lane = self._lanes.get(level)
+        if lane is None or lane.waiting or lane.running >= decision.width:  # asked again below; what follows is longer
             return False
         if self._profile.turns(self._options) is not None and not self._profile.is_pure():
             return False
@@ -146,15 +160,45 @@ class Submissions:
             except Exception as error:  # of the user's policy
                 self._give_up(level, error)
                 return
-            with self._lock:
-                lane = self._lanes[level]
-                if not lane.waiting or lane.probing or lane.running >= decision.width:
+            hand = _Hand(level)
+            try:
+                if not self._take(hand, decision):
                     return
-                calls = self._gather(lane, decision)
-                lane.running += 1
-                probe = lane.probing = self._is_probe(level, decision)
-                self._started += 1
-            self._start(level, calls, decision, probe)
+                self._start(hand, decision)
+            except BaseException as error:  # Ctrl-C, which may come anywhere, or there is no memory
+                if not hand.launched:
+                    self._put_back(hand, error)
+                raise
+
+    def _take(self, hand: "_Hand", decision: Decision) -> bool:
+        """Take calls and a place for one batch, if there are any."""
+        with self._lock:
+            lane = self._lanes[hand.level]
+            if not lane.waiting or lane.probing or lane.running >= decision.width:
+                return False
+            probe = self._is_probe(hand.level, decision)
+            self._gather(lane, decision, hand.calls)
+            self._started += 1
+            # No call from here on: a signal would be heeded after it.
+            lane.running += 1
+            hand.placed = True
+            lane.probing = hand.probe = probe
+        return True
+
+    def _put_back(self, hand: "_Hand", error: BaseException) -> None:
+        """Undo what `_take` has done, as far as it came; calls that were marked as running end with the error."""
+        with self._lock:
+            waiting = self._lanes[hand.level].waiting
+            for call in reversed(hand.calls):
+                if not call.future.running() and not (waiting and waiting[0] is call):
+                    waiting.appendleft(call)
+        if hand.placed:
+            self._vacate(hand.level, hand.probe)
+        for call in hand.calls:
+            if call.future.running():
+                call.future.set_exception(error)
+        with suppress(RuntimeError):  # those that wait are others' too, and there may be nobody to take them
+            pools.threads().call(partial(self._drain, hand.level))
 
     def _give_up(self, level: int, error: Exception) -> None:
         """Fail what waits."""
@@ -170,20 +214,21 @@ class Submissions:
         """Whether this is the first call of an unknown function here, which the next ones wait 2 ms for."""
         return self._auto and not level and decision.route != PROCESSES and not self._evidence.items
 
-    def _gather(self, lane: _Lane, decision: Decision) -> list[Call]:
+    def _gather(self, lane: _Lane, decision: Decision, calls: list[Call]) -> None:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
 
-        Calls that wait are taken one by one: they may wait for each other.
+        Calls that wait are taken one by one: they may wait for each other. At each moment a call is in the lane or in
+        the list, or in both.
         """
         most = 1
         facts = self._evidence.facts() if len(lane.waiting) > 1 else Facts()
         if facts.wall and not facts.so_far and not facts.waits:
             share = -(-len(lane.waiting) // max(1, decision.width))
-            most = min(share, int(TARGET / max(facts.wall, facts.pace)))
-        calls = [lane.waiting.popleft()]
-        while len(calls) < most and lane.waiting and lane.waiting[0].goes_with(calls[0]):
-            calls.append(lane.waiting.popleft())
-        return calls
+            most = max(1, min(share, int(TARGET / max(facts.wall, facts.pace))))
+        waiting = lane.waiting
+        while waiting and len(calls) < most and (not calls or waiting[0].goes_with(calls[0])):
+            calls.append(waiting[0])
+            del waiting[0]
 
     def _decide(self, level: int) -> Decision:
         """Choose where the next call goes: never the plain loop, for a submit does not run on the caller."""
@@ -229,20 +274,15 @@ class Submissions:
             width = decision.width if facts.items or route == PROCESSES else UNKNOWN_WIDTH
         return decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}"))
 
-    def _start(self, level: int, calls: list[Call], decision: Decision, probe: bool) -> None:
-        calls = [call for call in calls if call.future.set_running_or_notify_cancel()]
+    def _start(self, hand: "_Hand", decision: Decision) -> None:
+        calls = [call for call in hand.calls if call.future.set_running_or_notify_cancel()]
         if not calls:
-            self._vacate(level, probe)
+            hand.launched = True
+            self._vacate(hand.level, hand.probe)
             return
-        try:
-            batch = self._batch(level, calls, decision.facts)
-            judge = self._judge(level, batch) if probe else None
-        except BaseException as error:  # Ctrl-C, while a thread for the judge started
-            self._vacate(level, probe)
-            for call in calls:
-                call.future.set_exception(error)
-            raise
-        self._launch(level, calls, batch, decision, judge)
+        batch = self._batch(hand.level, calls, decision.facts)
+        judge = self._judge(hand.level, batch) if hand.probe else None
+        self._launch(hand, calls, batch, decision, judge)
 
     def _batch(self, level: int, calls: list[Call], facts: Facts) -> Batch:
         return Batch(
@@ -287,7 +327,10 @@ class Submissions:
             return False
         return facts.computes and facts.held > 0.5 * facts.cpu
 
-    def _launch(self, level: int, calls: list[Call], batch: Batch, decision: Decision, judge: Judge | None) -> None:
+    def _launch(
+        self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision, judge: Judge | None
+    ) -> None:
+        level = hand.level
         claim = threading.Lock()  # taken by whoever ends it
 
         def end(result: BatchResult) -> bool:
@@ -307,13 +350,14 @@ class Submissions:
                 settle(calls, result)
 
         try:
+            hand.launched = True
             if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
                 pools.threads().start(batch, done)
                 return
             ticket = self._launch_process(calls, batch, done, decision.width)
         except BaseException as error:  # it cannot travel, or there are no more threads or processes; or Ctrl-C
             if isinstance(error, NotPicklableError) and len(calls) > 1:
-                self._launch_apart(level, calls, decision, judge)
+                self._launch_apart(hand, calls, decision, judge)
                 return
             result = all_failed(batch, error)
             if end(result):
@@ -331,14 +375,14 @@ class Submissions:
 
             calls[0].future._kill = killer(ticket, freed)
 
-    def _launch_apart(self, level: int, calls: list[Call], decision: Decision, judge: Judge | None) -> None:
+    def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision, judge: Judge | None) -> None:
         """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
         if judge is not None:
             judge.dismiss()
         with self._lock:
-            self._lanes[level].running += len(calls) - 1
+            self._lanes[hand.level].running += len(calls) - 1
         for call in calls:
-            self._launch(level, [call], self._batch(level, [call], decision.facts), decision, None)
+            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, None)
 
     def _launch_process(
         self, calls: list[Call], batch: Batch, done: Callable[[BatchResult], None], width: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from parallel_deco._nesting import set_depth
+from parallel_deco._nesting import place
 from parallel_deco._readings import Readings, Stopwatch
 
 # Worker processes load this: `typing` and `dataclasses` would double the time of their start.
@@ -202,9 +202,10 @@ def run_batch(
 
 
 def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: dict[int, BaseException]) -> BatchResult:
-    before = set_depth(batch.depth)
-    batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
+    before, watch = place.depth, None
     try:
+        place.depth = batch.depth
+        batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
         run = _LOOPS[batch.shape]
         context = batch.context
         if context is None:
@@ -213,8 +214,9 @@ def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: di
             batch.context = copied = context.copy()  # it shows afterwards whether an item changed anything in it
             copied.run(_run_items, run, batch, items, values, errors)
     finally:
-        readings = watch.stop(len(values))
-        set_depth(before)
+        place.depth = before  # first, and with no call, before which Ctrl-C might be heeded
+        if watch is not None:
+            readings = watch.stop(len(values))
     return BatchResult(values, errors, readings)
 
 

@@ -68,7 +68,7 @@ class Deadlines:
         self._alarms.leave(thread)
 
     def _set(self, deadline: float) -> None:
-        if (deadline < self._next or self._next < monotonic()) and deadline < inf:
+        if deadline < self._next:  # for which an alarm is on its way, also when its time has just come
             self._next = deadline if self._alarms.at(deadline, self._look) else inf
 
     def _look(self) -> None:

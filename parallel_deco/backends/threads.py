@@ -90,19 +90,21 @@ class ThreadBackend:
 
     def call(self, function: _Call) -> None:
         """Have a thread of the pool call something that must not raise, and then the `Ready` that it returns."""
-        with self._lock:
-            self._queue.put(function)
-            if self._idle > 0:
-                self._idle -= 1
-                return
-            # A thread keeps its arguments for as long as it lives, so the call is none of them.
-            thread = threading.Thread(target=self._serve, args=(self._queue,), name="parallel_deco", daemon=True)
-            self._threads.add(thread)
-            self._serving.add(thread)
+        thread = None
         try:
+            with self._lock:
+                if self._idle > 0:
+                    self._idle -= 1  # first: with one too few, Ctrl-C in between would cost no more than a thread
+                    self._queue.put(function)
+                    return
+                # A thread keeps its arguments for as long as it lives, so the call is none of them.
+                thread = threading.Thread(target=self._serve, args=(self._queue,), name="parallel_deco", daemon=True)
+                self._threads.add(thread)
+                self._serving.add(thread)
+                self._queue.put(function)
             start_thread(thread)
         except BaseException as error:
-            if thread.ident is not None:  # it runs, and calls the function
+            if thread is None or thread.ident is not None:  # it runs, and calls the function
                 raise
             self._forget(thread)
             if not self._leave_to_others():

@@ -109,7 +109,7 @@ class Evidence:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may run under it, and a map that it lets go of ask for facts
         self._items = 0
         self._seconds = 0.0
         self._alone = _Mean()
