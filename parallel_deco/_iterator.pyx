@@ -126,7 +126,9 @@ class Guard:
         self._mapping = mapping
 
     def __del__(self):
-        if not pd_finalizing():  # then modules may be empty already, and what is left ends with the process
+        # At the end modules may be empty already, and what is left ends with the process. What is called from here takes
+        # Ctrl-C, if it comes now, and it is lost; so there is nothing to call where it was closed before.
+        if not pd_finalizing() and not self._mapping.closed:
             self._mapping.close()
 
 

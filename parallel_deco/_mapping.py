@@ -18,7 +18,6 @@ Guarantees
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
@@ -121,7 +120,7 @@ class Mapping:
         self._caller_busy = False
         self._lent = False  # the input, to the consumer's own loop
         self._failed = False
-        self._closed = False
+        self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
         self._stretch_seconds = STRETCH
@@ -147,7 +146,7 @@ class Mapping:
     def expected(self) -> int:
         """Return how many results are still to come, where that is known; else 0."""
         left = self._source.left
-        return 0 if left is None or self._closed else max(0, left + self._outstanding - self._handed)
+        return 0 if left is None or self.closed else max(0, left + self._outstanding - self._handed)
 
     def pieces(self, guard: Guard) -> Iterator[list[Any] | Stretch]:
         """Yield lists of results, and stretches for the consumer to run.
@@ -174,7 +173,7 @@ class Mapping:
             raise
         if self._progress is not None:
             self._progress.close()
-        if self._source.error is not None and not self._closed:
+        if self._source.error is not None and not self.closed:
             raise self._source.error
 
     def _with_errors(self, batch: Batch, result: BatchResult) -> Iterator[list[Any]]:
@@ -213,9 +212,10 @@ class Mapping:
         if self._process != os.getpid():  # a lock may have been taken when it forked
             return
         with self._lock:
-            if self._closed:
+            if self.closed:
                 return
-            self._closed = True
+            self.closed = True
+            _open.discard(self)
             flying = [ticket for ticket in self._flying.values() if ticket is not None]
             results, self._results = self._results, {}
             self._ring()
@@ -318,7 +318,7 @@ class Mapping:
         self._taken += count
 
     def _at_end(self) -> bool:
-        if self._closed:
+        if self.closed:
             return True
         return self._source.exhausted and not (self._flying or self._reserved or self._results)
 
@@ -429,7 +429,7 @@ class Mapping:
     def _start_without_consumer(self) -> None:
         """Begin in the background when nobody has asked for a result yet."""
         with self._lock:
-            if self._outstanding or self._caller_busy or self._reserved or self._lent or self._closed:
+            if self._outstanding or self._caller_busy or self._reserved or self._lent or self.closed:
                 return
             self._caller_runs = False
         self._feed_alone()
@@ -502,7 +502,7 @@ class Mapping:
 
     def _has_place(self) -> bool:
         steering = self._steering
-        if self._closed or self._failed or self._lent or self._source.exhausted:
+        if self.closed or self._failed or self._lent or self._source.exhausted:
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False
@@ -583,7 +583,7 @@ class Mapping:
         With `own`, it is returned if it is for a thread that it need not be handed to.
         """
         ready = None
-        if self._closed:
+        if self.closed:
             return None
         try:
             ticket: Ticket | None
@@ -601,7 +601,7 @@ class Mapping:
         with self._lock:
             if piece.order in self._flying:
                 self._flying[piece.order] = ticket
-            closed = self._closed
+            closed = self.closed
         if closed and ticket is not None:
             ticket.cancel()
         return ready if own else None
@@ -655,21 +655,21 @@ class Mapping:
         with self._lock:
             running = len(self._flying)
             self._flying.pop(piece.order, None)
-            if not self._closed:
+            if not self.closed:
                 self._results[piece.order] = (batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
             if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._ring()
-            over = self._closed or self._failed
+            over = self.closed or self._failed
         if not over and not self._source.exhausted and self._source.left != 0:
             self._steering.learn(result.readings, self._remaining(), running)
         else:
             self._evidence.learn(result.readings)
 
 
-#: Mappings that were begun; the exit closes those that nobody takes from any more.
-_open: "weakref.WeakSet[Mapping]" = weakref.WeakSet()
+#: Mappings that were begun and not closed, as all are when their iterators go; the exit closes those that are left.
+_open: set[Mapping] = set()
 
 
 def close_left_open(consumer: int | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import get_ident, get_native_id
+from _weakref import ref
 from collections import namedtuple
 from time import perf_counter, process_time, thread_time
 
@@ -61,6 +62,8 @@ DISTURBED = 0.1
 IDLE = 0.5
 #: Seconds up to which clocks were read at the same time, and how often that is tried.
 AT_ONCE, TRIES = 50e-6, 4
+#: Batches after which stopwatches that are gone are looked for.
+SWEEP = 64
 #: Seconds for which a fork waits for threads of ours that decide.
 SETTLE = 1.0
 
@@ -261,7 +264,9 @@ def _close(descriptor: int) -> None:
 #: What the sampler would say of a thread that it has not watched.
 _UNSEEN = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
-_ticking: set[int] = set()  # the stopwatches that were not stopped yet, of all threads
+# The stopwatches that were not stopped yet, of all threads. Those that Ctrl-C has come into are gone all the same: no
+# `__del__` says so, for Ctrl-C may come into that too, and be lost.
+_ticking: dict[int, ref[Stopwatch]] = {}
 _abandoned: set[int] = set()  # those whose calls nobody waits for any more
 _begun = 0
 # Threads of ours that compute for themselves: the clock of their CPU time, and that and the time when they began.
@@ -327,6 +332,13 @@ def _elapsed_so_far() -> float:
     return elapsed
 
 
+def _sweep() -> None:
+    """Forget the stopwatches that are gone and were never stopped."""
+    for number, watch in list(_ticking.items()):
+        if watch() is None:
+            _ticking.pop(number, None)
+
+
 class Stopwatch:
     """Reads the clocks of the calling thread from its making until `stop`.
 
@@ -341,13 +353,27 @@ class Stopwatch:
         that.
     """
 
-    __slots__ = ("_cpu", "_crowd", "_delay", "_elapsed", "_number", "_process", "_spent", "_thread", "_wall", "slot")
+    __slots__ = (
+        "__weakref__",
+        "_cpu",
+        "_crowd",
+        "_delay",
+        "_elapsed",
+        "_number",
+        "_process",
+        "_spent",
+        "_thread",
+        "_wall",
+        "slot",
+    )
 
     def __init__(self, watch: bool, careful: bool, looks: int = 40) -> None:
         global _begun
         self.slot, self._thread = -1, 0
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
-        _ticking.add(self._number)
+        _ticking[self._number] = ref(self)
+        if not self._number % SWEEP:
+            _sweep()
         self._crowd = len(_ticking)
         self._elapsed = _elapsed_so_far()
         self._spent = _spent_so_far() if watch else 0.0
@@ -372,21 +398,12 @@ class Stopwatch:
         wall = now - self._wall
         delay = max(0.0, min(wall, delayed - self._delay))
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
-        _ticking.discard(self._number)
+        _ticking.pop(self._number, None)
         _abandoned.discard(self._number)
         process, disturbed, idle = self._beside(wall, delay, crowd)
         samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
         seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
-
-    def __del__(self) -> None:
-        """Count no more among what runs; Ctrl-C may come at any time, in `__init__` and `stop` too."""
-        number = getattr(self, "_number", None)
-        if number is None:
-            return
-        _ticking.discard(number)
-        if self.slot >= 0 and self._thread == get_native_id():
-            _sampler.end(self.slot)
 
     def abandon(self) -> None:
         """Count no more among what runs: the call may never end, and nobody waits for it; from any thread.
@@ -394,7 +411,7 @@ class Stopwatch:
         It may still compute: until it ends, the CPU time of the process is nobody's own.
         """
         _abandoned.add(self._number)
-        _ticking.discard(self._number)
+        _ticking.pop(self._number, None)
 
     def peek(self) -> Readings | None:
         """Return what was read so far, from any thread; None when not watched or already stopped."""

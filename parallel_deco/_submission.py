@@ -67,13 +67,14 @@ class _Lane:
 class _Hand:
     """What is being started: whoever does so may be interrupted anywhere, and has to know how far it came."""
 
-    __slots__ = ("calls", "launched", "level", "placed", "probe")
+    __slots__ = ("calls", "judge", "launched", "level", "placed", "probe")
 
     def __init__(self, level: int) -> None:
         self.level = level
         self.calls: list[Call] = []
         self.placed = False  # it has a place
         self.probe = False  # it is the first call of an unknown function
+        self.judge: Judge | None = None  # who looks at that
         self.launched = False  # it ends by itself
 
 
@@ -96,8 +97,8 @@ class Submissions:
         future: Future[Any] = Future()
         future.tell(outstanding.discard)
         call = Call(future, function, args, kwargs, copy_context())
-        outstanding.add(future)
         try:
+            outstanding.add(future)
             level = depth()
             if not self._run_quickly(level, call):
                 self._queue(level, call)
@@ -192,6 +193,8 @@ class Submissions:
             for call in reversed(hand.calls):
                 if not call.future.running() and not (waiting and waiting[0] is call):
                     waiting.appendleft(call)
+        if hand.judge is not None:
+            hand.judge.dismiss()
         if hand.placed:
             self._vacate(hand.level, hand.probe)
         for call in hand.calls:
@@ -281,8 +284,9 @@ class Submissions:
             self._vacate(hand.level, hand.probe)
             return
         batch = self._batch(hand.level, calls, decision.facts)
-        judge = self._judge(hand.level, batch) if hand.probe else None
-        self._launch(hand, calls, batch, decision, judge)
+        if hand.probe:
+            self._judge(hand, batch)
+        self._launch(hand, calls, batch, decision)
 
     def _batch(self, level: int, calls: list[Call], facts: Facts) -> Batch:
         return Batch(
@@ -298,7 +302,7 @@ class Submissions:
             turn=self._profile.turns(self._options),
         )
 
-    def _judge(self, level: int, batch: Batch) -> Judge:
+    def _judge(self, hand: "_Hand", batch: Batch) -> None:
         """Have the first call of an unknown function looked at while it runs, so that the next go the right way."""
 
         def hear(seen: Readings) -> bool:
@@ -307,18 +311,17 @@ class Submissions:
                 if facts is None or self._may_yet_leave(facts, seen.wall - seen.delay):
                     return False  # while it may yet leave: beside it, threads would only take turns
             except Exception as error:  # of the user's policy
-                self._give_up(level, error)
+                self._give_up(hand.level, error)
                 return True
             self._evidence.learn(seen, so_far=True)
-            self._vacate(level, probe=True, place=False)
-            self._drain(level)
+            self._vacate(hand.level, probe=True, place=False)
+            self._drain(hand.level)
             # It may do something else later: wait for calls that have no place yet, for example.
             return not self._evidence.facts().so_far
 
-        judge = Judge(hear, lambda: None)
-        judge.watch(batch)
-        judge.sit(pools.threads())
-        return judge
+        hand.judge = Judge(hear, lambda: None)
+        hand.judge.watch(batch)
+        hand.judge.sit(pools.threads())
 
     def _may_yet_leave(self, facts: Facts, age: float) -> bool:
         """Whether calls are too short for other processes so far, but would go there if they took longer."""
@@ -327,10 +330,8 @@ class Submissions:
             return False
         return facts.computes and facts.held > 0.5 * facts.cpu
 
-    def _launch(
-        self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision, judge: Judge | None
-    ) -> None:
-        level = hand.level
+    def _launch(self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision) -> None:
+        level, judge = hand.level, hand.judge
         claim = threading.Lock()  # taken by whoever ends it
 
         def end(result: BatchResult) -> bool:
@@ -357,7 +358,7 @@ class Submissions:
             ticket = self._launch_process(calls, batch, done, decision.width)
         except BaseException as error:  # it cannot travel, or there are no more threads or processes; or Ctrl-C
             if isinstance(error, NotPicklableError) and len(calls) > 1:
-                self._launch_apart(hand, calls, decision, judge)
+                self._launch_apart(hand, calls, decision)
                 return
             result = all_failed(batch, error)
             if end(result):
@@ -375,14 +376,15 @@ class Submissions:
 
             calls[0].future._kill = killer(ticket, freed)
 
-    def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision, judge: Judge | None) -> None:
+    def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision) -> None:
         """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
-        if judge is not None:
-            judge.dismiss()
+        if hand.judge is not None:
+            hand.judge.dismiss()
+            hand.judge = None
         with self._lock:
             self._lanes[hand.level].running += len(calls) - 1
         for call in calls:
-            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, None)
+            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision)
 
     def _launch_process(
         self, calls: list[Call], batch: Batch, done: Callable[[BatchResult], None], width: int

@@ -133,6 +133,8 @@ class ThreadBackend:
                     self._queue.put(other)
 
     def _serve(self, queue: _Queue) -> None:
+        if not self._counts(queue):
+            return
         try:
             while (function := self._next(queue)) is not None:
                 following = function()
@@ -144,6 +146,18 @@ class ThreadBackend:
                     self._idle += queue is self._queue
         finally:
             self._forget(threading.current_thread())
+
+    def _counts(self, queue: _Queue) -> bool:
+        """Have a thread count that was given up, for Ctrl-C came while it started; False where it came too late."""
+        thread = threading.current_thread()
+        with self._lock:
+            if thread not in self._serving:
+                if queue is not self._queue:
+                    return False
+                self._threads.add(thread)
+                self._serving.add(thread)
+                self._idle += 1
+        return True
 
     def _forget(self, thread: threading.Thread) -> None:
         with self._lock:

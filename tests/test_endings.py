@@ -1,0 +1,171 @@
+"""What is under way when a program, or the child of a fork, ends; and when the collector or Ctrl-C comes anywhere."""
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def test_program_ends_at_once_when_a_map_of_processes_is_left_open(run_program, tmp_path):
+    """However much it had taken already, which says how much may be under way: what was not taken is not computed."""
+    program = f"""
+    import time
+    from parallel_deco import parallel
+
+    def work(x):
+        with open({str(tmp_path / "marks")!r}, "ab") as marks:
+            marks.write(b".")
+        time.sleep(0.001)
+        return x
+
+    results = parallel(work, backend="processes", chunksize=1, max_workers=2).map(range(10**5))
+    for x in results:
+        if x == 1000:
+            break
+    """
+    assert run_program(program) == (0, "", "")
+    assert 1000 < (tmp_path / "marks").stat().st_size < 1500
+
+
+@pytest.mark.parametrize("how", ["in the call", "in a callback"])
+def test_calls_are_completed_at_the_exit_when_calls_submit_them(how, run_program, tmp_path):
+    """However many levels there are below those that the main program submitted."""
+    program = f"""
+    import time
+    from parallel_deco import parallel
+
+    @parallel(backend="threads")
+    def below(level):
+        time.sleep(0.1)
+        above(level - 1)
+
+    def above(level):
+        if not level:
+            open({str(tmp_path / "bottom")!r}, "w").close()
+        elif {how == "in the call"!r}:
+            below.submit(level)
+        else:
+            below_quietly.submit().add_done_callback(lambda _: above(level - 1))
+
+    below_quietly = parallel(lambda: time.sleep(0.1), backend="threads")
+    above(3)
+    """
+    assert run_program(program) == (0, "", "")
+    assert (tmp_path / "bottom").exists()
+
+
+@pytest.mark.parametrize("backend", ["threads", "processes"])
+def test_child_of_a_fork_ends_when_it_has_the_parents_map(backend, run_program):
+    """It lets go of the iterator; the parent goes on."""
+    program = f"""
+    import os, sys, time, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # there are threads: the user knows
+    from parallel_deco import parallel
+    function = parallel(lambda x: time.sleep(0.02) or x, backend={backend!r}, max_workers=2, chunksize=1)
+    seen = 0
+    for x in function.map(range(20)):
+        seen += 1
+        if x == 3:
+            child = os.fork()
+            if not child:
+                sys.exit(4)
+    print(seen, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_program(program) == (0, "20 4\n", "")
+
+
+def test_map_is_the_parents_when_a_child_takes_from_it(run_program):
+    """The child is told, and does not wait for ever."""
+    program = """
+    import os, time, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from parallel_deco import parallel
+    results = parallel(lambda x: time.sleep(0.02) or x, backend="threads", max_workers=2).map(range(20))
+    next(results)
+    child = os.fork()
+    if not child:
+        try:
+            list(results)
+        except RuntimeError as error:
+            os._exit(7 if "fork" in str(error) else 8)
+        os._exit(9)
+    print(len(list(results)), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_program(program) == (0, "19 7\n", "")
+
+
+@pytest.mark.parametrize("backend", ["threads", "processes"])
+def test_nothing_hangs_when_the_collector_lets_go_of_maps_anywhere(backend, run_program):
+    """Within the library's own locks, too, which it may take to close them."""
+    program = f"""
+    import faulthandler, gc, time
+    faulthandler.dump_traceback_later(25, exit=True)
+    from parallel_deco import parallel
+    function = parallel(lambda x: time.sleep(0.001) or x, backend={backend!r}, chunksize=1, max_workers=2)
+    for _ in range(60):
+        gc.disable()
+        results = function.map(range(2000))
+        next(results)
+        box = [results]
+        box.append(box)
+        del results, box
+        gc.set_threshold(1)
+        gc.enable()
+        time.sleep(0.01)
+        gc.disable()
+        assert list(function.map([1])) == [1]
+    print("done")
+    """
+    assert run_program(program) == (0, "done\n", "")
+
+
+@pytest.mark.parametrize("backend", ["auto", "threads"])
+def test_submits_go_on_when_an_interrupt_came_into_one(backend, run_program):
+    """Wherever it comes: no place, no thread and no other call is lost."""
+    program = f"""
+    import faulthandler, random, signal
+    faulthandler.dump_traceback_later(25, exit=True)
+    from parallel_deco import parallel, shutdown
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGALRM, interrupt)
+    kept = []  # what Python calls when an object goes swallows an interrupt
+    for attempt in range(120):
+        function = parallel(lambda x: x, backend={backend!r}, max_workers=1, shared={backend == "auto" or None!r})
+        kept.append(function)
+        futures = []
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(50e-6, 2e-3))
+            for x in range(200):
+                futures.append(function.submit(x))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            pass
+        assert function.submit(-1).result(20) == -1
+        for future in futures:
+            future.exception(20)
+    shutdown()
+    print("done")
+    """
+    assert run_program(program) == (0, "done\n", "")
+
+
+def test_measurements_are_right_when_interrupts_came_into_batches(run_program):
+    """Nothing counts as running that does not run, and nobody is deeper in work than he is."""
+    program = """
+    import random, signal
+    from parallel_deco import _nesting, _readings, parallel
+    function = parallel(lambda x: sum(range(300)), backend="serial")
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGALRM, interrupt)
+    for attempt in range(300):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-3, 4e-3))
+            for _ in function.map([0] * 10**5):
+                pass
+        except KeyboardInterrupt:
+            pass
+    _readings._sweep()  # as now and then a batch does
+    print(len(_readings._ticking), _nesting.depth())
+    """
+    assert run_program(program) == (0, "0 0\n", "")
