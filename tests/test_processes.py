@@ -34,7 +34,7 @@ ROOT = str(Path(parallel_deco.__file__).resolve().parent.parent)
 DEADLINE = 30
 
 WORK = """
-import contextvars, functools, logging, os, signal, sys, threading, time, warnings
+import contextvars, functools, logging, os, signal, subprocess, sys, threading, time, warnings
 from contextlib import contextmanager
 
 import parallel_deco.backends.payload
@@ -128,6 +128,13 @@ def surroundings(name):
 
 def environment(name):
     return os.environ.get(name)
+
+def handling(number):
+    code = f"import signal; print(int(signal.getsignal({number}) is signal.default_int_handler))"
+    own = signal.getsignal(number)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    inner = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    return number in mask, own is signal.SIG_IGN, int(inner.stdout)
 
 def set_global(x):
     SEEN.append(x)
@@ -979,3 +986,17 @@ def test_idle_workers_end_when_they_are_not_used(backend, work, monkeypatch):
     (pid,) = run(backend, work.pid, [0]).values
     until(lambda: backend.workers == 0 and not os.path.exists(f"/proc/{pid}"))
     assert run(backend, work.double, [1]).values == [2]
+
+
+# Ctrl-C, refusals of the system, and what comes in between.
+
+
+def test_template_says_nothing_when_it_is_interrupted_while_it_boots(backend, work, capfd):
+    """Ctrl-C, which goes to all of the terminal's processes, is for the caller alone; a worker still can be sent it."""
+    for _ in range(5):
+        backend.warm(1)
+        pid = backend._nursery.pid
+        until(lambda pid=pid: os.kill(pid, signal.SIGINT) or backend.workers)
+        assert run(backend, work.handling, [signal.SIGINT]).values == [(False, False, 1)]
+        backend.shutdown()
+    assert capfd.readouterr().err == ""

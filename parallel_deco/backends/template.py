@@ -59,6 +59,7 @@ class Template:
         # The terminal sends Ctrl-C to everybody, but only the caller decides what it means. A handler of Python's,
         # not SIG_IGN: programs that a task starts get the system's default back.
         _signal.signal(_signal.SIGINT, _ignore)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])  # see `launch._spawn`
 
     def run(self) -> None:
         """Serve until the caller is gone."""
