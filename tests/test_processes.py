@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 import warnings
+import weakref
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
@@ -1000,3 +1001,88 @@ def test_template_says_nothing_when_it_is_interrupted_while_it_boots(backend, wo
         assert run(backend, work.handling, [signal.SIGINT]).values == [(False, False, 1)]
         backend.shutdown()
     assert capfd.readouterr().err == ""
+
+
+def test_cancel_does_nothing_when_a_forked_child_holds_the_ticket():
+    """A batch belongs to the process that started it; a child's own batches and its end go on as if it were not."""
+    done = script(
+        """
+        import os, threading
+        from parallel_deco.backends.processes import ProcessBackend
+        from parallel_deco.backends.batch import Batch
+        backend = ProcessBackend()
+        reading, writing = os.pipe()
+        def start(descriptor):
+            results, arrived = [], threading.Event()
+            def done(result):
+                results.extend(result.values)
+                arrived.set()
+            def read(path):
+                with open(path) as file:
+                    return file.read()
+            return backend.start(Batch(read, [descriptor]), done), results, arrived
+        ticket, results, arrived = start(f"/proc/{os.getpid()}/fd/{reading}")
+        child = os.fork()
+        if child == 0:
+            cancelled = ticket.cancel(kill=True)
+            _, own, ended = start(os.devnull)
+            assert ended.wait(20)
+            backend.shutdown()
+            os._exit(4 if (cancelled, own) == (False, [""]) else 5)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os.write(writing, b"go")
+        os.close(writing)
+        assert arrived.wait(20)
+        print(*results)
+        """,
+        "-Wignore::DeprecationWarning",  # of fork in a program with threads, from 3.12 on
+    )
+    assert (done.stdout, done.stderr) == ("4\ngo\n", "")
+
+
+@pytest.mark.parametrize("way", ["map", "submit"])
+def test_program_ends_when_a_forked_child_drops_the_work_of_its_parent(run_program, way):
+    """The child of a fork calls off what it has inherited, and exits as it wants to."""
+    source = f"""
+    import os, sys, time
+    from parallel_deco import parallel
+
+    def slow(x):
+        time.sleep(0.05)
+        return x
+
+    slow = parallel(slow, backend="processes", max_workers=2)
+    if {way!r} == "map":
+        held = slow.map(range(10))
+        next(held)
+    else:
+        held = [slow.submit(x) for x in range(10)]
+        held[0].result()
+    child = os.fork()
+    if child == 0:
+        if {way!r} == "submit":
+            for future in held:
+                future.cancel()
+        sys.exit(4)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    rest = list(held) if {way!r} == "map" else [future.result() for future in held[1:]]
+    print(status, rest)
+    """
+    status, out, err = run_program(source, environment={"PYTHONWARNINGS": "ignore::DeprecationWarning"})
+    assert (status, out, err) == (0, f"4 {list(range(1, 10))}\n", "")
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, what other threads let go of is freed later")
+def test_whoever_waits_is_let_go_of_when_a_batch_is_called_off(backend, work, tmp_path):
+    """Also while the ticket is held, and without the garbage collector."""
+
+    class Waiting:
+        def arrived(self, result):
+            raise AssertionError("it was called off")
+
+    waiting = Waiting()
+    seen = weakref.ref(waiting)
+    ticket = backend.start(Batch(work.wait_for, [str(tmp_path / "never")]), waiting.arrived)
+    assert ticket.cancel(kill=True)
+    del waiting
+    assert seen() is None

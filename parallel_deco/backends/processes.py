@@ -36,7 +36,7 @@ from parallel_deco._errors import ParallelError
 from parallel_deco._traits import Traits
 from parallel_deco._waiting import gather, scatter
 from parallel_deco.backends.alarms import Alarms
-from parallel_deco.backends.batch import Batch, Done
+from parallel_deco.backends.batch import Batch, Done, nowhere
 from parallel_deco.backends.connection import Frame
 from parallel_deco.backends.deaths import OUTSIDE, at_work, died, pickling_limit, took_too_long, was_stuck
 from parallel_deco.backends.echoes import replay
@@ -104,7 +104,7 @@ class ProcessBackend:
         self._readers: list[Link] = []  # links whose reader thread may be alive
         self._idle: list[Link] = []
         self._queue: deque[Piece] = deque()
-        self._running = 0
+        self._open: set[Task] = set()  # started, and neither delivered nor called off
         self._width = 0
         self._failed_starts = 0
         self._cold_since: float | None = None  # when the first worker was asked for
@@ -193,7 +193,7 @@ class ProcessBackend:
         self._pack(piece)
         try:
             with self._lock:
-                self._running += 1
+                self._open.add(task)
                 self._surroundings.look()
                 link = self._place(piece)
                 if link is None:
@@ -388,7 +388,7 @@ class ProcessBackend:
         bells = gather()
         try:
             # Where more than one runs, the CPUs have better to do than to wait awake.
-            while (frame := link.receive(alert=self._running <= 1)) is not None:
+            while (frame := link.receive(alert=len(self._open) <= 1)) is not None:
                 kinds[frame.kind](link, frame)
         except BaseException:  # a mistake of ours (or no memory) must not leave callers waiting for ever
             with self._lock:
@@ -469,8 +469,8 @@ class ProcessBackend:
         if task.over:
             return False
         task.over = True
-        self._running -= 1
-        if not self._running:
+        self._open.discard(task)  # it is not there when Ctrl-C came before it was
+        if not self._open:
             self._changed.notify_all()
         return True
 
@@ -530,12 +530,13 @@ class ProcessBackend:
 
     def _cancel(self, task: Task, kill: bool) -> bool:
         with self._lock:
-            if task.over:
+            if task not in self._open:  # it is over; or, in the child of a fork, the parent's
                 return False
             links = [link for link in self._links.values() if any(piece.task is task for piece in link.work)]
             if links and not kill:
                 return False
             self._close(task)
+            task.done = nowhere  # it leads to whoever holds the ticket, and the ticket to the task: a circle
             for link in links:
                 if link.work[0].task is task:  # a piece that was only sent ahead runs, and is not delivered
                     self._kill(link)
@@ -628,7 +629,7 @@ class ProcessBackend:
 
     def _end_workers(self) -> None:
         with self._lock:
-            self._changed.wait_for(lambda: not self._running)
+            self._changed.wait_for(lambda: not self._open)
             for link in self._links.values():
                 link.leaving = True
             leaving, self._readers = self._readers, []
