@@ -1086,3 +1086,14 @@ def test_whoever_waits_is_let_go_of_when_a_batch_is_called_off(backend, work, tm
     assert ticket.cancel(kill=True)
     del waiting
     assert seen() is None
+
+
+def test_memory_is_let_go_of_when_idle_workers_end(backend, monkeypatch):
+    """No segment stays mapped here when the worker that shared it has ended and no result is left."""
+    numpy = pytest.importorskip("numpy")
+    monkeypatch.setattr(processes, "IDLE", 0.05)
+    (result,) = run(backend, numpy.ones, [4_000_000]).values
+    assert "memfd:parallel_deco " in Path("/proc/self/maps").read_text()
+    del result
+    until(lambda: backend.workers == 0)
+    until(lambda: "memfd:parallel_deco " not in Path("/proc/self/maps").read_text())

@@ -234,7 +234,8 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Close the descriptors that were on their way; not the socket."""
+        """Close the descriptors that were on their way, and let go of shared memory; not the socket."""
         self._outbox.close()
+        self._inbox.close()
         while self._descriptors:
             os.close(self._descriptors.popleft())

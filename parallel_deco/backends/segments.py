@@ -170,9 +170,11 @@ class Outbox:
         return capacity <= _available() // _SHARE
 
     def close(self) -> None:
-        """Close the descriptors that were not sent."""
+        """Close the descriptors that were not sent, and let go of all segments: alarms may hold the connection on."""
         for segment in [*self._free, *self._out.values()]:
             segment.close()
+        self._free.clear()
+        self._out.clear()
 
 
 def _capacity(segment: Segment) -> int:
@@ -235,3 +237,8 @@ class Inbox:
         for number in numbers:
             self._mappings.pop(number, None)
             self._leases.pop(number, None)
+
+    def close(self) -> None:
+        """Let go of all segments; those with views stay until the views die."""
+        self._leases.clear()
+        self._mappings.clear()
