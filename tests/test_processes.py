@@ -1097,3 +1097,23 @@ def test_memory_is_let_go_of_when_idle_workers_end(backend, monkeypatch):
     del result
     until(lambda: backend.workers == 0)
     until(lambda: "memfd:parallel_deco " not in Path("/proc/self/maps").read_text())
+
+
+def test_shorter_timeout_is_kept_behind_a_longer_one(backend, work, tmp_path):
+    """A batch that was sent ahead has its own timeout, however long the one before it may take."""
+    calls, link = sent_ahead(backend, work, [str(tmp_path / "go"), str(tmp_path / "never")], [1000.0, 0.1])
+    time.sleep(0.3)  # the pool has looked, and found the first at work
+    (tmp_path / "go").touch()
+    assert calls[0].result().values == [str(tmp_path / "go")]
+    assert type(calls[1].result().errors[0]) is ItemTimeoutError
+
+
+def sent_ahead(backend, work, paths, timeouts=(None, None)):
+    """Have one worker wait for two files, the second batch sent to it while it is at the first."""
+    run(backend, work.wait_for, [os.devnull])  # now it knows the function
+    calls = []
+    for path, timeout in zip(paths, timeouts, strict=True):
+        calls.append(Call(backend, Batch(work.wait_for, [path], timeout=timeout), width=1, ahead=True))
+    (link,) = backend._links.values()
+    assert len(link.work) == 2
+    return calls, link

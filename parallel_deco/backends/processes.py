@@ -491,16 +491,16 @@ class ProcessBackend:
             if not link.work or link.killed or link.number not in self._links:
                 return
             timeout = link.work[0].task.batch.timeout
-            if timeout is None:  # the one behind it may have one
-                timeout = min((piece.task.batch.timeout or inf for piece in link.work), default=inf)
-                if timeout < inf:
-                    self._look_at(link, monotonic() + timeout)
+            soonest = min(piece.task.batch.timeout or inf for piece in link.work)  # the one behind it may begin next
+            if timeout is None:
+                if soonest < inf:
+                    self._look_at(link, monotonic() + soonest)
                 return
             position, started = at_work(link), link.slot.times[0]
             limit = pickling_limit(timeout) if position == OUTSIDE else timeout
             left = limit if position is None else started + limit - monotonic()
             if left > 0:
-                self._look_at(link, monotonic() + min(left, timeout))  # an item may begin at any moment
+                self._look_at(link, monotonic() + min(left, soonest))  # an item may begin at any moment
                 return
             link.overdue = link.batches, OUTSIDE if position is None else position
             self._kill(link)
