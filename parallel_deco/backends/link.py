@@ -89,7 +89,7 @@ class Link:
             if function.key not in self.known:
                 self._define(function.key, function.body, function.buffers, functions)
             began = thread_time()
-            self._connection.send(RUN, piece.body or b"", piece.buffers)
+            self._connection.send(RUN, piece.body, piece.buffers)
             piece.moved += thread_time() - began
         except OSError:
             return

@@ -335,6 +335,8 @@ class ProcessBackend:
 
     def _unpackable(self, link: Link, piece: Piece, error: Exception) -> None:
         with self._lock:
+            if piece not in link.work:  # the worker died meanwhile: it is tried again with another
+                return
             link.work.remove(piece)
             complete, _ = piece.task.failed(piece, error, whole=True)
         self._deliver(piece.task, complete)
@@ -575,12 +577,13 @@ class ProcessBackend:
             piece = link.work.popleft()
             if stuck:
                 piece.isolate()
+            again: list[Piece] = []
             if not piece.task.over:
                 done, again = piece.task.lost(piece, position, partial(blame, link, piece.task))
-                self._queue.extendleft(reversed([*again, *link.work]))
                 complete += [piece.task] if done else []
-            else:
-                self._queue.extendleft(reversed(link.work))
+            again += [ahead.again() for ahead in link.work if not ahead.task.over]
+            self._queue.extendleft(reversed(again))
+            link.work.clear()
         if not link.pid and not link.leaving and not link.killed:
             complete += self._failed_start(link)
         return complete + self._grow_again()
