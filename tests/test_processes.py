@@ -24,6 +24,7 @@ from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback
 from parallel_deco.backends import deaths, processes
 from parallel_deco.backends.batch import Batch, Shape
+from parallel_deco.backends.link import Link
 from parallel_deco.backends.processes import ProcessBackend
 
 pytestmark = [
@@ -1117,3 +1118,56 @@ def sent_ahead(backend, work, paths, timeouts=(None, None)):
     (link,) = backend._links.values()
     assert len(link.work) == 2
     return calls, link
+
+
+def test_shutdown_returns_when_a_start_was_interrupted(run_program):
+    """Ctrl-C before the pool has counted a batch: it must not be counted down."""
+    source = """
+    import signal, threading
+    from parallel_deco import parallel, shutdown
+    from parallel_deco.backends import pools
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    def hold():
+        with pools.processes()._lock:
+            held.set()
+            interrupted.wait(20)
+
+    double = parallel(lambda x: 2 * x, backend="processes", max_workers=1)
+    assert double.submit(1).result() == 2
+    held, interrupted = threading.Event(), threading.Event()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    signal.signal(signal.SIGALRM, interrupt)
+    threading.Timer(0.5, interrupted.set).start()
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        double.submit(1)
+    except KeyboardInterrupt:
+        print("interrupted")
+    thread.join()
+    assert double.submit(2).result(20) == 4
+    shutdown()
+    """
+    assert run_program(source) == (0, "interrupted\n", "")
+
+
+@pytest.mark.parametrize("when", ["_hand", "_look_at", "_send", "send"])
+def test_nobody_is_blamed_when_a_start_is_interrupted(backend, work, tmp_path, monkeypatch, when):
+    """Ctrl-C while a batch is sent ahead to a busy worker: what that one was at runs again, and all goes on."""
+
+    def interrupt(*_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    run(backend, work.wait_for, [os.devnull])  # now the worker knows the function
+    call = Call(backend, Batch(work.wait_for, [str(tmp_path / "go")]), width=1, ahead=True)
+    monkeypatch.setattr(Link if when == "send" else backend, when, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        backend.start(Batch(work.wait_for, [os.devnull], timeout=DEADLINE), print, width=1, ahead=True)
+    (tmp_path / "go").touch()
+    assert (call.result().values, call.result().errors) == ([str(tmp_path / "go")], {})
+    assert run(backend, work.double, [2]).values == [4]

@@ -8,8 +8,8 @@ How it hangs together
 
 Locks
     `_lock` guards all bookkeeping: the queue, the idle workers, each worker's `work`, and tasks. It is never held
-    while something is pickled, read or delivered. A link's `sending` may be taken while `_lock` is held, never the
-    other way round; see `Link`.
+    while something is pickled, sent, read or delivered. Who may send to a worker is decided under it, by an entry in
+    the link's `outgoing`; see `Link`.
 
 Exactly once
     A piece is in the queue, or in one link's `work`, or was settled. It moves under `_lock`, and its task counts
@@ -210,8 +210,12 @@ class ProcessBackend:
         with self._lock:
             self._close(task)
             for link in list(self._links.values()):
+                for piece in list(link.outgoing):
+                    if piece.task is task:
+                        link.outgoing.discard(piece)
                 lost = link.pid and not link.work and link not in self._idle
                 if lost or any(piece.task is task for piece in link.work):
+                    link.blameless = True
                     self._kill(link)
 
     def shutdown(self, wait: bool = True, kill: bool = False) -> None:
@@ -255,44 +259,38 @@ class ProcessBackend:
                 raise
 
     def _place(self, piece: Piece) -> Link | None:
-        """Give a piece to a worker that can take it now, with its `sending` taken; under the lock."""
-        if self._idle:
-            link = self._idle.pop()
-            link.sending.acquire()  # free, or about to be: its last message was answered
-        else:
-            busy = self._takes_ahead(piece)
-            if busy is None:
-                return None
-            link = busy
-        self._hand(link, piece)
+        """Give a piece to a worker that can take it now, to be sent by the caller; under the lock."""
+        link = self._idle.pop() if self._idle else self._takes_ahead(piece)
+        if link is not None:
+            self._hand(link, piece)
         return link
 
     def _hand(self, link: Link, piece: Piece) -> None:
         """Note that a link has a piece, and when to look whether it takes too long; under the lock."""
+        link.outgoing.add(piece)
         link.work.append(piece)
         timeout = piece.task.batch.timeout
         if timeout is not None:
             self._look_at(link, monotonic() + timeout)
 
     def _takes_ahead(self, piece: Piece) -> Link | None:
-        """Return a worker with one piece that can have a second one sent ahead, with its `sending` taken."""
+        """Return a worker with one piece that can have a second one sent ahead; under the lock."""
         if not piece.task.ahead or self._queue:
             return None
         for link in self._links.values():
-            if len(link.work) == 1 and not link.killed and link.sending.acquire(blocking=False):
-                if link.work[0].task.ahead and link.fits_ahead(piece, self._surroundings.version):
-                    return link
-                link.sending.release()
+            free = len(link.work) == 1 and not link.killed and not link.outgoing
+            if free and link.work[0].task.ahead and link.fits_ahead(piece, self._surroundings.version):
+                return link
         return None
 
     def _send(self, link: Link, piece: Piece) -> None:
         try:
             link.send(piece, self._functions, self._surroundings)
         finally:
-            link.sending.release()
+            link.outgoing.discard(piece)
 
     def _next(self, link: Link) -> Piece | None:
-        """Return what a worker that just finished gets, with its `sending` taken, or let it rest; under the lock."""
+        """Return what a worker that just finished is to be sent, or let it rest; under the lock."""
         if link.killed or link.number not in self._links:
             return None
         while self._queue:
@@ -300,9 +298,8 @@ class ProcessBackend:
             if piece.task.over:
                 self._queue.popleft()
                 continue
-            if link.work and not (piece.task.ahead and link.fits_ahead(piece, self._surroundings.version)):
-                return None
-            if not link.sending.acquire(blocking=not link.work):
+            ahead = piece.task.ahead and not link.outgoing and link.fits_ahead(piece, self._surroundings.version)
+            if link.work and not ahead:
                 return None
             self._hand(link, self._queue.popleft())
             return piece
@@ -325,7 +322,7 @@ class ProcessBackend:
             try:
                 piece.pack()
             except Exception as error:  # it was pickled once; the user's objects have changed since
-                link.sending.release()
+                link.outgoing.discard(piece)
                 self._unpackable(link, piece, error)
                 with self._lock:
                     piece = self._next(link)
@@ -572,11 +569,15 @@ class ProcessBackend:
             blame = was_stuck if stuck else took_too_long
         elif link.overdue is not None:
             position = None  # it was killed for an item that ended just then, and the next one is not to blame
+        elif link.blameless:
+            position = None
         complete = []
         if link.work:
             piece = link.work.popleft()
             if stuck:
                 piece.isolate()
+            elif link.blameless:
+                piece.forgive()
             again: list[Piece] = []
             if not piece.task.over:
                 done, again = piece.task.lost(piece, position, partial(blame, link, piece.task))

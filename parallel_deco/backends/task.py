@@ -87,6 +87,10 @@ class Piece:
         """Have its items go alone from here on, and be blamed: some item's argument or result is at fault."""
         self.strays = _STRAYS
 
+    def forgive(self) -> None:
+        """Have its next loss count for nothing: it has no part in it."""
+        self.strays -= 1
+
     def drop_payload(self) -> None:
         """Forget the pickle: it was sent, or will not be."""
         self.body = None
