@@ -22,7 +22,7 @@ import parallel_deco
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback
-from parallel_deco.backends import deaths, processes
+from parallel_deco.backends import deaths, launch, processes
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.processes import ProcessBackend
@@ -1102,22 +1102,15 @@ def test_memory_is_let_go_of_when_idle_workers_end(backend, monkeypatch):
 
 def test_shorter_timeout_is_kept_behind_a_longer_one(backend, work, tmp_path):
     """A batch that was sent ahead has its own timeout, however long the one before it may take."""
-    calls, link = sent_ahead(backend, work, [str(tmp_path / "go"), str(tmp_path / "never")], [1000.0, 0.1])
+    run(backend, work.wait_for, [os.devnull])  # now the worker knows the function
+    batches = [Batch(work.wait_for, [str(tmp_path / name)], timeout=limit) for name, limit in (("go", 1e3), ("no", 0.1))]
+    calls = [Call(backend, batch, width=1, ahead=True) for batch in batches]
+    (link,) = backend._links.values()
+    assert len(link.work) == 2
     time.sleep(0.3)  # the pool has looked, and found the first at work
     (tmp_path / "go").touch()
     assert calls[0].result().values == [str(tmp_path / "go")]
     assert type(calls[1].result().errors[0]) is ItemTimeoutError
-
-
-def sent_ahead(backend, work, paths, timeouts=(None, None)):
-    """Have one worker wait for two files, the second batch sent to it while it is at the first."""
-    run(backend, work.wait_for, [os.devnull])  # now it knows the function
-    calls = []
-    for path, timeout in zip(paths, timeouts, strict=True):
-        calls.append(Call(backend, Batch(work.wait_for, [path], timeout=timeout), width=1, ahead=True))
-    (link,) = backend._links.values()
-    assert len(link.work) == 2
-    return calls, link
 
 
 def test_shutdown_returns_when_a_start_was_interrupted(run_program):
@@ -1171,3 +1164,42 @@ def test_nobody_is_blamed_when_a_start_is_interrupted(backend, work, tmp_path, m
     (tmp_path / "go").touch()
     assert (call.result().values, call.result().errors) == ([str(tmp_path / "go")], {})
     assert run(backend, work.double, [2]).values == [4]
+
+
+#: In the template: the forks of these numbers fail.
+FLAKY_FORK = """
+import os
+fork, forks = os.fork, []
+def flaky():
+    forks.append(None)
+    if len(forks) in {failing}:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = flaky
+"""
+
+
+def flaky(monkeypatch, failing):
+    """Have some forks of the next template fail, as they do when the system has no room for more processes."""
+    monkeypatch.setattr(launch, "_BOOT", FLAKY_FORK.replace("{failing}", repr(failing)) + launch._BOOT)
+
+
+def test_others_go_on_when_a_fork_fails(backend, work, tmp_path, monkeypatch):
+    """No worker is ended for the one that could not be forked, and no item blamed."""
+    flaky(monkeypatch, range(2, 1000))
+    calls = [Call(backend, Batch(work.wait_for, [str(tmp_path / "go")]), width=1)]
+    until(lambda: backend.workers)
+    calls += [Call(backend, Batch(work.double, [index]), width=3) for index in range(5)]
+    until(lambda: len(backend._links) == 1)
+    (tmp_path / "go").touch()
+    assert [call.result().values for call in calls] == [[str(tmp_path / "go")], [0], [2], [4], [6], [8]]
+    assert next(backend._numbers) < 20, "it was tried again and again"
+
+
+def test_fork_is_tried_again_when_there_is_no_other_worker(backend, work, monkeypatch):
+    """A fork that fails once harms nobody; one that always does is an error of the items."""
+    flaky(monkeypatch, [1, *range(3, 1000)])
+    assert run(backend, work.double, [1]).values == [2]
+    backend.shutdown()
+    flaky(monkeypatch, range(1, 1000))
+    assert type(run(backend, work.double, [1]).errors[0]) is WorkerDied

@@ -33,12 +33,12 @@ class Link:
 
     Notes
     -----
-    `work`, `killed`, `blameless`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. A piece
-    enters `outgoing` under it together with `work`, and leaves it when it was sent. A second one is added only when
-    `work` was empty, so the first had been answered: thus the order of `work` is the order on the wire, and a large
-    message blocks nobody else. It is a set because Ctrl-C may come anywhere: to add and to discard happen whole or not
-    at all, and whoever clears up need not know how far things went. `_sending` guards what is written to the socket,
-    `known` and `version`. The reader thread alone reads, and closes.
+    `work`, `killed`, `blameless`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. A
+    piece enters `outgoing` under it together with `work`, and leaves it when it was sent. A second one is added only
+    when `work` was empty, so the first had been answered: thus the order of `work` is the order on the wire, and a
+    large message blocks nobody else. It is a set because Ctrl-C may come anywhere: to add and to discard happen whole
+    or not at all, and whoever clears up need not know how far things went. `_sending` guards what is written to the
+    socket, `known` and `version`. The reader thread alone reads, and closes.
     """
 
     def __init__(self, number: int) -> None:
@@ -59,7 +59,11 @@ class Link:
         self.status: int | None = None
         self.exited = threading.Event()
         self.slot = Slot.create()
-        ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        except OSError:  # no descriptors left
+            self.slot.close()
+            raise
         self._socket = ours
         self._open = True
         self._thread: threading.Thread | None = None

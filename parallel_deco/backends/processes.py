@@ -236,8 +236,10 @@ class ProcessBackend:
             ending.start()
             return
         self._wind_down()
-        while self._endings:  # of shutdowns that did not wait
-            self._endings.pop().join()
+        for ending in self._endings.copy():  # of shutdowns that did not wait
+            ending.join()
+            with suppress(ValueError):  # another thread has waited for it too
+                self._endings.remove(ending)
 
     # Placing work.
 
@@ -477,9 +479,8 @@ class ProcessBackend:
 
     def _look_at(self, link: Link, when: float) -> None:
         """Set an alarm for a link, unless one is set that comes first; under the lock."""
-        if when < link.alarm:
+        if when < link.alarm and self._alarms.at(when, partial(self._look, link, when)):
             link.alarm = when
-            self._alarms.at(when, partial(self._look, link, when))
 
     def _look(self, link: Link, when: float) -> None:
         """Kill a worker whose item has had its time; in the thread of the alarms."""
@@ -507,8 +508,7 @@ class ProcessBackend:
     def _reap_later(self) -> None:
         """See to it that workers without work do not stay for ever; under the lock."""
         if not self._reaping:
-            self._reaping = True
-            self._alarms.at(monotonic() + IDLE, self._reap)
+            self._reaping = self._alarms.at(monotonic() + IDLE, self._reap)
 
     def _reap(self) -> None:
         with self._lock:
@@ -520,8 +520,7 @@ class ProcessBackend:
                 del self._links[link.number]
                 link.leaving = True
             if self._idle:
-                self._reaping = True
-                self._alarms.at(self._idle[0].idle_since + IDLE, self._reap)
+                self._reaping = self._alarms.at(self._idle[0].idle_since + IDLE, self._reap)
         for link in idle:
             link.hang_up()
 
@@ -586,6 +585,8 @@ class ProcessBackend:
             self._queue.extendleft(reversed(again))
             link.work.clear()
         if not link.pid and not link.leaving and not link.killed:
+            if any(other.pid for other in self._links.values()):
+                return complete  # they go on; to try again at once would be fork after fork that fails
             complete += self._failed_start(link)
         return complete + self._grow_again()
 
@@ -641,7 +642,8 @@ class ProcessBackend:
             self._idle.clear()
             nursery, self._nursery = self._nursery, None
             self._reaping = False
-        self._alarms.clear()
+            keeper = self._alarms.forget()  # not later: somebody may set one again
+        self._alarms.leave(keeper)
         for link in leaving:
             link.hang_up()
         patience = monotonic() + _PATIENCE
@@ -662,6 +664,7 @@ class ProcessBackend:
                 self._close(task)
             for link in self._links.values():
                 self._kill(link)
+            self._idle.clear()
         for task in tasks.values():
             self._call_done(task)
 
