@@ -1103,7 +1103,8 @@ def test_memory_is_let_go_of_when_idle_workers_end(backend, monkeypatch):
 def test_shorter_timeout_is_kept_behind_a_longer_one(backend, work, tmp_path):
     """A batch that was sent ahead has its own timeout, however long the one before it may take."""
     run(backend, work.wait_for, [os.devnull])  # now the worker knows the function
-    batches = [Batch(work.wait_for, [str(tmp_path / name)], timeout=limit) for name, limit in (("go", 1e3), ("no", 0.1))]
+    paths = {"go": 1000.0, "never": 0.1}
+    batches = [Batch(work.wait_for, [str(tmp_path / name)], timeout=paths[name]) for name in paths]
     calls = [Call(backend, batch, width=1, ahead=True) for batch in batches]
     (link,) = backend._links.values()
     assert len(link.work) == 2
@@ -1203,3 +1204,84 @@ def test_fork_is_tried_again_when_there_is_no_other_worker(backend, work, monkey
     backend.shutdown()
     flaky(monkeypatch, range(1, 1000))
     assert type(run(backend, work.double, [1]).errors[0]) is WorkerDied
+
+
+class Untold:
+    """A key of which nobody can say what it is."""
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
+def test_values_keep_their_places_when_a_result_can_neither_come_back_nor_be_shown(backend):
+    """Also when results are sent before the batch has ended: the error is of its own item."""
+
+    def slow(x):
+        time.sleep(0.004)
+        return {Untold(): threading.Lock()} if x == 0 else x
+
+    result = run(backend, slow, range(8), keep_going=True)
+    assert result.values == [None, *range(1, 8)]
+    assert [(position, type(error)) for position, error in result.errors.items()] == [(0, NotPicklableError)]
+    assert "item 0 of " in str(result.errors[0])
+
+
+def test_values_keep_their_places_when_a_report_fails(backend, monkeypatch):
+    """What goes wrong while results are sent early is no item's error; they are sent at the end."""
+
+    def slow(x):
+        from parallel_deco.backends import worker
+
+        pack = worker.pack_outcomes
+
+        def fails_once(*arguments):
+            worker.pack_outcomes = pack
+            raise MemoryError
+
+        if x == 0:
+            worker.pack_outcomes = fails_once
+        time.sleep(0.02)
+        return x
+
+    result = run(backend, slow, range(4), keep_going=True)
+    assert (result.values, result.errors) == ([0, 1, 2, 3], {})
+
+
+class ComesLate:
+    """A callable that takes its time to arrive."""
+
+    def __call__(self, x):
+        return x
+
+    def __reduce__(self):
+        return time.sleep, (1000,)
+
+
+def test_item_fails_when_its_function_never_arrives(backend, monkeypatch):
+    """The timeout ends a worker also where the function itself is being unpickled."""
+    monkeypatch.setattr(deaths, "PICKLING", 0.5)
+    result = run(backend, ComesLate(), [1], timeout=0.2)
+    assert type(result.errors[0]) is ItemTimeoutError
+    assert "unpickled" in str(result.errors[0])
+
+
+def test_import_may_log_when_a_large_argument_is_on_its_way(backend, tmp_path, monkeypatch):
+    """The worker takes the whole argument before it imports: the thread that sends it also reads what is logged."""
+    monkeypatch.syspath_prepend(tmp_path)
+    logger = logging.getLogger("chatty_module")
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(logger, "propagate", False)
+    (tmp_path / "chatty_module.py").write_text(
+        textwrap.dedent(
+            """
+            import logging
+            for number in range(2000):
+                logging.getLogger("chatty_module").warning("being imported: %s", number)
+
+            def size(text):
+                return len(text)
+            """
+        )
+    )
+    chatty = __import__("chatty_module")
+    assert run(backend, chatty.size, ["x" * 2_000_000]).values == [2_000_000]

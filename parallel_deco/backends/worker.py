@@ -74,6 +74,7 @@ class Worker:
         self._socket = socket
         self._connection = Connection(socket)
         self._slot = slot
+        self._arrived: list[tuple[int, bytes, Sequence[Any]]] = []
         self._functions: dict[int, tuple[Any, PackedError | None]] = {}
         self._run_before: set[int] = set()
         self._batches = 0
@@ -135,15 +136,26 @@ class Worker:
         self._echoes.follow(level=state[4], streams=state[6])
 
     def _define(self, frame: Frame) -> None:
+        """Keep a function as it came, until its batch is here too.
+
+        To unpickle it may run a whole import, which may hang, or print: the caller must have sent all that it is
+        sending, for only then it reads; and the slot must say since when.
+        """
         key, forget, body = load(frame.body)
         for old in forget:
             self._functions.pop(old, None)
             self._run_before.discard(old)
-        try:
-            function = load(body, frame.buffers)
-            self._functions[key] = (locate(function) if isinstance(function, Reference) else function), None
-        except BaseException as error:  # importing a module runs it; SystemExit too must reach the caller
-            self._functions[key] = None, pack_error(error)
+        self._arrived.append((key, body, frame.buffers))
+        frame.buffers = ()
+
+    def _unpack_functions(self) -> None:
+        while self._arrived:
+            key, body, buffers = self._arrived.pop()
+            try:
+                function = load(body, buffers)
+                self._functions[key] = (locate(function) if isinstance(function, Reference) else function), None
+            except BaseException as error:  # importing a module runs it; SystemExit too must reach the caller
+                self._functions[key] = None, pack_error(error)
 
     def _run(self, frame: Frame) -> None:
         words = self._slot.words
@@ -151,6 +163,7 @@ class Worker:
         self._slot.times[0] = monotonic()
         words[1] = LOADING
         words[0] = self._batches
+        self._unpack_functions()
         began = thread_time()
         try:
             key, shape, first, depth, keep_going, watch, careful, packed, items = load(frame.body, frame.buffers)
@@ -206,12 +219,17 @@ class _Run:
         self._worker.transmit(staged)
 
     def _report(self) -> None:
-        """Send the outcomes so far; between two items."""
+        """Send the outcomes so far; between two items. What cannot be done now is left to the report at the end."""
         if self._worker.stray:
             return
         self._slot.times[0] = monotonic()
         self._slot.words[1] = FINISHED
-        staged = self._stage(PART, None)
+        flushed = self._flushed
+        try:
+            staged = self._stage(PART, None)
+        except BaseException:  # no memory, or code of the user's: it would be taken for the next item's error
+            self._flushed = flushed
+            return
         self._slot.words[1] = SENDING
         self._worker.transmit(staged)
 
@@ -224,9 +242,15 @@ class _Run:
         buffers: list[Any] = []
 
         def unsendable(position: int, value: Any, cause: BaseException) -> BaseException:
+            from parallel_deco._errors import NotPicklableError, name_of
             from parallel_deco.backends.culprit import explain_value
 
-            return explain_value(value, self._batch.first + start + position, self._batch.function)
+            index = self._batch.first + start + position
+            try:
+                return explain_value(value, index, self._batch.function)
+            except BaseException:  # a __repr__ of the user's
+                what = f"item {index} of {name_of(self._batch.function)} returned a {type(value).__qualname__}"
+                return NotPicklableError(f"{what}, which cannot come back from another process")
 
         body = pack_outcomes(Outcomes(values, errors, readings), buffers, unsendable)
         return self._worker.stage(kind, body, buffers, moved + thread_time() - began)
