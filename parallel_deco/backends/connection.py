@@ -1,5 +1,6 @@
 """Frames over a stream socket: a head, a pickle, and large buffers apart from it, in shared memory if possible."""
 
+import errno
 import os
 import struct
 from collections import deque
@@ -35,6 +36,8 @@ SMALL = 32 * 1024
 #: sendmsg takes at most 1024 parts (IOV_MAX on Linux and macOS).
 _PARTS = 1000
 _INT = struct.calcsize("i")
+#: What the system says when it has no room for one more descriptor on its way; the other end is there.
+_SHORT = frozenset([errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
 _CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -115,10 +118,10 @@ class Connection:
         table, apart = [], []
         for buffer in buffers:
             segment = self._outbox.place(buffer)
+            if segment is not None and segment.descriptor >= 0 and not self._introduce(segment):
+                segment = None
             if segment is None:
                 apart.append(buffer)
-            elif segment.descriptor >= 0:
-                self._introduce(segment)
             table.append(_BUFFER.pack(buffer.nbytes, 0 if segment is None else segment.number))
         seconds += thread_time() - began
         return [_HEAD.pack(len(body), kind, len(buffers), seconds), *table, body, *apart]
@@ -143,12 +146,19 @@ class Connection:
             sent = self._socket.sendmsg(views[:_PARTS])
             left -= sent
 
-    def _introduce(self, segment: Segment) -> None:
-        """Send a new segment's descriptor; only this once."""
+    def _introduce(self, segment: Segment) -> bool:
+        """Send a new segment's descriptor, only this once; False where the system lets no more be under way."""
         body = _BUFFER.pack(segment.capacity, segment.number)
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", segment.descriptor))
-        self._socket.sendmsg([_HEAD.pack(len(body), _SEGMENT, 0, 0.0) + body], [rights])
+        try:
+            self._socket.sendmsg([_HEAD.pack(len(body), _SEGMENT, 0, 0.0) + body], [rights])
+        except OSError as error:
+            if error.errno not in _SHORT:
+                raise
+            self._outbox.withdraw(segment)
+            return False
         segment.close()
+        return True
 
     def receive(self, alert: bool = True) -> Frame | None:
         """Wait for a frame; None at the end of the stream. If `alert`, stay awake for a moment where that pays."""
