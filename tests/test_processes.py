@@ -1285,3 +1285,28 @@ def test_import_may_log_when_a_large_argument_is_on_its_way(backend, tmp_path, m
     )
     chatty = __import__("chatty_module")
     assert run(backend, chatty.size, ["x" * 2_000_000]).values == [2_000_000]
+
+
+def test_results_arrive_when_another_thread_of_the_worker_logs(backend, monkeypatch):
+    """A new segment is not announced in the middle of a large record."""
+    numpy = pytest.importorskip("numpy")
+    logger = logging.getLogger("talking")
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(logger, "propagate", False)
+
+    def talk(ended):
+        while not ended.is_set():
+            logging.getLogger("talking").warning("x" * 3_000_000)
+
+    def make(sizes):
+        ended = threading.Event()
+        thread = threading.Thread(target=talk, args=(ended,))
+        thread.start()
+        arrays = [numpy.full(size, size) for size in sizes]
+        time.sleep(0.005)
+        ended.set()
+        return arrays
+
+    for first in range(20_000, 30_000, 1000):
+        (arrays,) = run(backend, make, [range(first, first + 100, 10)]).values
+        assert [array[-1] for array in arrays] == [*range(first, first + 100, 10)]

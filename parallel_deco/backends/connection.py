@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from time import thread_time
 
+from parallel_deco._shared import Lease
 from parallel_deco._waiting import ring_gathered, wait
 from parallel_deco.backends.segments import Inbox, Outbox, Segment
 
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["SMALL", "Connection", "Frame"]
+__all__ = ["SMALL", "Connection", "Frame", "Staged"]
 
 #: Size of the pickle, kind of the frame, number of buffers, seconds that the sender spent on pickling and copying.
 _HEAD = struct.Struct("<QIId")
@@ -38,6 +39,8 @@ _PARTS = 1000
 _INT = struct.calcsize("i")
 #: What the system says when it has no room for one more descriptor on its way; the other end is there.
 _SHORT = frozenset([errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
+#: What `stage` returns: kind, pickle, seconds, and for each buffer its size and the segment that it lies in, or itself.
+Staged = tuple[int, "Any", float, "Sequence[tuple[int, Any]]"]
 _CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -78,9 +81,9 @@ class Connection:
 
     Notes
     -----
-    One thread may receive while another sends. Two senders need a lock of their own around `stage` and `transmit`;
-    there is none here. Reads and writes release the GIL. It never closes the socket: the owner does, when nobody
-    uses it.
+    One thread may receive while another sends. Two senders need a lock of their own around `transmit`; there is none
+    here. Only one may `stage` buffers. Reads and writes release the GIL. It never closes the socket: the owner does,
+    when nobody uses it.
     """
 
     __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_soon", "_space")
@@ -104,30 +107,42 @@ class Connection:
         """
         self.transmit(self.stage(kind, body, buffers, seconds))
 
-    def stage(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> "list[Any]":
-        """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then.
+    def stage(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> "Staged":
+        """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then."""
+        if not buffers:
+            return kind, body, seconds, ()
+        began = thread_time()
+        placed = [(buffer.nbytes, self._outbox.place(buffer) or buffer) for buffer in buffers]
+        return kind, body, seconds + thread_time() - began, placed
+
+    def transmit(self, staged: "Staged") -> None:
+        """Write what `stage` returned, and before it which segments are free again.
 
         Raises
         ------
         OSError
             The other end is gone.
         """
-        if not buffers:
-            return [_HEAD.pack(len(body), kind, 0, seconds), body]
-        began = thread_time()
-        table, apart = [], []
-        for buffer in buffers:
-            segment = self._outbox.place(buffer)
-            if segment is not None and segment.descriptor >= 0 and not self._introduce(segment):
-                segment = None
-            if segment is None:
-                apart.append(buffer)
-            table.append(_BUFFER.pack(buffer.nbytes, 0 if segment is None else segment.number))
-        seconds += thread_time() - began
-        return [_HEAD.pack(len(body), kind, len(buffers), seconds), *table, body, *apart]
+        kind, body, seconds, placed = staged
+        parts: list[Any] = [_HEAD.pack(len(body), kind, len(placed), seconds), body]
+        if placed:
+            self._transmit_placed(parts, placed)
+        else:
+            self._transmit(parts)
 
-    def transmit(self, parts: "list[Any]") -> None:
-        """Write what `stage` returned, and before it which segments are free again."""
+    def _transmit_placed(self, parts: "list[Any]", placed: "Sequence[tuple[int, Any]]") -> None:
+        table, left = [], []
+        for size, place in placed:
+            known = isinstance(place, Segment) and (place.descriptor < 0 or self._introduce(place))
+            table.append(_BUFFER.pack(size, place.number if known else 0))
+            if not known:
+                left.append(place)
+                parts.append(Lease(place.mapping, size) if isinstance(place, Segment) else place)
+        parts[1:1] = table
+        self._transmit(parts)
+        self._outbox.released.extend(place.number for place in left if isinstance(place, Segment))
+
+    def _transmit(self, parts: "list[Any]") -> None:
         for kind, numbers in ((_RETURNED, self._inbox.returned), (_DROPPED, self._outbox.dropped)):
             if numbers:
                 body = b"".join(_NUMBER.pack(numbers.pop()) for _ in range(len(numbers)))
@@ -155,7 +170,6 @@ class Connection:
         except OSError as error:
             if error.errno not in _SHORT:
                 raise
-            self._outbox.withdraw(segment)
             return False
         segment.close()
         return True

@@ -121,12 +121,6 @@ class Outbox:
         segment.held = held
         return self._lend(segment)
 
-    def withdraw(self, segment: Segment) -> None:
-        """Take back a segment of which the receiver could not be told."""
-        del self._out[segment.number]
-        self._total -= segment.capacity
-        segment.close()
-
     def _take_back(self) -> None:
         while self.released:
             segment = self._out.pop(self.released.popleft(), None)

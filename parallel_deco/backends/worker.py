@@ -19,7 +19,7 @@ from parallel_deco import _nesting, _shared
 from parallel_deco._readings import Readings
 from parallel_deco.backends import surroundings
 from parallel_deco.backends.batch import SHAPES, Batch, run_batch
-from parallel_deco.backends.connection import Connection, Frame
+from parallel_deco.backends.connection import Connection, Frame, Staged
 from parallel_deco.backends.contexts import unpack
 from parallel_deco.backends.echoes import Echoes, flush_streams, open_streams
 from parallel_deco.backends.frames import DEFINE, DONE, ECHO, FAILED, HELLO, PART, RUN, SURROUNDINGS
@@ -79,7 +79,7 @@ class Worker:
         self._run_before: set[int] = set()
         self._batches = 0
         self._pid = os.getpid()
-        self._outbox: deque[list[Any]] = deque()
+        self._outbox: deque[Staged] = deque()
         self._sending = _thread.allocate_lock()
         faulthandler.enable(file=slot.descriptor)
         self._echoes = Echoes(self._echo)
@@ -97,11 +97,11 @@ class Worker:
         """Whether this is a child that a task forked, and not the worker itself."""
         return os.getpid() != self._pid
 
-    def stage(self, kind: int, body: bytes, buffers: Sequence[Any], seconds: float) -> list[Any]:
+    def stage(self, kind: int, body: bytes, buffers: Sequence[Any], seconds: float) -> Staged:
         """Make a frame ready to be sent, large buffers copied; in the main thread."""
         return self._connection.stage(kind, body, buffers, seconds)
 
-    def transmit(self, staged: list[Any]) -> None:
+    def transmit(self, staged: Staged) -> None:
         """Send a frame, or leave it to the thread that is sending.
 
         Whoever gets the lock sends all that is there; the others do not wait. The holder looks again after
@@ -233,7 +233,7 @@ class _Run:
         self._slot.words[1] = SENDING
         self._worker.transmit(staged)
 
-    def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> list[Any]:
+    def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> Staged:
         """Make the outcomes ready that were not sent yet."""
         began = thread_time()
         start, self._flushed = self._flushed, len(self._values)
