@@ -1,6 +1,7 @@
 """Batches in worker processes: outcomes, deaths, life cycle."""
 
 import contextvars
+import dataclasses
 import functools
 import gc
 import logging
@@ -1310,3 +1311,22 @@ def test_results_arrive_when_another_thread_of_the_worker_logs(backend, monkeypa
     for first in range(20_000, 30_000, 1000):
         (arrays,) = run(backend, make, [range(first, first + 100, 10)]).values
         assert [array[-1] for array in arrays] == [*range(first, first + 100, 10)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused(Exception):
+    """Refuses attributes."""
+
+
+def test_error_is_itself_when_it_refuses_attributes(backend):
+    """It spoils neither its own item nor the others of its batch."""
+
+    def refuse(x):
+        if x == 1:
+            raise Refused
+        return x
+
+    result = run(backend, refuse, range(3), keep_going=True)
+    assert (result.values, list(result.errors)) == ([0, None, 2], [1])
+    assert type(result.errors[1]) is Refused
+    assert type(result.errors[1].__cause__) is RemoteTraceback

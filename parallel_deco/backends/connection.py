@@ -124,23 +124,19 @@ class Connection:
             The other end is gone.
         """
         kind, body, seconds, placed = staged
-        parts: list[Any] = [_HEAD.pack(len(body), kind, len(placed), seconds), body]
-        if placed:
-            self._transmit_placed(parts, placed)
-        else:
-            self._transmit(parts)
-
-    def _transmit_placed(self, parts: "list[Any]", placed: "Sequence[tuple[int, Any]]") -> None:
-        table, left = [], []
+        table, apart, untold = [], [], []
         for size, place in placed:
-            known = isinstance(place, Segment) and (place.descriptor < 0 or self._introduce(place))
-            table.append(_BUFFER.pack(size, place.number if known else 0))
-            if not known:
-                left.append(place)
-                parts.append(Lease(place.mapping, size) if isinstance(place, Segment) else place)
-        parts[1:1] = table
-        self._transmit(parts)
-        self._outbox.released.extend(place.number for place in left if isinstance(place, Segment))
+            number = 0
+            if not isinstance(place, Segment):
+                apart.append(place)
+            elif place.descriptor < 0 or self._introduce(place):
+                number = place.number
+            else:
+                apart.append(Lease(place.mapping, size))
+                untold.append(place.number)
+            table.append(_BUFFER.pack(size, number))
+        self._transmit([_HEAD.pack(len(body), kind, len(placed), seconds), *table, body, *apart])
+        self._outbox.released += untold  # these can be used for others now
 
     def _transmit(self, parts: "list[Any]") -> None:
         for kind, numbers in ((_RETURNED, self._inbox.returned), (_DROPPED, self._outbox.dropped)):

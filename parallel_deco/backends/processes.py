@@ -362,11 +362,11 @@ class ProcessBackend:
             self._nursery = Nursery()
         link = Link(next(self._numbers))
         try:
-            self._nursery.fork(link.number, *link.descriptors(), link.exit)
-        except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
-            link.exit(-1)
-        link.handed_over()
-        try:
+            try:
+                self._nursery.fork(link.number, *link.descriptors(), link.exit)
+            except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
+                link.exit(-1)
+            link.handed_over()
             link.start(self._read)
         except RuntimeError as error:
             link.close()  # its worker meets the end of its input, and ends
