@@ -4,6 +4,7 @@ import contextvars
 import dataclasses
 import functools
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -23,7 +24,8 @@ import parallel_deco
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback
-from parallel_deco.backends import deaths, launch, processes
+from parallel_deco.backends import deaths, launch, processes, slot
+from parallel_deco.backends import link as link_module
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.processes import ProcessBackend
@@ -1284,8 +1286,9 @@ def test_import_may_log_when_a_large_argument_is_on_its_way(backend, tmp_path, m
             """
         )
     )
-    chatty = __import__("chatty_module")
-    assert run(backend, chatty.size, ["x" * 2_000_000]).values == [2_000_000]
+    size = importlib.import_module("chatty_module").size
+    assert run(backend, size, ["x" * 2_000_000]).values == [2_000_000]
+    del sys.modules["chatty_module"]
 
 
 def test_results_arrive_when_another_thread_of_the_worker_logs(backend, monkeypatch):
@@ -1330,3 +1333,49 @@ def test_error_is_itself_when_it_refuses_attributes(backend):
     assert (result.values, list(result.errors)) == ([0, None, 2], [1])
     assert type(result.errors[1]) is Refused
     assert type(result.errors[1].__cause__) is RemoteTraceback
+
+
+def test_nothing_is_left_open_when_there_are_no_descriptors_for_a_worker(monkeypatch):
+    """A worker that cannot be given a socket, or a page to note things in, leaves none of either."""
+    before = len(open_descriptors())
+
+    def refuse(*_):
+        raise OSError(24, "Too many open files")
+
+    for owner, name in ((link_module._socket, "socketpair"), (slot, "mmap")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, refuse)
+            with pytest.raises(OSError, match="Too many"):
+                Link(1)
+    assert len(open_descriptors()) == before
+
+
+def test_shutdowns_wait_for_one_that_did_not_when_they_come_from_many_threads(backend, work, tmp_path):
+    """Each returns when all has ended, and none fails."""
+    call = Call(backend, Batch(work.wait_for, [str(tmp_path / "go")]))
+    backend.shutdown(wait=False)
+    failures, ended = [], []
+
+    def end():
+        try:
+            backend.shutdown()
+            ended.append(backend.workers)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=end) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    (tmp_path / "go").touch()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert (failures, ended) == ([], [0] * 8)
+    assert call.result().values == [str(tmp_path / "go")]
+
+
+def test_next_batch_runs_when_idle_workers_were_killed(backend, work):
+    """A worker that was told to end gets no more work, although it may not have ended yet."""
+    run(backend, work.double, [1])
+    backend._kill_all()
+    assert backend.idle == 0
+    assert run(backend, work.double, [2]).values == [4]
