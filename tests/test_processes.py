@@ -2,6 +2,7 @@
 
 import contextvars
 import dataclasses
+import errno
 import functools
 import gc
 import importlib
@@ -27,6 +28,7 @@ from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteErr
 from parallel_deco.backends import deaths, launch, processes, slot
 from parallel_deco.backends import link as link_module
 from parallel_deco.backends.batch import Batch, Shape
+from parallel_deco.backends.connection import Connection
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.processes import ProcessBackend
 
@@ -1340,7 +1342,7 @@ def test_nothing_is_left_open_when_there_are_no_descriptors_for_a_worker(monkeyp
     before = len(open_descriptors())
 
     def refuse(*_):
-        raise OSError(24, "Too many open files")
+        raise OSError(errno.EMFILE, "Too many open files")
 
     for owner, name in ((link_module._socket, "socketpair"), (slot, "mmap")):
         with monkeypatch.context() as patched:
@@ -1379,3 +1381,75 @@ def test_next_batch_runs_when_idle_workers_were_killed(backend, work):
     backend._kill_all()
     assert backend.idle == 0
     assert run(backend, work.double, [2]).values == [4]
+
+
+def test_no_batch_is_lost_when_starts_are_interrupted_at_random():
+    """Ctrl-C in one start takes nothing from the batches before it, and the pool can be shut down."""
+    done = script(
+        """
+        import random, signal, threading
+        from parallel_deco.backends.batch import Batch
+        from parallel_deco.backends.processes import ProcessBackend
+
+        armed = False
+        def interrupt(number, frame):
+            if armed:
+                raise KeyboardInterrupt
+
+        def same(x):
+            return x
+
+        signal.signal(signal.SIGALRM, interrupt)
+        chance = random.Random(0)
+        backend = ProcessBackend()
+        prepared = backend.prepare(same)
+        interrupted = 0
+        for first in range(0, 1000, 50):
+            calls = []
+            for number in range(first, first + 50):
+                arrived, values = threading.Event(), []
+                def done(result, arrived=arrived, values=values):
+                    values.append((result.values, result.errors))
+                    arrived.set()
+                batch = Batch(same, [number])
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, 200e-6))
+                try:
+                    armed = True
+                    backend.start(batch, done, width=2, ahead=True, prepared=prepared)
+                    armed = False
+                    calls.append((number, arrived, values))
+                except KeyboardInterrupt:
+                    armed = False
+                    interrupted += 1
+            for number, arrived, values in calls:
+                assert arrived.wait(10), number
+                assert values == [([number], {})]
+        backend.shutdown()
+        print(interrupted > 0)
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_batch_runs_elsewhere_when_it_cannot_be_sent(backend, work, monkeypatch):
+    """Whatever the system says: a worker that may have part of a message gets no other, and its work another worker."""
+
+    def refuse(*_):
+        monkeypatch.undo()
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    run(backend, work.double, [1])
+    monkeypatch.setattr(Connection, "send", refuse)
+    assert run(backend, work.double, [2]).values == [4]
+
+
+def test_worker_is_ended_when_its_stream_was_cut(backend, work, tmp_path, monkeypatch):
+    """It does not go on with an item whose outcome nobody would hear of."""
+    monkeypatch.setattr(processes, "_STATUS_WAIT", 0.1)
+    (pid,) = run(backend, work.pid, [None]).values
+    call = Call(backend, Batch(work.touch_and_wait, [(str(tmp_path / "started"), str(tmp_path / "never"))], Shape.STAR))
+    until((tmp_path / "started").exists)
+    (link,) = backend._links.values()
+    link._cut()
+    assert type(call.result().errors[0]) is WorkerDied
+    until(lambda: not os.path.exists(f"/proc/{pid}"))

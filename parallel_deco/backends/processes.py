@@ -547,9 +547,11 @@ class ProcessBackend:
 
     def _on_end(self, link: Link) -> None:
         """Clear up behind a worker that is gone; in its reader thread."""
-        link.exited.wait(_STATUS_WAIT)
+        exited = link.exited.wait(_STATUS_WAIT)
         with self._lock:
             deliver = self._bury(link)
+            if not exited:  # its stream was cut while it was at an item, which nobody waits for any more
+                self._kill(link)
         link.close()
         for task in deliver:
             self._deliver(task, True)
