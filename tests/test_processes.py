@@ -1,8 +1,11 @@
 """Batches in worker processes: outcomes, deaths, life cycle."""
 
 import contextvars
+import dataclasses
+import errno
 import functools
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -12,6 +15,7 @@ import textwrap
 import threading
 import time
 import warnings
+import weakref
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
@@ -21,8 +25,11 @@ import parallel_deco
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback
-from parallel_deco.backends import deaths, processes
+from parallel_deco.backends import deaths, launch, processes, slot
+from parallel_deco.backends import link as link_module
 from parallel_deco.backends.batch import Batch, Shape
+from parallel_deco.backends.connection import Connection
+from parallel_deco.backends.link import Link
 from parallel_deco.backends.processes import ProcessBackend
 
 pytestmark = [
@@ -34,7 +41,7 @@ ROOT = str(Path(parallel_deco.__file__).resolve().parent.parent)
 DEADLINE = 30
 
 WORK = """
-import contextvars, functools, logging, os, signal, sys, threading, time, warnings
+import contextvars, functools, logging, os, signal, subprocess, sys, threading, time, warnings
 from contextlib import contextmanager
 
 import parallel_deco.backends.payload
@@ -128,6 +135,13 @@ def surroundings(name):
 
 def environment(name):
     return os.environ.get(name)
+
+def handling(number):
+    code = f"import signal; print(int(signal.getsignal({number}) is signal.default_int_handler))"
+    own = signal.getsignal(number)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    inner = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    return number in mask, own is signal.SIG_IGN, int(inner.stdout)
 
 def set_global(x):
     SEEN.append(x)
@@ -979,3 +993,463 @@ def test_idle_workers_end_when_they_are_not_used(backend, work, monkeypatch):
     (pid,) = run(backend, work.pid, [0]).values
     until(lambda: backend.workers == 0 and not os.path.exists(f"/proc/{pid}"))
     assert run(backend, work.double, [1]).values == [2]
+
+
+# Ctrl-C, refusals of the system, and what comes in between.
+
+
+def test_template_says_nothing_when_it_is_interrupted_while_it_boots(backend, work, capfd):
+    """Ctrl-C, which goes to all of the terminal's processes, is for the caller alone; a worker still can be sent it."""
+    for _ in range(5):
+        backend.warm(1)
+        pid = backend._nursery.pid
+        until(lambda pid=pid: os.kill(pid, signal.SIGINT) or backend.workers)
+        assert run(backend, work.handling, [signal.SIGINT]).values == [(False, False, 1)]
+        backend.shutdown()
+    assert capfd.readouterr().err == ""
+
+
+def test_cancel_does_nothing_when_a_forked_child_holds_the_ticket():
+    """A batch belongs to the process that started it; a child's own batches and its end go on as if it were not."""
+    done = script(
+        """
+        import os, threading
+        from parallel_deco.backends.processes import ProcessBackend
+        from parallel_deco.backends.batch import Batch
+        backend = ProcessBackend()
+        reading, writing = os.pipe()
+        def start(descriptor):
+            results, arrived = [], threading.Event()
+            def done(result):
+                results.extend(result.values)
+                arrived.set()
+            def read(path):
+                with open(path) as file:
+                    return file.read()
+            return backend.start(Batch(read, [descriptor]), done), results, arrived
+        ticket, results, arrived = start(f"/proc/{os.getpid()}/fd/{reading}")
+        child = os.fork()
+        if child == 0:
+            cancelled = ticket.cancel(kill=True)
+            _, own, ended = start(os.devnull)
+            assert ended.wait(20)
+            backend.shutdown()
+            os._exit(4 if (cancelled, own) == (False, [""]) else 5)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os.write(writing, b"go")
+        os.close(writing)
+        assert arrived.wait(20)
+        print(*results)
+        """,
+        "-Wignore::DeprecationWarning",  # of fork in a program with threads, from 3.12 on
+    )
+    assert (done.stdout, done.stderr) == ("4\ngo\n", "")
+
+
+@pytest.mark.parametrize("way", ["map", "submit"])
+def test_program_ends_when_a_forked_child_drops_the_work_of_its_parent(run_program, way):
+    """The child of a fork calls off what it has inherited, and exits as it wants to."""
+    source = f"""
+    import os, sys, time
+    from parallel_deco import parallel
+
+    def slow(x):
+        time.sleep(0.05)
+        return x
+
+    slow = parallel(slow, backend="processes", max_workers=2)
+    if {way!r} == "map":
+        held = slow.map(range(10))
+        next(held)
+    else:
+        held = [slow.submit(x) for x in range(10)]
+        held[0].result()
+    child = os.fork()
+    if child == 0:
+        if {way!r} == "submit":
+            for future in held:
+                future.cancel()
+        sys.exit(4)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    rest = list(held) if {way!r} == "map" else [future.result() for future in held[1:]]
+    print(status, rest)
+    """
+    status, out, err = run_program(source, environment={"PYTHONWARNINGS": "ignore::DeprecationWarning"})
+    assert (status, out, err) == (0, f"4 {list(range(1, 10))}\n", "")
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, what other threads let go of is freed later")
+def test_whoever_waits_is_let_go_of_when_a_batch_is_called_off(backend, work, tmp_path):
+    """Also while the ticket is held, and without the garbage collector."""
+
+    class Waiting:
+        def arrived(self, result):
+            raise AssertionError("it was called off")
+
+    waiting = Waiting()
+    seen = weakref.ref(waiting)
+    ticket = backend.start(Batch(work.wait_for, [str(tmp_path / "never")]), waiting.arrived)
+    assert ticket.cancel(kill=True)
+    del waiting
+    assert seen() is None
+
+
+def test_memory_is_let_go_of_when_idle_workers_end(backend, monkeypatch):
+    """No segment stays mapped here when the worker that shared it has ended and no result is left."""
+    numpy = pytest.importorskip("numpy")
+    monkeypatch.setattr(processes, "IDLE", 0.05)
+    (result,) = run(backend, numpy.ones, [4_000_000]).values
+    assert "memfd:parallel_deco " in Path("/proc/self/maps").read_text()
+    del result
+    until(lambda: backend.workers == 0)
+    until(lambda: "memfd:parallel_deco " not in Path("/proc/self/maps").read_text())
+
+
+def test_shorter_timeout_is_kept_behind_a_longer_one(backend, work, tmp_path):
+    """A batch that was sent ahead has its own timeout, however long the one before it may take."""
+    run(backend, work.wait_for, [os.devnull])  # now the worker knows the function
+    paths = {"go": 1000.0, "never": 0.1}
+    batches = [Batch(work.wait_for, [str(tmp_path / name)], timeout=paths[name]) for name in paths]
+    calls = [Call(backend, batch, width=1, ahead=True) for batch in batches]
+    (link,) = backend._links.values()
+    assert len(link.work) == 2
+    time.sleep(0.3)  # the pool has looked, and found the first at work
+    (tmp_path / "go").touch()
+    assert calls[0].result().values == [str(tmp_path / "go")]
+    assert type(calls[1].result().errors[0]) is ItemTimeoutError
+
+
+def test_shutdown_returns_when_a_start_was_interrupted(run_program):
+    """Ctrl-C before the pool has counted a batch: it must not be counted down."""
+    source = """
+    import signal, threading
+    from parallel_deco import parallel, shutdown
+    from parallel_deco.backends import pools
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    def hold():
+        with pools.processes()._lock:
+            held.set()
+            interrupted.wait(20)
+
+    double = parallel(lambda x: 2 * x, backend="processes", max_workers=1)
+    assert double.submit(1).result() == 2
+    held, interrupted = threading.Event(), threading.Event()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    signal.signal(signal.SIGALRM, interrupt)
+    threading.Timer(0.5, interrupted.set).start()
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        double.submit(1)
+    except KeyboardInterrupt:
+        print("interrupted")
+    thread.join()
+    assert double.submit(2).result(20) == 4
+    shutdown()
+    """
+    assert run_program(source) == (0, "interrupted\n", "")
+
+
+@pytest.mark.parametrize("when", ["_hand", "_look_at", "_send", "send"])
+def test_nobody_is_blamed_when_a_start_is_interrupted(backend, work, tmp_path, monkeypatch, when):
+    """Ctrl-C while a batch is sent ahead to a busy worker: what that one was at runs again, and all goes on."""
+
+    def interrupt(*_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    run(backend, work.wait_for, [os.devnull])  # now the worker knows the function
+    call = Call(backend, Batch(work.wait_for, [str(tmp_path / "go")]), width=1, ahead=True)
+    monkeypatch.setattr(Link if when == "send" else backend, when, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        backend.start(Batch(work.wait_for, [os.devnull], timeout=DEADLINE), print, width=1, ahead=True)
+    (tmp_path / "go").touch()
+    assert (call.result().values, call.result().errors) == ([str(tmp_path / "go")], {})
+    assert run(backend, work.double, [2]).values == [4]
+
+
+#: In the template: the forks of these numbers fail.
+FLAKY_FORK = """
+import os
+fork, forks = os.fork, []
+def flaky():
+    forks.append(None)
+    if len(forks) in {failing}:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = flaky
+"""
+
+
+def flaky(monkeypatch, failing):
+    """Have some forks of the next template fail, as they do when the system has no room for more processes."""
+    monkeypatch.setattr(launch, "_BOOT", FLAKY_FORK.replace("{failing}", repr(failing)) + launch._BOOT)
+
+
+def test_others_go_on_when_a_fork_fails(backend, work, tmp_path, monkeypatch):
+    """No worker is ended for the one that could not be forked, and no item blamed."""
+    flaky(monkeypatch, range(2, 1000))
+    calls = [Call(backend, Batch(work.wait_for, [str(tmp_path / "go")]), width=1)]
+    until(lambda: backend.workers)
+    calls += [Call(backend, Batch(work.double, [index]), width=3) for index in range(5)]
+    until(lambda: len(backend._links) == 1)
+    (tmp_path / "go").touch()
+    assert [call.result().values for call in calls] == [[str(tmp_path / "go")], [0], [2], [4], [6], [8]]
+    assert next(backend._numbers) < 20, "it was tried again and again"
+
+
+def test_fork_is_tried_again_when_there_is_no_other_worker(backend, work, monkeypatch):
+    """A fork that fails once harms nobody; one that always does is an error of the items."""
+    flaky(monkeypatch, [1, *range(3, 1000)])
+    assert run(backend, work.double, [1]).values == [2]
+    backend.shutdown()
+    flaky(monkeypatch, range(1, 1000))
+    assert type(run(backend, work.double, [1]).errors[0]) is WorkerDied
+
+
+class Untold:
+    """A key of which nobody can say what it is."""
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
+def test_values_keep_their_places_when_a_result_can_neither_come_back_nor_be_shown(backend):
+    """Also when results are sent before the batch has ended: the error is of its own item."""
+
+    def slow(x):
+        time.sleep(0.004)
+        return {Untold(): threading.Lock()} if x == 0 else x
+
+    result = run(backend, slow, range(8), keep_going=True)
+    assert result.values == [None, *range(1, 8)]
+    assert [(position, type(error)) for position, error in result.errors.items()] == [(0, NotPicklableError)]
+    assert "item 0 of " in str(result.errors[0])
+
+
+def test_values_keep_their_places_when_a_report_fails(backend, monkeypatch):
+    """What goes wrong while results are sent early is no item's error; they are sent at the end."""
+
+    def slow(x):
+        from parallel_deco.backends import worker
+
+        pack = worker.pack_outcomes
+
+        def fails_once(*arguments):
+            worker.pack_outcomes = pack
+            raise MemoryError
+
+        if x == 0:
+            worker.pack_outcomes = fails_once
+        time.sleep(0.02)
+        return x
+
+    result = run(backend, slow, range(4), keep_going=True)
+    assert (result.values, result.errors) == ([0, 1, 2, 3], {})
+
+
+class ComesLate:
+    """A callable that takes its time to arrive."""
+
+    def __call__(self, x):
+        return x
+
+    def __reduce__(self):
+        return time.sleep, (1000,)
+
+
+def test_item_fails_when_its_function_never_arrives(backend, monkeypatch):
+    """The timeout ends a worker also where the function itself is being unpickled."""
+    monkeypatch.setattr(deaths, "PICKLING", 0.5)
+    result = run(backend, ComesLate(), [1], timeout=0.2)
+    assert type(result.errors[0]) is ItemTimeoutError
+    assert "unpickled" in str(result.errors[0])
+
+
+def test_import_may_log_when_a_large_argument_is_on_its_way(backend, tmp_path, monkeypatch):
+    """The worker takes the whole argument before it imports: the thread that sends it also reads what is logged."""
+    monkeypatch.syspath_prepend(tmp_path)
+    logger = logging.getLogger("chatty_module")
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(logger, "propagate", False)
+    (tmp_path / "chatty_module.py").write_text(
+        textwrap.dedent(
+            """
+            import logging
+            for number in range(2000):
+                logging.getLogger("chatty_module").warning("being imported: %s", number)
+
+            def size(text):
+                return len(text)
+            """
+        )
+    )
+    size = importlib.import_module("chatty_module").size
+    assert run(backend, size, ["x" * 2_000_000]).values == [2_000_000]
+    del sys.modules["chatty_module"]
+
+
+def test_results_arrive_when_another_thread_of_the_worker_logs(backend, monkeypatch):
+    """A new segment is not announced in the middle of a large record."""
+    numpy = pytest.importorskip("numpy")
+    logger = logging.getLogger("talking")
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(logger, "propagate", False)
+
+    def talk(ended):
+        while not ended.is_set():
+            logging.getLogger("talking").warning("x" * 3_000_000)
+
+    def make(sizes):
+        ended = threading.Event()
+        thread = threading.Thread(target=talk, args=(ended,))
+        thread.start()
+        arrays = [numpy.full(size, size) for size in sizes]
+        time.sleep(0.005)
+        ended.set()
+        return arrays
+
+    for first in range(20_000, 30_000, 1000):
+        (arrays,) = run(backend, make, [range(first, first + 100, 10)]).values
+        assert [array[-1] for array in arrays] == [*range(first, first + 100, 10)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused(Exception):
+    """Refuses attributes."""
+
+
+def test_error_is_itself_when_it_refuses_attributes(backend):
+    """It spoils neither its own item nor the others of its batch."""
+
+    def refuse(x):
+        if x == 1:
+            raise Refused
+        return x
+
+    result = run(backend, refuse, range(3), keep_going=True)
+    assert (result.values, list(result.errors)) == ([0, None, 2], [1])
+    assert type(result.errors[1]) is Refused
+    assert type(result.errors[1].__cause__) is RemoteTraceback
+
+
+def test_nothing_is_left_open_when_there_are_no_descriptors_for_a_worker(monkeypatch):
+    """A worker that cannot be given a socket, or a page to note things in, leaves none of either."""
+    before = len(open_descriptors())
+
+    def refuse(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    for owner, name in ((link_module._socket, "socketpair"), (slot, "mmap")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, refuse)
+            with pytest.raises(OSError, match="Too many"):
+                Link(1)
+    assert len(open_descriptors()) == before
+
+
+def test_shutdowns_wait_for_one_that_did_not_when_they_come_from_many_threads(backend, work, tmp_path):
+    """Each returns when all has ended, and none fails."""
+    call = Call(backend, Batch(work.wait_for, [str(tmp_path / "go")]))
+    backend.shutdown(wait=False)
+    failures, ended = [], []
+
+    def end():
+        try:
+            backend.shutdown()
+            ended.append(backend.workers)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=end) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    (tmp_path / "go").touch()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert (failures, ended) == ([], [0] * 8)
+    assert call.result().values == [str(tmp_path / "go")]
+
+
+def test_next_batch_runs_when_idle_workers_were_killed(backend, work):
+    """A worker that was told to end gets no more work, although it may not have ended yet."""
+    run(backend, work.double, [1])
+    backend._kill_all()
+    assert backend.idle == 0
+    assert run(backend, work.double, [2]).values == [4]
+
+
+def test_no_batch_is_lost_when_starts_are_interrupted_at_random():
+    """Ctrl-C in one start takes nothing from the batches before it, and the pool can be shut down."""
+    done = script(
+        """
+        import random, signal, threading
+        from parallel_deco.backends.batch import Batch
+        from parallel_deco.backends.processes import ProcessBackend
+
+        armed = False
+        def interrupt(number, frame):
+            if armed:
+                raise KeyboardInterrupt
+
+        def same(x):
+            return x
+
+        signal.signal(signal.SIGALRM, interrupt)
+        chance = random.Random(0)
+        backend = ProcessBackend()
+        prepared = backend.prepare(same)
+        interrupted = 0
+        for first in range(0, 1000, 50):
+            calls = []
+            for number in range(first, first + 50):
+                arrived, values = threading.Event(), []
+                def done(result, arrived=arrived, values=values):
+                    values.append((result.values, result.errors))
+                    arrived.set()
+                batch = Batch(same, [number])
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, 200e-6))
+                try:
+                    armed = True
+                    backend.start(batch, done, width=2, ahead=True, prepared=prepared)
+                    armed = False
+                    calls.append((number, arrived, values))
+                except KeyboardInterrupt:
+                    armed = False
+                    interrupted += 1
+            for number, arrived, values in calls:
+                assert arrived.wait(10), number
+                assert values == [([number], {})]
+        backend.shutdown()
+        print(interrupted > 0)
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_batch_runs_elsewhere_when_it_cannot_be_sent(backend, work, monkeypatch):
+    """Whatever the system says: a worker that may have part of a message gets no other, and its work another worker."""
+
+    def refuse(*_):
+        monkeypatch.undo()
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    run(backend, work.double, [1])
+    monkeypatch.setattr(Connection, "send", refuse)
+    assert run(backend, work.double, [2]).values == [4]
+
+
+def test_worker_is_ended_when_its_stream_was_cut(backend, work, tmp_path, monkeypatch):
+    """It does not go on with an item whose outcome nobody would hear of."""
+    monkeypatch.setattr(processes, "_STATUS_WAIT", 0.1)
+    (pid,) = run(backend, work.pid, [None]).values
+    call = Call(backend, Batch(work.touch_and_wait, [(str(tmp_path / "started"), str(tmp_path / "never"))], Shape.STAR))
+    until((tmp_path / "started").exists)
+    (link,) = backend._links.values()
+    link._cut()
+    assert type(call.result().errors[0]) is WorkerDied
+    until(lambda: not os.path.exists(f"/proc/{pid}"))

@@ -144,3 +144,13 @@ def test_positions_are_noted_when_items_are_drawn():
     noted = _shared.Noted(["a", "b", "c"], slot, lambda: calls.append(len(calls)), 0.0)
     seen = [(item, int.from_bytes(slot[4:8], "little")) for item in noted]
     assert (seen, calls, len(noted), noted[1]) == ([("a", 0), ("b", 1), ("c", 2)], [0, 1], 3, "b")
+
+
+def test_place_declines_when_too_many_segments_are_out(pair, monkeypatch):
+    """Each is a mapping of the receiver's, of which a process may only have so many."""
+    monkeypatch.setattr("parallel_deco.backends.segments._MOST", 2)
+    leases = [pair.carry(bytes(SIZE)) for _ in range(2)]
+    assert pair.outbox.place(memoryview(bytes(SIZE))) is None
+    del leases
+    pair.give_back()
+    assert pair.outbox.place(memoryview(bytes(SIZE))) is not None

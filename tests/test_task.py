@@ -95,3 +95,12 @@ def test_readings_of_pieces_are_added_but_not_their_crowd():
         task.ended(piece, Outcomes([1], {}, Readings(1, 0.5, 0.25)), 0)
     seen = task.result().readings
     assert (seen.items, seen.wall, seen.cpu, seen.crowd) == (4, 2.0, 1.0, 1)
+
+
+def test_piece_is_another_when_it_is_sent_again():
+    """Dropping the pickle of the first takes nothing from the second."""
+    _, whole = task_of(3)
+    again = whole.again()
+    again.body = b"pickle"
+    whole.drop_payload()
+    assert (again.body, len(again), again.task is whole.task) == (b"pickle", 3, True)

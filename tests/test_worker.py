@@ -1,13 +1,15 @@
 """A worker's side, in this process: frames, outcomes, and text on its way home."""
 
 import _socket
+import dataclasses
+import errno
 import logging
 import threading
 import warnings
 
 import pytest
 
-from parallel_deco._errors import NotPicklableError, RemoteError
+from parallel_deco._errors import NotPicklableError, RemoteError, RemoteTraceback
 from parallel_deco._readings import Readings
 from parallel_deco.backends.connection import Connection
 from parallel_deco.backends.contexts import pack, unpack
@@ -150,3 +152,53 @@ def test_warning_is_shown_once_when_the_filter_says_so():
             replay(("warning", UserWarning("once"), UserWarning, __file__, 10))
     assert len(caught) == 1
     assert dump(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Refuses attributes."""
+
+
+def test_error_is_itself_when_it_refuses_attributes():
+    """It has the remote traceback as its cause all the same."""
+    error = unpack_error(pack_error(Frozen()))
+    assert (type(error), type(error.__cause__)) == (Frozen, RemoteTraceback)
+
+
+class Causeless(Exception):
+    """Has a cause of its own."""
+
+    __cause__ = property(lambda self: None)
+
+
+def test_error_is_itself_when_it_refuses_a_cause():
+    """Then the traceback is lost, and the error is not."""
+    assert type(unpack_error(pack_error(Causeless()))) is Causeless
+
+
+class Crowded:
+    """A socket over which no descriptor can be sent any more."""
+
+    def __init__(self, socket):
+        self._socket = socket
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+    def sendmsg(self, parts, rights=()):
+        if rights:
+            raise OSError(errno.ETOOMANYREFS, "Too many references: cannot splice")
+        return self._socket.sendmsg(parts)
+
+
+def test_buffer_goes_through_the_socket_when_no_descriptor_can(ends):
+    """The system bounds how many descriptors may be under way; the frame arrives all the same."""
+    one, other = ends
+    one._socket = Crowded(one._socket)
+    one.send(7, b"body", [memoryview(b"x" * 100_000)])
+    frame = other.receive()
+    assert [bytes(buffer) for buffer in frame.buffers] == [b"x" * 100_000]
+    one._socket = one._socket._socket  # the segment is there for the next
+    one.send(7, b"body", [memoryview(b"y" * 100_000)])
+    frame = other.receive()
+    assert ([bytes(buffer) for buffer in frame.buffers], one._outbox._count) == ([b"y" * 100_000], 1)

@@ -11,7 +11,7 @@ from parallel_deco._starting import start_thread
 
 __all__ = ["Alarms"]
 
-#: Seconds that the thread sleeps at a time, and that `clear` waits for it: somebody else may set an alarm meanwhile.
+#: Seconds that the thread sleeps at a time, and that `leave` waits for it: somebody else may set an alarm meanwhile.
 LONGEST = 3600.0
 LEAVE = 1.0
 
@@ -51,10 +51,6 @@ class Alarms:
             if self._thread.ident is None:
                 self._thread = None
             raise
-
-    def clear(self) -> None:
-        """Forget all alarms, and wait a moment for the thread to end; not from an alarm."""
-        self.leave(self.forget())
 
     def forget(self) -> threading.Thread | None:
         """Forget all alarms; return the thread that ends therefore."""

@@ -1,11 +1,13 @@
 """Frames over a stream socket: a head, a pickle, and large buffers apart from it, in shared memory if possible."""
 
+import errno
 import os
 import struct
 from collections import deque
 from collections.abc import Sequence
 from time import thread_time
 
+from parallel_deco._shared import Lease
 from parallel_deco._waiting import ring_gathered, wait
 from parallel_deco.backends.segments import Inbox, Outbox, Segment
 
@@ -18,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["SMALL", "Connection", "Frame"]
+__all__ = ["SMALL", "Connection", "Frame", "Staged"]
 
 #: Size of the pickle, kind of the frame, number of buffers, seconds that the sender spent on pickling and copying.
 _HEAD = struct.Struct("<QIId")
@@ -35,6 +37,10 @@ SMALL = 32 * 1024
 #: sendmsg takes at most 1024 parts (IOV_MAX on Linux and macOS).
 _PARTS = 1000
 _INT = struct.calcsize("i")
+#: What the system says when it has no room for one more descriptor on its way; the other end is there.
+_SHORT = frozenset([errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
+#: What `stage` returns: kind, pickle, seconds, and for each buffer its size and the segment that it lies in, or itself.
+Staged = tuple[int, "Any", float, "Sequence[tuple[int, Any]]"]
 _CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
 
 
@@ -75,9 +81,9 @@ class Connection:
 
     Notes
     -----
-    One thread may receive while another sends. Two senders need a lock of their own around `stage` and `transmit`;
-    there is none here. Reads and writes release the GIL. It never closes the socket: the owner does, when nobody
-    uses it.
+    One thread may receive while another sends. Two senders need a lock of their own around `transmit`; there is none
+    here. Only one may `stage` buffers. Reads and writes release the GIL. It never closes the socket: the owner does,
+    when nobody uses it.
     """
 
     __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_soon", "_space")
@@ -101,30 +107,38 @@ class Connection:
         """
         self.transmit(self.stage(kind, body, buffers, seconds))
 
-    def stage(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> "list[Any]":
-        """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then.
+    def stage(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> "Staged":
+        """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then."""
+        if not buffers:
+            return kind, body, seconds, ()
+        began = thread_time()
+        placed = [(buffer.nbytes, self._outbox.place(buffer) or buffer) for buffer in buffers]
+        return kind, body, seconds + thread_time() - began, placed
+
+    def transmit(self, staged: "Staged") -> None:
+        """Write what `stage` returned, and before it which segments are free again.
 
         Raises
         ------
         OSError
             The other end is gone.
         """
-        if not buffers:
-            return [_HEAD.pack(len(body), kind, 0, seconds), body]
-        began = thread_time()
-        table, apart = [], []
-        for buffer in buffers:
-            segment = self._outbox.place(buffer)
-            if segment is None:
-                apart.append(buffer)
-            elif segment.descriptor >= 0:
-                self._introduce(segment)
-            table.append(_BUFFER.pack(buffer.nbytes, 0 if segment is None else segment.number))
-        seconds += thread_time() - began
-        return [_HEAD.pack(len(body), kind, len(buffers), seconds), *table, body, *apart]
+        kind, body, seconds, placed = staged
+        table, apart, untold = [], [], []
+        for size, place in placed:
+            number = 0
+            if not isinstance(place, Segment):
+                apart.append(place)
+            elif place.descriptor < 0 or self._introduce(place):
+                number = place.number
+            else:
+                apart.append(Lease(place.mapping, size))
+                untold.append(place.number)
+            table.append(_BUFFER.pack(size, number))
+        self._transmit([_HEAD.pack(len(body), kind, len(placed), seconds), *table, body, *apart])
+        self._outbox.released += untold  # these can be used for others now
 
-    def transmit(self, parts: "list[Any]") -> None:
-        """Write what `stage` returned, and before it which segments are free again."""
+    def _transmit(self, parts: "list[Any]") -> None:
         for kind, numbers in ((_RETURNED, self._inbox.returned), (_DROPPED, self._outbox.dropped)):
             if numbers:
                 body = b"".join(_NUMBER.pack(numbers.pop()) for _ in range(len(numbers)))
@@ -143,12 +157,18 @@ class Connection:
             sent = self._socket.sendmsg(views[:_PARTS])
             left -= sent
 
-    def _introduce(self, segment: Segment) -> None:
-        """Send a new segment's descriptor; only this once."""
+    def _introduce(self, segment: Segment) -> bool:
+        """Send a new segment's descriptor, only this once; False where the system lets no more be under way."""
         body = _BUFFER.pack(segment.capacity, segment.number)
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", segment.descriptor))
-        self._socket.sendmsg([_HEAD.pack(len(body), _SEGMENT, 0, 0.0) + body], [rights])
+        try:
+            self._socket.sendmsg([_HEAD.pack(len(body), _SEGMENT, 0, 0.0) + body], [rights])
+        except OSError as error:
+            if error.errno not in _SHORT:
+                raise
+            return False
         segment.close()
+        return True
 
     def receive(self, alert: bool = True) -> Frame | None:
         """Wait for a frame; None at the end of the stream. If `alert`, stay awake for a moment where that pays."""
@@ -234,7 +254,8 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Close the descriptors that were on their way; not the socket."""
+        """Close the descriptors that were on their way, and let go of shared memory; not the socket."""
         self._outbox.close()
+        self._inbox.close()
         while self._descriptors:
             os.close(self._descriptors.popleft())

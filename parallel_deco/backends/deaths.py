@@ -13,8 +13,8 @@ __all__ = ["OUTSIDE", "at_work", "died", "pickling_limit", "took_too_long", "was
 
 #: In the place of a position: between a batch's arrival and its first item, or between its last and its answer.
 OUTSIDE = -1
-#: Seconds that unpickling a batch's arguments, or pickling its results, may take where items have a shorter timeout:
-#: the first argument of its kind may import a large library.
+#: Seconds that unpickling a function and a batch's arguments, or pickling its results, may take where items have a
+#: shorter timeout: it may import a large library.
 PICKLING = 60.0
 
 
@@ -54,10 +54,10 @@ def pickling_limit(timeout: float | None) -> float:
 
 
 def was_stuck(link: Link, task: Task, position: int) -> ItemTimeoutError:
-    """Return the error for the item whose argument or result a worker was killed over."""
+    """Return the error for the item over whose function, argument or result a worker was killed."""
     return ItemTimeoutError(
-        f"the argument of item {task.batch.first + position} of {name_of(task.batch.function)} could not be unpickled,"
-        f" or its result not be pickled, in {pickling_limit(task.batch.timeout):g} s;"
+        f"{name_of(task.batch.function)} or the argument of its item {task.batch.first + position} could not be"
+        f" unpickled, or the result not be pickled, in {pickling_limit(task.batch.timeout):g} s;"
         f" its worker process {link.pid} was killed"
     )
 

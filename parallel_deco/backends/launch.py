@@ -109,7 +109,8 @@ def _spawn(control: int) -> int:
         command,
         for_workers(os.environ),
         file_actions=[(os.POSIX_SPAWN_DUP2, control, 0)],
-        setsigmask=[],
+        # Ctrl-C goes to everybody: while it boots it would say so in a traceback. `Template` takes the mask away.
+        setsigmask=[SIGINT],
         setsigdef=[SIGINT, SIGTERM, SIGCHLD],
     )
 

@@ -33,29 +33,37 @@ class Link:
 
     Notes
     -----
-    `work`, `killed`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. `sending` guards
-    what is written to the socket, `known` and `version`; it is taken while the pool's lock is held but kept longer, so
-    that the order of `work` is the order on the wire and a large message blocks nobody else. The reader thread alone
-    reads, and closes.
+    `work`, `killed`, `blameless`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. A
+    piece enters `outgoing` under it together with `work`, and leaves it when it was sent. A second one is added only
+    when `work` was empty, so the first had been answered: thus the order of `work` is the order on the wire, and a
+    large message blocks nobody else. It is a set because Ctrl-C may come anywhere: to add and to discard happen whole
+    or not at all, and whoever clears up need not know how far things went. `_sending` guards what is written to the
+    socket, `known` and `version`. The reader thread alone reads, and closes.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.work: deque[Piece] = deque()
+        self.outgoing: set[Piece] = set()  # somebody is sending these, or about to
         self.batches = 0  # ended
         self.pid = 0
         self.idle_since = monotonic()
         self.killed = False
+        self.blameless = False  # killed because of what was being sent to it, and not because of its item
         self.leaving = False  # told to end
         self.overdue: tuple[int, int] | None = None  # its batch, and the position or OUTSIDE, for which it was killed
         self.alarm = inf  # when its next alarm comes
-        self.sending = threading.Lock()
+        self._sending = threading.Lock()
         self.known: set[int] = set()
         self.version = 0
         self.status: int | None = None
         self.exited = threading.Event()
         self.slot = Slot.create()
-        ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        except OSError:  # no descriptors left
+            self.slot.close()
+            raise
         self._socket = ours
         self._open = True
         self._thread: threading.Thread | None = None
@@ -75,26 +83,29 @@ class Link:
         return known and piece.sent <= SMALL
 
     def send(self, piece: Piece, functions: Functions, surroundings: Surroundings) -> None:
-        """Write a piece of work, and first what the worker does not know yet; with `sending` held.
+        """Write a piece of work, and first what the worker does not know yet.
 
         A worker that is gone is no error here: its reader finds that out, and deals with the piece.
         """
         try:
-            if not self._open:
-                return
-            if surroundings.version != self.version:
-                self.version = surroundings.version
-                self._connection.send(SURROUNDINGS, surroundings.body)
-            function = piece.task.function
-            if function.key not in self.known:
-                self._define(function.key, function.body, function.buffers, functions)
-            began = thread_time()
-            self._connection.send(RUN, piece.body or b"", piece.buffers)
-            piece.moved += thread_time() - began
+            with self._sending:
+                if self._open:
+                    self._write(piece, functions, surroundings)
         except OSError:
-            return
+            self._cut()  # perhaps the worker lives, and has part of a message: it cannot go on
         finally:
             piece.drop_payload()
+
+    def _write(self, piece: Piece, functions: Functions, surroundings: Surroundings) -> None:
+        if surroundings.version != self.version:
+            self.version = surroundings.version
+            self._connection.send(SURROUNDINGS, surroundings.body)
+        function = piece.task.function
+        if function.key not in self.known:
+            self._define(function.key, function.body, function.buffers, functions)
+        began = thread_time()
+        self._connection.send(RUN, piece.body, piece.buffers)
+        piece.moved += thread_time() - began
 
     def _define(self, key: int, body: bytes, buffers: list[memoryview], functions: Functions) -> None:
         dead = functions.dead(self.known)
@@ -136,14 +147,18 @@ class Link:
         """
         self.status = status
         self.exited.set()
+        self._cut()
+
+    def _cut(self) -> None:
+        """End the stream both ways; what the worker had sent can still be read."""
         try:
             self._socket.shutdown(_socket.SHUT_RDWR)
-        except OSError:
+        except OSError:  # it is gone already
             return
 
     def close(self) -> None:
         """Close everything; in the reader thread, as its last act."""
-        with self.sending:
+        with self._sending:
             self._open = False
             self._socket.close()
             self._connection.close()

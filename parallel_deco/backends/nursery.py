@@ -59,7 +59,8 @@ class Nursery:
             By which the worker is known.
         connection, slot : int
         exited : callable
-            Gets the worker's wait status when it has ended, in the nursery's thread; -1 when the template died.
+            Gets the worker's wait status when it has ended, in the nursery's thread; -1 when the template died, or
+            could not fork it.
 
         Raises
         ------
@@ -70,8 +71,12 @@ class Nursery:
             if self.closed:
                 raise BrokenPipeError("the template process has ended")
             rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [connection, slot]))
-            self._socket.sendmsg([MESSAGE.pack(FORK, number, 0)], [rights])
-            self._alive[number] = exited
+            self._alive[number] = exited  # first: it may end before this thread goes on, or Ctrl-C come in between
+            try:
+                self._socket.sendmsg([MESSAGE.pack(FORK, number, 0)], [rights])
+            except OSError:
+                self._alive.pop(number, None)
+                raise
 
     def kill(self, number: int) -> None:
         """Kill a worker, if it has not ended yet."""
@@ -112,8 +117,9 @@ class Nursery:
 
     def _report(self, number: int, status: int) -> None:
         with self._lock:
-            exited = self._alive.pop(number)
-        exited(status)
+            exited = self._alive.pop(number, None)
+        if exited is not None:
+            exited(status)
 
     def _reap(self) -> None:
         try:

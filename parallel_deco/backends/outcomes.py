@@ -133,7 +133,10 @@ def unpack_error(packed: PackedError) -> BaseException:
         except BaseException:  # its class is not the same here
             pickled = None
         else:
-            error.__cause__ = RemoteTraceback(text)
+            try:  # not by assignment: the class may refuse it, as a frozen dataclass does
+                BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))
+            except Exception:  # a `__cause__` of the class's own; the error itself is worth more than its traceback
+                pass
             return error
     last = text.rstrip().rpartition("\n")[2]
     return RemoteError(f"{last}\nThis exception of a worker could not be sent; its traceback there was:\n{text}")

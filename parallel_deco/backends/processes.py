@@ -8,8 +8,8 @@ How it hangs together
 
 Locks
     `_lock` guards all bookkeeping: the queue, the idle workers, each worker's `work`, and tasks. It is never held
-    while something is pickled, read or delivered. A link's `sending` may be taken while `_lock` is held, never the
-    other way round; see `Link`.
+    while something is pickled, sent, read or delivered. Who may send to a worker is decided under it, by an entry in
+    the link's `outgoing`; see `Link`.
 
 Exactly once
     A piece is in the queue, or in one link's `work`, or was settled. It moves under `_lock`, and its task counts
@@ -36,7 +36,7 @@ from parallel_deco._errors import ParallelError
 from parallel_deco._traits import Traits
 from parallel_deco._waiting import gather, scatter
 from parallel_deco.backends.alarms import Alarms
-from parallel_deco.backends.batch import Batch, Done
+from parallel_deco.backends.batch import Batch, Done, nowhere
 from parallel_deco.backends.connection import Frame
 from parallel_deco.backends.deaths import OUTSIDE, at_work, died, pickling_limit, took_too_long, was_stuck
 from parallel_deco.backends.echoes import replay
@@ -104,7 +104,7 @@ class ProcessBackend:
         self._readers: list[Link] = []  # links whose reader thread may be alive
         self._idle: list[Link] = []
         self._queue: deque[Piece] = deque()
-        self._running = 0
+        self._open: set[Task] = set()  # started, and neither delivered nor called off
         self._width = 0
         self._failed_starts = 0
         self._cold_since: float | None = None  # when the first worker was asked for
@@ -193,7 +193,7 @@ class ProcessBackend:
         self._pack(piece)
         try:
             with self._lock:
-                self._running += 1
+                self._open.add(task)
                 self._surroundings.look()
                 link = self._place(piece)
                 if link is None:
@@ -210,8 +210,12 @@ class ProcessBackend:
         with self._lock:
             self._close(task)
             for link in list(self._links.values()):
+                for piece in list(link.outgoing):
+                    if piece.task is task:
+                        link.outgoing.discard(piece)
                 lost = link.pid and not link.work and link not in self._idle
                 if lost or any(piece.task is task for piece in link.work):
+                    link.blameless = True
                     self._kill(link)
 
     def shutdown(self, wait: bool = True, kill: bool = False) -> None:
@@ -232,8 +236,10 @@ class ProcessBackend:
             ending.start()
             return
         self._wind_down()
-        while self._endings:  # of shutdowns that did not wait
-            self._endings.pop().join()
+        for ending in self._endings.copy():  # of shutdowns that did not wait
+            ending.join()
+            with suppress(ValueError):  # another thread has waited for it too
+                self._endings.remove(ending)
 
     # Placing work.
 
@@ -255,44 +261,38 @@ class ProcessBackend:
                 raise
 
     def _place(self, piece: Piece) -> Link | None:
-        """Give a piece to a worker that can take it now, with its `sending` taken; under the lock."""
-        if self._idle:
-            link = self._idle.pop()
-            link.sending.acquire()  # free, or about to be: its last message was answered
-        else:
-            busy = self._takes_ahead(piece)
-            if busy is None:
-                return None
-            link = busy
-        self._hand(link, piece)
+        """Give a piece to a worker that can take it now, to be sent by the caller; under the lock."""
+        link = self._idle.pop() if self._idle else self._takes_ahead(piece)
+        if link is not None:
+            self._hand(link, piece)
         return link
 
     def _hand(self, link: Link, piece: Piece) -> None:
         """Note that a link has a piece, and when to look whether it takes too long; under the lock."""
+        link.outgoing.add(piece)
         link.work.append(piece)
         timeout = piece.task.batch.timeout
         if timeout is not None:
             self._look_at(link, monotonic() + timeout)
 
     def _takes_ahead(self, piece: Piece) -> Link | None:
-        """Return a worker with one piece that can have a second one sent ahead, with its `sending` taken."""
+        """Return a worker with one piece that can have a second one sent ahead; under the lock."""
         if not piece.task.ahead or self._queue:
             return None
         for link in self._links.values():
-            if len(link.work) == 1 and not link.killed and link.sending.acquire(blocking=False):
-                if link.work[0].task.ahead and link.fits_ahead(piece, self._surroundings.version):
-                    return link
-                link.sending.release()
+            free = len(link.work) == 1 and not link.killed and not link.outgoing
+            if free and link.work[0].task.ahead and link.fits_ahead(piece, self._surroundings.version):
+                return link
         return None
 
     def _send(self, link: Link, piece: Piece) -> None:
         try:
             link.send(piece, self._functions, self._surroundings)
         finally:
-            link.sending.release()
+            link.outgoing.discard(piece)
 
     def _next(self, link: Link) -> Piece | None:
-        """Return what a worker that just finished gets, with its `sending` taken, or let it rest; under the lock."""
+        """Return what a worker that just finished is to be sent, or let it rest; under the lock."""
         if link.killed or link.number not in self._links:
             return None
         while self._queue:
@@ -300,9 +300,8 @@ class ProcessBackend:
             if piece.task.over:
                 self._queue.popleft()
                 continue
-            if link.work and not (piece.task.ahead and link.fits_ahead(piece, self._surroundings.version)):
-                return None
-            if not link.sending.acquire(blocking=not link.work):
+            ahead = piece.task.ahead and not link.outgoing and link.fits_ahead(piece, self._surroundings.version)
+            if link.work and not ahead:
                 return None
             self._hand(link, self._queue.popleft())
             return piece
@@ -325,7 +324,7 @@ class ProcessBackend:
             try:
                 piece.pack()
             except Exception as error:  # it was pickled once; the user's objects have changed since
-                link.sending.release()
+                link.outgoing.discard(piece)
                 self._unpackable(link, piece, error)
                 with self._lock:
                     piece = self._next(link)
@@ -335,6 +334,8 @@ class ProcessBackend:
 
     def _unpackable(self, link: Link, piece: Piece, error: Exception) -> None:
         with self._lock:
+            if piece not in link.work:  # the worker died meanwhile: it is tried again with another
+                return
             link.work.remove(piece)
             complete, _ = piece.task.failed(piece, error, whole=True)
         self._deliver(piece.task, complete)
@@ -361,11 +362,11 @@ class ProcessBackend:
             self._nursery = Nursery()
         link = Link(next(self._numbers))
         try:
-            self._nursery.fork(link.number, *link.descriptors(), link.exit)
-        except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
-            link.exit(-1)
-        link.handed_over()
-        try:
+            try:
+                self._nursery.fork(link.number, *link.descriptors(), link.exit)
+            except OSError:  # the template died just now: the stream of this link ends, and its reader clears up
+                link.exit(-1)
+            link.handed_over()
             link.start(self._read)
         except RuntimeError as error:
             link.close()  # its worker meets the end of its input, and ends
@@ -388,7 +389,7 @@ class ProcessBackend:
         bells = gather()
         try:
             # Where more than one runs, the CPUs have better to do than to wait awake.
-            while (frame := link.receive(alert=self._running <= 1)) is not None:
+            while (frame := link.receive(alert=len(self._open) <= 1)) is not None:
                 kinds[frame.kind](link, frame)
         except BaseException:  # a mistake of ours (or no memory) must not leave callers waiting for ever
             with self._lock:
@@ -469,8 +470,8 @@ class ProcessBackend:
         if task.over:
             return False
         task.over = True
-        self._running -= 1
-        if not self._running:
+        self._open.discard(task)  # it is not there when Ctrl-C came before it was
+        if not self._open:
             self._changed.notify_all()
         return True
 
@@ -478,9 +479,8 @@ class ProcessBackend:
 
     def _look_at(self, link: Link, when: float) -> None:
         """Set an alarm for a link, unless one is set that comes first; under the lock."""
-        if when < link.alarm:
+        if when < link.alarm and self._alarms.at(when, partial(self._look, link, when)):
             link.alarm = when
-            self._alarms.at(when, partial(self._look, link, when))
 
     def _look(self, link: Link, when: float) -> None:
         """Kill a worker whose item has had its time; in the thread of the alarms."""
@@ -491,16 +491,16 @@ class ProcessBackend:
             if not link.work or link.killed or link.number not in self._links:
                 return
             timeout = link.work[0].task.batch.timeout
-            if timeout is None:  # the one behind it may have one
-                timeout = min((piece.task.batch.timeout or inf for piece in link.work), default=inf)
-                if timeout < inf:
-                    self._look_at(link, monotonic() + timeout)
+            soonest = min(piece.task.batch.timeout or inf for piece in link.work)  # the one behind it may begin next
+            if timeout is None:
+                if soonest < inf:
+                    self._look_at(link, monotonic() + soonest)
                 return
             position, started = at_work(link), link.slot.times[0]
             limit = pickling_limit(timeout) if position == OUTSIDE else timeout
             left = limit if position is None else started + limit - monotonic()
             if left > 0:
-                self._look_at(link, monotonic() + min(left, timeout))  # an item may begin at any moment
+                self._look_at(link, monotonic() + min(left, soonest))  # an item may begin at any moment
                 return
             link.overdue = link.batches, OUTSIDE if position is None else position
             self._kill(link)
@@ -508,8 +508,7 @@ class ProcessBackend:
     def _reap_later(self) -> None:
         """See to it that workers without work do not stay for ever; under the lock."""
         if not self._reaping:
-            self._reaping = True
-            self._alarms.at(monotonic() + IDLE, self._reap)
+            self._reaping = self._alarms.at(monotonic() + IDLE, self._reap)
 
     def _reap(self) -> None:
         with self._lock:
@@ -521,8 +520,7 @@ class ProcessBackend:
                 del self._links[link.number]
                 link.leaving = True
             if self._idle:
-                self._reaping = True
-                self._alarms.at(self._idle[0].idle_since + IDLE, self._reap)
+                self._reaping = self._alarms.at(self._idle[0].idle_since + IDLE, self._reap)
         for link in idle:
             link.hang_up()
 
@@ -530,12 +528,13 @@ class ProcessBackend:
 
     def _cancel(self, task: Task, kill: bool) -> bool:
         with self._lock:
-            if task.over:
+            if task not in self._open:  # it is over; or, in the child of a fork, the parent's
                 return False
             links = [link for link in self._links.values() if any(piece.task is task for piece in link.work)]
             if links and not kill:
                 return False
             self._close(task)
+            task.done = nowhere  # it leads to whoever holds the ticket, and the ticket to the task: a circle
             for link in links:
                 if link.work[0].task is task:  # a piece that was only sent ahead runs, and is not delivered
                     self._kill(link)
@@ -548,9 +547,11 @@ class ProcessBackend:
 
     def _on_end(self, link: Link) -> None:
         """Clear up behind a worker that is gone; in its reader thread."""
-        link.exited.wait(_STATUS_WAIT)
+        exited = link.exited.wait(_STATUS_WAIT)
         with self._lock:
             deliver = self._bury(link)
+            if not exited:  # its stream was cut while it was at an item, which nobody waits for any more
+                self._kill(link)
         link.close()
         for task in deliver:
             self._deliver(task, True)
@@ -569,18 +570,25 @@ class ProcessBackend:
             blame = was_stuck if stuck else took_too_long
         elif link.overdue is not None:
             position = None  # it was killed for an item that ended just then, and the next one is not to blame
+        elif link.blameless:
+            position = None
         complete = []
         if link.work:
             piece = link.work.popleft()
             if stuck:
                 piece.isolate()
+            elif link.blameless:
+                piece.forgive()
+            again: list[Piece] = []
             if not piece.task.over:
                 done, again = piece.task.lost(piece, position, partial(blame, link, piece.task))
-                self._queue.extendleft(reversed([*again, *link.work]))
                 complete += [piece.task] if done else []
-            else:
-                self._queue.extendleft(reversed(link.work))
+            again += [ahead.again() for ahead in link.work if not ahead.task.over]
+            self._queue.extendleft(reversed(again))
+            link.work.clear()
         if not link.pid and not link.leaving and not link.killed:
+            if any(other.pid for other in self._links.values()):
+                return complete  # they go on; to try again at once would be fork after fork that fails
             complete += self._failed_start(link)
         return complete + self._grow_again()
 
@@ -628,7 +636,7 @@ class ProcessBackend:
 
     def _end_workers(self) -> None:
         with self._lock:
-            self._changed.wait_for(lambda: not self._running)
+            self._changed.wait_for(lambda: not self._open)
             for link in self._links.values():
                 link.leaving = True
             leaving, self._readers = self._readers, []
@@ -636,7 +644,8 @@ class ProcessBackend:
             self._idle.clear()
             nursery, self._nursery = self._nursery, None
             self._reaping = False
-        self._alarms.clear()
+            keeper = self._alarms.forget()  # not later: somebody may set one again
+        self._alarms.leave(keeper)
         for link in leaving:
             link.hang_up()
         patience = monotonic() + _PATIENCE
@@ -657,6 +666,7 @@ class ProcessBackend:
                 self._close(task)
             for link in self._links.values():
                 self._kill(link)
+            self._idle.clear()
         for task in tasks.values():
             self._call_done(task)
 

@@ -29,6 +29,9 @@ __all__ = ["Inbox", "Outbox", "Segment"]
 _PAGE = 4096
 #: Free segments that are kept for reuse; the oldest beyond that is given back to the system.
 _KEEP = 128
+#: Segments that may be with the receiver at a time; beyond, buffers go through the socket. Each is a mapping of its
+#: own there as long as its result lives, and Linux allows a process 65,530 of them.
+_MOST = 2000
 #: Below this total nobody asks how much memory is free (guessed: too little to matter).
 _UNASKED = 64 * 1024 * 1024
 #: A new segment may take this part of the memory that is free; beyond, buffers go through the socket.
@@ -101,6 +104,8 @@ class Outbox:
         same large argument. It is compared first: the caller may have changed the original, the worker its array.
         """
         self._take_back()
+        if len(self._out) >= _MOST:
+            return None
         size = buffer.nbytes
         held = _shared.address(buffer), size
         for same in reversed(self._free):
@@ -170,9 +175,11 @@ class Outbox:
         return capacity <= _available() // _SHARE
 
     def close(self) -> None:
-        """Close the descriptors that were not sent."""
+        """Close the descriptors that were not sent, and let go of all segments: alarms may hold the connection on."""
         for segment in [*self._free, *self._out.values()]:
             segment.close()
+        self._free.clear()
+        self._out.clear()
 
 
 def _capacity(segment: Segment) -> int:
@@ -235,3 +242,8 @@ class Inbox:
         for number in numbers:
             self._mappings.pop(number, None)
             self._leases.pop(number, None)
+
+    def close(self) -> None:
+        """Let go of all segments; those with views stay until the views die."""
+        self._leases.clear()
+        self._mappings.clear()

@@ -45,9 +45,13 @@ class Slot:
 
             with TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, _PAGE)
-        os.lseek(descriptor, _PAGE, os.SEEK_SET)  # where the fault handler will write
-        return cls(descriptor)
+        try:
+            os.ftruncate(descriptor, _PAGE)
+            os.lseek(descriptor, _PAGE, os.SEEK_SET)  # where the fault handler will write
+            return cls(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def report(self) -> str:
         """Return what the fault handler wrote."""

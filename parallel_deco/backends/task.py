@@ -79,9 +79,17 @@ class Piece:
         self.sent = len(self.body) + sum(map(len, self.buffers))
         self.moved = thread_time() - began
 
+    def again(self) -> "Piece":
+        """Return the same to be sent once more: whoever is sending this one may still be about to drop its pickle."""
+        return Piece(self.task, self.start, self.stop, self.strays)
+
     def isolate(self) -> None:
         """Have its items go alone from here on, and be blamed: some item's argument or result is at fault."""
         self.strays = _STRAYS
+
+    def forgive(self) -> None:
+        """Have its next loss count for nothing: it has no part in it."""
+        self.strays -= 1
 
     def drop_payload(self) -> None:
         """Forget the pickle: it was sent, or will not be."""

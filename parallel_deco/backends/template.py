@@ -8,7 +8,7 @@ Requests and answers are three words each:
 
     in    FORK, worker's number, 0     with two descriptors: the worker's socket and its slot
           KILL, worker's number, 0
-    out   EXIT, worker's number, wait status
+    out   EXIT, worker's number, wait status; -1 where it could not be forked
 """
 
 import _socket  # `socket` takes as long to import as the interpreter to start; this is what it wraps
@@ -59,6 +59,7 @@ class Template:
         # The terminal sends Ctrl-C to everybody, but only the caller decides what it means. A handler of Python's,
         # not SIG_IGN: programs that a task starts get the system's default back.
         _signal.signal(_signal.SIGINT, _ignore)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])  # see `launch._spawn`
 
     def run(self) -> None:
         """Serve until the caller is gone."""
@@ -102,11 +103,17 @@ class Template:
 
     def _fork(self, number: int, connection: int, slot: int) -> None:
         template = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no more processes, no memory: the workers that are there go on
+            pid = -1
         if pid == 0:
             self._become_worker(template, connection, slot)
         os.close(connection)
         os.close(slot)
+        if pid < 0:
+            self._say_ended(number, -1)
+            return
         self._pids[number] = pid
         self._numbers[pid] = number
 
@@ -132,10 +139,13 @@ class Template:
                 return
             number = self._numbers.pop(pid)
             del self._pids[number]
-            try:
-                self._socket.send(MESSAGE.pack(EXIT, number, status))
-            except OSError:
-                self._end()
+            self._say_ended(number, status)
+
+    def _say_ended(self, number: int, status: int) -> None:
+        try:
+            self._socket.send(MESSAGE.pack(EXIT, number, status))
+        except OSError:
+            self._end()
 
     def _end(self) -> None:
         for pid in self._numbers:

@@ -19,7 +19,7 @@ from parallel_deco import _nesting, _shared
 from parallel_deco._readings import Readings
 from parallel_deco.backends import surroundings
 from parallel_deco.backends.batch import SHAPES, Batch, run_batch
-from parallel_deco.backends.connection import Connection, Frame
+from parallel_deco.backends.connection import Connection, Frame, Staged
 from parallel_deco.backends.contexts import unpack
 from parallel_deco.backends.echoes import Echoes, flush_streams, open_streams
 from parallel_deco.backends.frames import DEFINE, DONE, ECHO, FAILED, HELLO, PART, RUN, SURROUNDINGS
@@ -74,11 +74,12 @@ class Worker:
         self._socket = socket
         self._connection = Connection(socket)
         self._slot = slot
+        self._arrived: list[tuple[int, bytes, Sequence[Any]]] = []
         self._functions: dict[int, tuple[Any, PackedError | None]] = {}
         self._run_before: set[int] = set()
         self._batches = 0
         self._pid = os.getpid()
-        self._outbox: deque[list[Any]] = deque()
+        self._outbox: deque[Staged] = deque()
         self._sending = _thread.allocate_lock()
         faulthandler.enable(file=slot.descriptor)
         self._echoes = Echoes(self._echo)
@@ -96,11 +97,11 @@ class Worker:
         """Whether this is a child that a task forked, and not the worker itself."""
         return os.getpid() != self._pid
 
-    def stage(self, kind: int, body: bytes, buffers: Sequence[Any], seconds: float) -> list[Any]:
+    def stage(self, kind: int, body: bytes, buffers: Sequence[Any], seconds: float) -> Staged:
         """Make a frame ready to be sent, large buffers copied; in the main thread."""
         return self._connection.stage(kind, body, buffers, seconds)
 
-    def transmit(self, staged: list[Any]) -> None:
+    def transmit(self, staged: Staged) -> None:
         """Send a frame, or leave it to the thread that is sending.
 
         Whoever gets the lock sends all that is there; the others do not wait. The holder looks again after
@@ -135,15 +136,26 @@ class Worker:
         self._echoes.follow(level=state[4], streams=state[6])
 
     def _define(self, frame: Frame) -> None:
+        """Keep a function as it came, until its batch is here too.
+
+        To unpickle it may run a whole import, which may hang, or print: the caller must have sent all that it is
+        sending, for only then it reads; and the slot must say since when.
+        """
         key, forget, body = load(frame.body)
         for old in forget:
             self._functions.pop(old, None)
             self._run_before.discard(old)
-        try:
-            function = load(body, frame.buffers)
-            self._functions[key] = (locate(function) if isinstance(function, Reference) else function), None
-        except BaseException as error:  # importing a module runs it; SystemExit too must reach the caller
-            self._functions[key] = None, pack_error(error)
+        self._arrived.append((key, body, frame.buffers))
+        frame.buffers = ()
+
+    def _unpack_functions(self) -> None:
+        while self._arrived:
+            key, body, buffers = self._arrived.pop()
+            try:
+                function = load(body, buffers)
+                self._functions[key] = (locate(function) if isinstance(function, Reference) else function), None
+            except BaseException as error:  # importing a module runs it; SystemExit too must reach the caller
+                self._functions[key] = None, pack_error(error)
 
     def _run(self, frame: Frame) -> None:
         words = self._slot.words
@@ -151,6 +163,7 @@ class Worker:
         self._slot.times[0] = monotonic()
         words[1] = LOADING
         words[0] = self._batches
+        self._unpack_functions()
         began = thread_time()
         try:
             key, shape, first, depth, keep_going, watch, careful, packed, items = load(frame.body, frame.buffers)
@@ -206,16 +219,21 @@ class _Run:
         self._worker.transmit(staged)
 
     def _report(self) -> None:
-        """Send the outcomes so far; between two items."""
+        """Send the outcomes so far; between two items. What cannot be done now is left to the report at the end."""
         if self._worker.stray:
             return
         self._slot.times[0] = monotonic()
         self._slot.words[1] = FINISHED
-        staged = self._stage(PART, None)
+        flushed = self._flushed
+        try:
+            staged = self._stage(PART, None)
+        except BaseException:  # no memory, or code of the user's: it would be taken for the next item's error
+            self._flushed = flushed
+            return
         self._slot.words[1] = SENDING
         self._worker.transmit(staged)
 
-    def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> list[Any]:
+    def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> Staged:
         """Make the outcomes ready that were not sent yet."""
         began = thread_time()
         start, self._flushed = self._flushed, len(self._values)
@@ -224,9 +242,15 @@ class _Run:
         buffers: list[Any] = []
 
         def unsendable(position: int, value: Any, cause: BaseException) -> BaseException:
+            from parallel_deco._errors import NotPicklableError, name_of
             from parallel_deco.backends.culprit import explain_value
 
-            return explain_value(value, self._batch.first + start + position, self._batch.function)
+            index = self._batch.first + start + position
+            try:
+                return explain_value(value, index, self._batch.function)
+            except BaseException:  # a __repr__ of the user's
+                what = f"item {index} of {name_of(self._batch.function)} returned a {type(value).__qualname__}"
+                return NotPicklableError(f"{what}, which cannot come back from another process")
 
         body = pack_outcomes(Outcomes(values, errors, readings), buffers, unsendable)
         return self._worker.stage(kind, body, buffers, moved + thread_time() - began)
