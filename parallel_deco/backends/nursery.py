@@ -35,7 +35,7 @@ class Nursery:
         reason = unavailable()
         if reason is not None:
             raise ParallelError(f"{reason}. Use backend='threads' or backend='serial'.")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as the pool's
         self._alive: dict[int, Exited] = {}
         self.closed = False
         try:

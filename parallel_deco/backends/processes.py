@@ -9,7 +9,8 @@ How it hangs together
 Locks
     `_lock` guards all bookkeeping: the queue, the idle workers, each worker's `work`, and tasks. It is never held
     while something is pickled, sent, read or delivered. Who may send to a worker is decided under it, by an entry in
-    the link's `outgoing`; see `Link`.
+    the link's `outgoing`; see `Link`. The thread that has it can take it again, and so with that of the nursery: the
+    garbage collector may run within, and let go of a map, which calls its batches off.
 
 Exactly once
     A piece is in the queue, or in one link's `work`, or was settled. It moves under `_lock`, and its task counts
@@ -98,7 +99,7 @@ class ProcessBackend:
         _backends.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._links: dict[int, Link] = {}
         self._readers: list[Link] = []  # links whose reader thread may be alive
