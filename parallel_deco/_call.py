@@ -73,7 +73,7 @@ def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 def settle(calls: Sequence[Call], result: BatchResult) -> None:
-    """Give each future its value or error; what a callback of one raises comes after all of them."""
+    """Give each future its value or error."""
     raised = None
     for position, call in enumerate(calls):
         error = result.errors.get(position)
@@ -82,11 +82,15 @@ def settle(calls: Sequence[Call], result: BatchResult) -> None:
                 call.future.set_exception(error)
             else:
                 call.future.set_result(result.values[position])
-        except BaseException as problem:  # SystemExit, for one; `concurrent.futures` reports the others
+        except BaseException as problem:  # of a callback: SystemExit, for one; `concurrent.futures` reports the others
             if not call.future.cancelled():  # while it ran, and its worker was slower to die
                 raised = problem
-    if raised is not None:
+    if raised is None:
+        return
+    thread = threading.current_thread()
+    if thread is threading.main_thread():  # Ctrl-C, perhaps
         raise raised
+    threading.excepthook(threading.ExceptHookArgs((type(raised), raised, raised.__traceback__, thread)))
 
 
 def killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[], bool]:

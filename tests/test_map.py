@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import dataclasses
 import gc
 import itertools
 import operator
@@ -727,3 +728,76 @@ def test_map_comes_to_its_end_when_a_shutdown_is_in_between(until):
     shutdown()
     consumer.join()
     assert results == list(range(400))
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused(Exception):
+    """An error that takes no attributes: no note, no cause."""
+
+
+def refuse(x):
+    """Raise it for some."""
+    if x % 3 == 2:
+        raise Refused
+    return x
+
+
+def test_error_comes_as_itself_when_it_takes_no_attributes(backend):
+    """Nothing of ours is in the way."""
+    function = parallel(refuse, backend=backend)
+    with pytest.raises(Refused):
+        list(function.map(range(9)))
+    assert [type(value) for value in function.map(range(3), return_exceptions=True)] == [int, int, Refused]
+    assert type(function.submit(2).exception(DEADLINE)) is Refused
+
+
+def test_shutdown_ends_when_a_map_without_items_was_never_looked_at():
+    """There is no first item to wait for."""
+    for empty in ([], iter(())):
+        results = parallel(abs).map(empty)
+        time.sleep(0.02)
+        shutdown()
+        assert list(results) == []
+
+
+def test_input_may_wait_for_calls_when_a_nested_map_draws_it():
+    """It is as deep in work as the map that draws it, so what it waits for is deeper, and has places of its own."""
+    plain = parallel(lambda x: x, backend="threads")
+
+    @parallel(backend="threads", max_workers=1)
+    def count(levels):
+        return sum(plain.map(count.submit(levels - 1).result() for _ in range(2))) if levels else 1
+
+    assert count.submit(2).result(DEADLINE) == 4
+
+
+class Odd:
+    """Its attributes cannot be looked at."""
+
+    __dict__ = property(lambda self: 1 // 0)
+
+
+def test_items_run_when_their_size_cannot_be_told(backend):
+    """The size is for deciding, and decides nothing about whether they run."""
+    if backend == "processes":
+        pytest.skip("pickle looks at the attributes")
+    function = parallel(lambda x: 1, backend=backend, shared=backend != "serial" or None)
+    assert list(function.map(iter([Odd()] * 3))) == [1] * 3
+    assert function.submit(Odd()).result(DEADLINE) == 1
+
+
+def test_rows_may_wait_for_results_when_a_thread_takes_the_next_itself():
+    """A row that is drawn later may wait for what was drawn before; that runs meanwhile."""
+    seen = threading.Event()
+
+    def work(x):
+        if x == 4:
+            seen.set()
+        return x
+
+    def waits():
+        assert seen.wait(DEADLINE)
+        yield 5
+
+    rows = [(0,), (1,), (2,), (3,), (4,), waits()]
+    assert list(parallel(work, backend="threads", max_workers=2, chunksize=1).starmap(rows)) == [0, 1, 2, 3, 4, 5]

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextvars
 import itertools
 import os
+import sys
 import threading
 import time
 import traceback
@@ -614,3 +615,23 @@ def test_calls_are_measured_again_when_they_become_long(until):
         return function.explain().readings.wall > 50e-6
 
     until(is_found_out)
+
+
+def test_argument_may_change_when_it_is_submitted():
+    """Its size is looked at while other threads change it."""
+    table = {}
+    function = parallel(lambda shared, x: shared.__setitem__(x, x), backend="threads")
+    concurrent.futures.wait([function.submit(table, x) for x in range(10_000)])
+    assert len(table) == 10_000
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_other_calls_end_when_a_callback_exits():
+    """A callback that raises SystemExit takes no other call of its batch along."""
+    function = parallel(lambda text: time.sleep(50e-6), backend="threads", max_workers=1)
+    for _ in range(100):
+        result(function.submit("a"))
+    futures = [function.submit("a") for _ in range(300)]
+    for future in futures:
+        future.add_done_callback(lambda _: sys.exit())
+    assert not concurrent.futures.wait(futures, DEADLINE).not_done

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallel_deco import InvalidOptionError, InvalidTypeError, ItemTimeoutError, config, parallel, shutdown
+from parallel_deco.backends.deadlines import Deadlines
 from tests.workloads import stuck
 
 DEADLINE = 30.0
@@ -369,3 +370,39 @@ def test_items_run_once_when_any_of_them_are_late(never, late, chunksize, width)
             assert type(result) is ItemTimeoutError
         else:  # on a busy machine, one that does nothing may be late too
             assert result == position or type(result) is ItemTimeoutError
+
+
+def test_item_fails_in_time_when_others_with_more_time_begin_meanwhile(never):
+    """Also just as its own time has passed."""
+    late = parallel(stuck, backend="threads", timeout=SHORT)
+    busy = parallel(lambda x: sum(range(20_000)), backend="threads", timeout=AMPLE, max_workers=4, shared=False)
+    for _ in range(5):
+        future = late.submit(never)
+        while not future.done():
+            others = [busy.submit(x) for x in range(20)]
+            assert all(other.result(DEADLINE) for other in others)
+        assert type(future.exception(0)) is ItemTimeoutError
+
+
+def test_alarm_is_heeded_when_its_time_has_passed_and_a_later_one_was_set():
+    """Whoever sets the later one comes before the alarm's own thread."""
+    deadlines, alarms, looked = Deadlines(), [], []
+
+    class Alarms:
+        def at(self, when, alarm):
+            alarms.append(alarm)
+            return True
+
+    class Timed:
+        def __init__(self, name):
+            self.name = name
+
+        def look(self):
+            looked.append(self.name)
+            return float("inf")
+
+    deadlines._alarms = Alarms()
+    deadlines.add(Timed("first"), time.monotonic())
+    deadlines.add(Timed("second"), time.monotonic() + AMPLE)
+    alarms[0]()
+    assert "first" in looked
