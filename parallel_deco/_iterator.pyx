@@ -160,14 +160,15 @@ cdef class MapIterator:
         return self
 
     def __next__(self):
-        cdef Py_ssize_t at
         cdef PyObject *result
         cdef Stretch stretch
         while True:
-            at = self._at
-            if at < self._size:
-                self._at = at + 1
-                return <object>PyList_GET_ITEM(self._values, at)
+            if self._at < self._size:
+                # Without a GIL, another thread may take one, or close the map, meanwhile; with one, this is nothing.
+                with cython.critical_section(self):
+                    if self._at < self._size:
+                        self._at += 1
+                        return <object>PyList_GET_ITEM(self._values, self._at - 1)
             stretch = self._stretch
             if stretch is not None:  # held here: what it calls may close the map
                 result = stretch.step()
@@ -182,9 +183,10 @@ cdef class MapIterator:
 
     def close(self):
         """Cancel what has not run; no results come after."""
-        self._size = self._at = 0
-        self._values = None
-        self._stretch = None
+        with cython.critical_section(self):
+            self._size = self._at = 0
+            self._values = None
+            self._stretch = None
         self._mapping.close()
 
     cdef int _end_stretch(self, Stretch stretch) except -1:
@@ -202,9 +204,10 @@ cdef class MapIterator:
         if isinstance(piece, Stretch):
             self._stretch = piece
         else:
-            self._values = piece
-            self._at = 0
-            self._size = len(self._values)
+            with cython.critical_section(self):
+                self._values = piece
+                self._at = 0
+                self._size = len(self._values)
         return 0
 
 
