@@ -7,7 +7,7 @@ from parallel_deco._traits import SERIAL, Route
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["TINY", "Demand", "batch_size", "window"]
+__all__ = ["TINY", "Demand", "batch_size", "patience", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
@@ -22,6 +22,10 @@ TINY = 2e-6
 TINY_TARGET = 0.15e-3
 #: An item that waits is taken for at least its pace beside others over this. Guessed.
 CROWDED = 4
+#: Seconds, and how many times what it was to take, that a batch may take before it ends early. The items may not be
+#: what they were: the others of the batch, which run one after the other, then have the choice of all workers again.
+GRACE = 2e-3
+PATIENCE = 2
 #: Items under way for each place of a batch while nobody waits for a result.
 IDLE_BATCHES = 4
 #: Seconds of work for each worker that may be under way while somebody waits.
@@ -66,6 +70,13 @@ def batch_size(facts: Facts, options: Options, route: Route, width: int, left: i
     if options.buffersize is not None:
         size = min(size, options.buffersize // (4 * width))
     return max(1, size)
+
+
+def patience(facts: Facts, options: Options, size: int) -> float | None:
+    """Return the seconds that a batch of this size may take; None where it must run to its end."""
+    if size == 1 or options.chunksize is not None or not facts.items:
+        return None
+    return GRACE + PATIENCE * size * max(facts.wall, facts.pace)
 
 
 def window(facts: Facts, options: Options, width: int, size: int, demand: Demand) -> int:

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
 
 R = TypeVar("R", covariant=True)
@@ -8,8 +9,19 @@ class Stretch:
     exhausted: bool
     calling: bool
     def __init__(
-        self, function: Callable[..., Any], items: Iterator[Any], star: bool, most: int, wall: float
+        self,
+        function: Callable[..., Any],
+        items: Iterator[Any],
+        context: Context | None,
+        star: bool,
+        most: int,
+        wall: float,
     ) -> None: ...
+
+class Patient(Iterator[Any]):
+    def __init__(self, items: Iterator[Any], seconds: float) -> None: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
 
 class Guard: ...
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, wraparound=False, cdivision=True, freethreading_compatible=True
-"""The inner loop of a map's iterator, in C: hands out finished lists, or calls a tiny function item by item."""
+"""The inner loops of a map, in C: hands out finished lists, calls a tiny function item by item, ends a batch early."""
 
 cimport cython
 from cpython.exc cimport PyErr_Occurred
@@ -7,6 +7,7 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
+from threading import RLock
 from time import perf_counter
 from types import GenericAlias
 
@@ -23,6 +24,11 @@ cdef extern from "Python.h":
     PyObject *PyExc_StopIteration
     int PyErr_ExceptionMatches(PyObject *kind)
     void PyErr_Clear()
+    int PyContext_Enter(PyObject *context)
+    int PyContext_Exit(PyObject *context)
+
+cdef extern from "_clock.h" nogil:
+    double pd_now()
 
 cdef extern from *:
     """
@@ -54,6 +60,8 @@ cdef class Stretch:
     function : callable
     items : iterator
         Nobody else may draw from it meanwhile.
+    context : contextvars.Context or None
+        Items are drawn in it.
     star : bool
         Call ``function(*item)``; an item is a tuple then.
     most : int
@@ -63,7 +71,7 @@ cdef class Stretch:
         the time went by for: the items may not be what they were.
     """
 
-    cdef object function, items
+    cdef object function, items, context
     cdef iternextfunc next_item
     cdef bint star
     cdef Py_ssize_t most
@@ -72,9 +80,10 @@ cdef class Stretch:
     cdef readonly bint exhausted  # the input has ended
     cdef readonly bint calling  # an exception is the function's, not the input's
 
-    def __init__(self, function, items, bint star, Py_ssize_t most, double wall):
+    def __init__(self, function, items, context, bint star, Py_ssize_t most, double wall):
         self.function = function
         self.items = items
+        self.context = context
         self.next_item = Py_TYPE(<PyObject *>items).tp_iternext
         self.star = star
         self.most = most
@@ -89,7 +98,13 @@ cdef class Stretch:
             return NULL
         if (self.drawn & (LOOK - 1) == 0 or self.drawn & (self.drawn - 1) == 0) and late(self):
             return NULL
-        place[1] = self.next_item(<PyObject *>self.items)
+        if self.context is None:
+            place[1] = self.next_item(<PyObject *>self.items)
+        elif PyContext_Enter(<PyObject *>self.context) < 0:
+            return NULL
+        else:
+            place[1] = self.next_item(<PyObject *>self.items)
+            PyContext_Exit(<PyObject *>self.context)
         if place[1] is NULL:
             self.exhausted = True
             if PyErr_Occurred() is not NULL and PyErr_ExceptionMatches(PyExc_StopIteration):
@@ -115,6 +130,43 @@ cdef bint late(Stretch stretch) noexcept:
 
 cdef int raise_what_is_set() except -1:
     return -1 if PyErr_Occurred() is not NULL else 0
+
+
+@cython.final
+cdef class Patient:
+    """The items of a batch, of which none is begun any more when the batch has had its time.
+
+    Parameters
+    ----------
+    items : iterator
+    seconds : float
+        From the first item on, which is always begun.
+    """
+
+    cdef object items
+    cdef iternextfunc next_item
+    cdef double seconds, until
+
+    def __init__(self, items, double seconds):
+        self.items = items
+        self.next_item = Py_TYPE(<PyObject *>items).tp_iternext
+        self.seconds = seconds
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef PyObject *item
+        cdef double now = pd_now()
+        if self.until == 0:
+            self.until = now + self.seconds
+        elif now > self.until:
+            raise StopIteration
+        item = self.next_item(<PyObject *>self.items)
+        if item is NULL:
+            raise_what_is_set()
+            raise StopIteration
+        return pd_as_object(item)
 
 
 class Guard:
@@ -144,13 +196,14 @@ cdef class MapIterator:
 
     # A class of its own in C, with no subclass in Python: that would send each __next__ through a method look-up.
 
-    cdef object _mapping, _pieces
+    cdef object _mapping, _pieces, _turn
     cdef list _values
     cdef Py_ssize_t _at, _size
     cdef Stretch _stretch
 
     def __init__(self, mapping):
         self._mapping = mapping
+        self._turn = RLock()
         self._pieces = mapping.pieces(Guard(mapping))
         mapping.begin()  # now that it would be closed, whatever happens
 
@@ -175,7 +228,9 @@ cdef class MapIterator:
                 if result is not NULL:
                     return pd_as_object(result)
                 self._end_stretch(stretch)
-            self._next_piece()
+            with self._turn:  # two threads may take from one map
+                if self._at >= self._size and self._stretch is None:
+                    self._next_piece()
 
     def __length_hint__(self):
         """Return how many results are to come, where the input tells its length; else 0."""
@@ -190,7 +245,8 @@ cdef class MapIterator:
         self._mapping.close()
 
     cdef int _end_stretch(self, Stretch stretch) except -1:
-        self._stretch = None
+        if self._stretch is stretch:  # no other thread has
+            self._stretch = None
         try:
             raise_what_is_set()
         except BaseException as error:

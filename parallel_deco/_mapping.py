@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from parallel_deco import _sampler
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
 from parallel_deco._errors import NotPicklableError, name_of
-from parallel_deco._flow import TINY, Demand, batch_size, window
+from parallel_deco._flow import TINY, Demand, batch_size, patience, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._measure import Readings
@@ -62,6 +62,10 @@ LIGHT, HEAVY = 0.4e-6, 20e-6
 LOOKS = 1.5e-3
 #: Seconds of work that is left, for less of which that is not looked at.
 WORTH = 2e-3
+#: One in so many batches has the size of a result estimated, some 2 µs.
+SIZED_EVERY = 16
+#: Items of an input that may have to be waited for that are run one by one at most, until the sampler saw enough.
+MOST_LOOKS = 64
 #: Notes that an error has at most when another is added.
 MOST_NOTES = 16
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
@@ -108,13 +112,13 @@ class Mapping:
         self._lock = threading.RLock()
         # state
         self._bell: Bell | None = None  # what the consumer waits for
-        self._results: dict[int, tuple[Batch, BatchResult]] = {}
+        self._results: dict[int, tuple[Batch, BatchResult]] = {}  # by their first item, as those that are flying
         self._flying: dict[int, Ticket | None] = {}
         self._reserved = 0  # batches about to be pulled
         self._outstanding = 0  # items about to be pulled, in flight, or not taken
         self._handed = 0  # of these, in the list that the user is taking from
         self._taken = 0
-        self._next = 0
+        self._next = 0  # the item whose result the user takes next
         self._size = 0
         self._waiting = False
         self._caller_busy = False
@@ -125,6 +129,8 @@ class Mapping:
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
         self._stretch_seconds = STRETCH
         self._stretch_pace = 0.0
+        self._sized = 0  # batches whose results came from no other process
+        self._looked = 0  # items that came one by one, for the sampler to look at
         self._weighed = False  # it was tried what pickling items takes
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
 
@@ -281,7 +287,7 @@ class Mapping:
         piece = self._source.rescue()
         if piece is not None:
             with self._lock:
-                self._flying[piece.order] = None
+                self._flying[piece.first] = None
                 self._outstanding += len(piece.items)
             self._launch(piece, self._batch(piece))
 
@@ -307,8 +313,8 @@ class Mapping:
             return None
         arrived = self._results.pop(self._next if self._ordered else next(iter(self._results)), None)
         if arrived is not None:
-            self._next += 1
             self._handed = len(arrived[0].items)
+            self._next += self._handed
             self._count_taken(1)  # the first is as good as taken, the others count as not taken until the next list
         return arrived
 
@@ -325,7 +331,7 @@ class Mapping:
     def _runs_here(self) -> bool:
         """Whether the consumer's own thread runs a batch now instead of waiting."""
         steering = self._steering
-        if not self._caller_runs or self._source.exhausted or self._failed:
+        if not self._caller_runs or not self._wants_more():
             return False
         if steering.route == SERIAL:
             return not (self._flying or self._reserved)
@@ -343,6 +349,7 @@ class Mapping:
             if pulled is None:
                 return
             piece, batch = pulled
+            self._looked += not self._source.prompt
             result = run_batch(batch)
         finally:
             self._caller_busy = False
@@ -350,12 +357,10 @@ class Mapping:
             if isinstance(error, KeyboardInterrupt):
                 raise error
         self._sets_context = self._sets_context or not same_context(batch.context or self._context, self._context)
-        if piece.order == 0:
+        if piece.first == 0:
             self._dismiss_judge()
-            if result.values:
-                self._evidence.learn_size(received=rough_bytes(result.values[0]))
         elif not result.errors:
-            self._weigh(piece.items, result.values)
+            self._weigh(batch.items, result.values)
         self._deliver(piece, batch, result)
         self._feed_aside()
 
@@ -390,8 +395,9 @@ class Mapping:
             self._caller_runs
             and steering.route == SERIAL
             and steering.facts.wall > 0
-            and ((steering.facts.wall < TINY and not self._wants_looks()) or not self._source.prompt)
-            and not (self._flying or self._reserved or self._results or self._source.exhausted)
+            and not self._wants_looks()
+            and (steering.facts.wall < TINY or not self._source.prompt)
+            and not (self._flying or self._reserved or self._results or self._source.returned or self._source.exhausted)
             and not self._return_exceptions
             and self._options.buffersize is None
             and not self._sets_context
@@ -401,7 +407,9 @@ class Mapping:
     def _wants_looks(self) -> bool:
         """Whether it must yet be seen how such items hold the GIL, which nobody sees in a stretch."""
         facts = self._steering.facts
-        return facts.gil is None and facts.wall >= LIGHT and self._options.chooses and _sampler.works
+        if facts.gil is not None or facts.wall < LIGHT or not self._options.chooses or not _sampler.works:
+            return False
+        return self._source.prompt or self._looked < MOST_LOOKS
 
     def _stretch(self) -> Iterator[Stretch]:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
@@ -412,7 +420,8 @@ class Mapping:
         # What the user does with a result takes its time too, as long as the last time.
         expected = max(wall, self._stretch_pace)
         began = perf_counter()
-        stretch = Stretch(self._function, items or iter(()), self._shape is Shape.STAR, most, expected)
+        source = self._source
+        stretch = Stretch(self._function, items or iter(()), source.context, self._shape is Shape.STAR, most, expected)
         try:
             yield stretch
         finally:
@@ -422,6 +431,7 @@ class Mapping:
             if self._progress is not None:
                 self._progress.add(stretch.drawn)
             with self._lock:
+                self._next += stretch.drawn
                 self._lent = False
 
     # Starting
@@ -432,13 +442,16 @@ class Mapping:
             if self._outstanding or self._caller_busy or self._reserved or self._lent or self.closed:
                 return
             self._caller_runs = False
-        self._feed_alone()
+        try:
+            self._feed_aside()
+        except BaseException as error:
+            self._break(error)
 
     def _hear(self, seen: Readings) -> bool:
         try:
             settled = self._steering.hear(seen, self._source.left)
             if settled:
-                self._feed()
+                self._feed_aside()  # the judge's thread must not wait for the input: the others make way for it
         except BaseException as error:  # a policy of the user's, above all
             self._break(error)
             return True
@@ -478,10 +491,9 @@ class Mapping:
             size = self._reserve()
         if self._source.prompt:
             return self._pull(size)
-        # An input that is code of the user's sees the context that it would see in the loop, and is as deep in work.
-        before = set_depth(self._depth)
+        before = set_depth(self._depth)  # an input that is code of the user's is as deep in work as in the loop
         try:
-            return self._context.copy().run(self._pull, size)
+            return self._pull(size)
         finally:
             set_depth(before)
 
@@ -502,14 +514,20 @@ class Mapping:
 
     def _has_place(self) -> bool:
         steering = self._steering
-        if self.closed or self._failed or self._lent or self._source.exhausted:
+        if self.closed or self._lent or not self._wants_more():
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False
         places = max(1, steering.width - self._caller_busy)
         if steering.route == PROCESSES and self._runs_ahead():
             places *= 2
-        return len(self._flying) - self._caller_busy + self._reserved < places and self._room() > 0
+        return len(self._flying) - self._caller_busy + self._reserved < places and (
+            self._source.returned or self._room() > 0
+        )
+
+    def _wants_more(self) -> bool:
+        """Whether anything is to be pulled; where an item failed, only what was put back, for it may come before."""
+        return self._source.returned if self._failed else not self._source.exhausted
 
     def _runs_ahead(self) -> bool:
         """Whether a worker is sent a second batch while it runs the first, so that it never waits for one."""
@@ -538,7 +556,7 @@ class Mapping:
                 self._reserved -= 1
                 self._outstanding -= size if piece is None else size - len(piece.items)
                 if piece is not None:
-                    self._flying[piece.order] = None
+                    self._flying[piece.first] = None
                 if piece is None or (slow and not self._source.slow):
                     self._ring()  # there may be no more to wait for, or less patience to wait with
         if piece is None and not self._source.pulled:
@@ -559,8 +577,9 @@ class Mapping:
             watch=self._steering.watches(),
             timeout=self._options.timeout,
             turn=self._profile.turns(self._options) if nested else None,
+            patience=patience(self._steering.facts, self._options, len(piece.items)),
         )
-        if piece.order == 0:
+        if piece.first == 0:
             self._meet(batch)
         return batch
 
@@ -599,8 +618,8 @@ class Mapping:
             self._deliver(piece, batch, all_failed(batch, error))
             return None
         with self._lock:
-            if piece.order in self._flying:
-                self._flying[piece.order] = ticket
+            if piece.first in self._flying:
+                self._flying[piece.first] = ticket
             closed = self.closed
         if closed and ticket is not None:
             ticket.cancel()
@@ -647,16 +666,19 @@ class Mapping:
         return None if left is None else left + len(self._flying) * max(1, self._size)
 
     def _deliver(self, piece: Piece, batch: Batch, result: BatchResult) -> None:
-        """Take a result in, learn from it, and decide again."""
-        if piece.order == 0:
+        """Take a result in, put back what did not run, learn, and decide again."""
+        if piece.first == 0:
             self._dismiss_judge()
         if self._progress is not None:
             self._progress.add(len(result.values))
+        if result.values and not result.readings.received:
+            self._learn_size(result.values[-1])
         with self._lock:
             running = len(self._flying)
-            self._flying.pop(piece.order, None)
+            self._flying.pop(piece.first, None)
             if not self.closed:
-                self._results[piece.order] = (batch, result)
+                self._put_back(batch, result)
+                self._results[piece.first] = (batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
             if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
@@ -666,6 +688,21 @@ class Mapping:
             self._steering.learn(result.readings, self._remaining(), running)
         else:
             self._evidence.learn(result.readings)
+
+    def _learn_size(self, value: Any) -> None:
+        """See now and then how large a result is that was not moved."""
+        if self._sized % SIZED_EVERY == 0:
+            self._evidence.learn_size(received=rough_bytes(value))
+        self._sized += 1
+
+    def _put_back(self, batch: Batch, result: BatchResult) -> None:
+        """Have the items of a batch that lost its patience be pulled again; under the lock."""
+        begun = len(result.values)
+        if begun < len(batch.items) and (self._return_exceptions or not result.errors):
+            self._source.put_back(batch.first + begun, batch.items[begun:])
+            self._outstanding -= len(batch.items) - begun
+            self._size = min(self._size, begun)  # the evidence may be long in changing: so many items that were short
+            batch.items = batch.items[:begun]
 
 
 #: Mappings that were begun and not closed, as all are when their iterators go; the exit closes those that are left.

@@ -8,6 +8,8 @@ from cpython.buffer cimport (
     PyBUF_ANY_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer,
 )
 
+from libc.math cimport INFINITY
+
 cdef extern from "_shared.h" nogil:
     void *pd_map(int descriptor, size_t size, int populate)
     void pd_populate(void *address, size_t size)
@@ -136,6 +138,8 @@ cdef class Noted:
         Called between two items when `pause` seconds have passed since it last was; must not raise.
     pause : float
         Seconds.
+    patience : float
+        Seconds after which no further item comes.
 
     Notes
     -----
@@ -145,17 +149,19 @@ cdef class Noted:
     cdef list _items
     cdef Py_ssize_t _at
     cdef object _often
-    cdef double _pause, _next
+    cdef double _pause, _next, _until
     cdef Py_buffer _slot
 
-    def __cinit__(self, list items not None, slot not None, often, double pause):
+    def __cinit__(self, list items not None, slot not None, often, double pause, double patience=INFINITY):
         PyObject_GetBuffer(slot, &self._slot, PyBUF_WRITABLE)
         if self._slot.len < 16:
             raise ValueError("the slot is too small")
         self._items = items
         self._often = often
         self._pause = pause
-        self._next = pd_now() + pause
+        cdef double now = pd_now()
+        self._next = now + pause
+        self._until = now + patience
 
     def __dealloc__(self):
         PyBuffer_Release(&self._slot)
@@ -175,6 +181,8 @@ cdef class Noted:
         if at >= len(self._items):
             raise StopIteration
         now = pd_now()
+        if now > self._until and at > 0:
+            raise StopIteration
         if now >= self._next and at > 0:
             self._often()
             now = pd_now()

@@ -1,7 +1,10 @@
 """The user's input: an item is pulled once, by whichever thread needs one, under one lock."""
 
 import threading
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextvars import Context, copy_context
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -19,14 +22,11 @@ class Piece(NamedTuple):
 
     Parameters
     ----------
-    order : int
-        0 for the first piece pulled, then 1, …
     first : int
         The index of its first item in the input.
     items : sequence
     """
 
-    order: int
     first: int
     items: Sequence[Any]
 
@@ -43,6 +43,12 @@ class Source:
     A pull that has to wait for an item keeps those it has in `_partial`, in the open: `rescue` takes them from there,
     so that an item never waits for one that comes later. The puller only appends to the list, and the rescuer copies
     what there is and then deletes as many from the front, so an item is in exactly one of the two pieces.
+
+    An iterator may be code of the user's, that keeps a context variable set from one item to the next: it always runs
+    in the same `context`, a copy of the map's, whichever thread pulls. `_lock` sees to it that only one is in there.
+
+    Items that were pulled and did not run are put back, and are the next to be pulled, whatever else happens: others
+    may have come to their end behind them, and the consumer waits for these.
     """
 
     def __init__(self, iterable: Iterable[Any], length: int | None, prompt: bool = False) -> None:
@@ -51,18 +57,19 @@ class Source:
         if _is_plain(iterable):
             self._sequence = iterable  # type: ignore[assignment]  # mypy does not narrow by type()
         self._iterator: Iterator[Any] = iter(iterable)
+        self.context: Context | None = None if prompt or self._sequence is not None else copy_context()
         self._lock = threading.Lock()
         self._book = threading.Lock()
         self._length = length
         self._partial: list[Any] = []
-        self._pieces = 0
+        self._returned: list[Piece] = []  # in the order of the input
+        self._ended = False
         self.prompt = prompt or self._sequence is not None  #: no item has to be waited for
         self.instant = self.prompt  #: nor has any part of one
         self.slow = False  #: an item had to be waited for: they are pulled one by one for a while
         self._prompt_items = 0  # since then
         self._since = 0.0  # when the pull under way began to wait for the next item
-        self.pulled = 0  #: items that were pulled
-        self.exhausted = False
+        self.pulled = 0  #: items that were pulled, for the first time
         self.error: BaseException | None = None
 
     @classmethod
@@ -87,9 +94,20 @@ class Source:
     @property
     def left(self) -> int | None:
         """How many items are left to pull; None when the input does not tell."""
-        if self.exhausted:
-            return 0
-        return None if self._length is None else max(0, self._length - self.pulled)
+        returned = sum(len(piece.items) for piece in self._returned.copy())
+        if self._ended:
+            return returned
+        return None if self._length is None else max(0, self._length - self.pulled) + returned
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing left to pull; only then, for an input that does not tell its length."""
+        return self._ended and not self._returned
+
+    @property
+    def returned(self) -> bool:
+        """Whether items were put back that were not pulled again."""
+        return bool(self._returned)
 
     def first(self) -> tuple[Any, ...]:
         """Return the first item in a tuple where looking at it takes nothing away; else an empty tuple."""
@@ -98,17 +116,39 @@ class Source:
 
     def pull(self, most: int) -> Piece | None:
         """Take up to so many items; None when there are no more, or when they were rescued."""
+        if self._returned and (piece := self._pull_returned(most)) is not None:
+            return piece
         with self._lock:
-            if self.exhausted:
+            if self._ended:
                 return None
             if self._sequence is not None:
                 items = self._sequence[self.pulled : self.pulled + most]
-                self.exhausted = len(items) < most
+                self._ended = len(items) < most
                 return self._enter(items)
-            self._draw(most)
+            if self.context is None:
+                self._draw(most)
+            else:
+                self.context.run(self._draw, most)
             with self._book:
                 items, self._partial = self._partial, []
                 return self._number(items)
+
+    def put_back(self, first: int, items: Sequence[Any]) -> None:
+        """Take items back that were pulled and did not run."""
+        with self._book:
+            insort(self._returned, Piece(first, items), key=attrgetter("first"))
+
+    def _pull_returned(self, most: int) -> Piece | None:
+        with self._book:
+            returned = self._returned  # `end` puts another in its place
+            if not returned:  # another thread was faster
+                return None
+            first, items = returned[0]
+            if len(items) > most:
+                returned[0] = Piece(first + most, items[most:])
+            else:
+                del returned[0]
+            return Piece(first, items[:most])
 
     def rescue(self) -> Piece | None:
         """Take the items that a pull under way has drawn so far, while it waits for the next."""
@@ -130,7 +170,7 @@ class Source:
         self._since = before = perf_counter()
         try:
             for _ in range(1 if self.slow else most):
-                if self.exhausted:  # the map was closed
+                if self._ended:  # the map was closed
                     return
                 partial.append(next(self._iterator))
                 self._since = now = perf_counter()
@@ -142,9 +182,9 @@ class Source:
                 self._prompt_items += 1
                 self.slow = self._prompt_items < TRUST
         except StopIteration:
-            self.exhausted = True
+            self._ended = True
         except BaseException as error:
-            self.exhausted = True
+            self._ended = True
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # the user's, and not the input's
             self.error = error
@@ -156,15 +196,17 @@ class Source:
     def _number(self, items: Sequence[Any]) -> Piece | None:
         if not items:
             return None
-        piece = Piece(self._pieces, self.pulled, items)
-        self._pieces += 1
+        piece = Piece(self.pulled, items)
         self.pulled += len(items)
         return piece
 
     def lend(self) -> Iterator[Any] | None:
-        """Give the input itself away until `take_back`; nobody may pull meanwhile. None when it has ended."""
+        """Give the input itself away until `take_back`, to be drawn from in `context`; None when it has ended.
+
+        Nobody may pull meanwhile.
+        """
         with self._lock:
-            if self.exhausted:
+            if self._ended:
                 return None
             if self._sequence is not None:
                 self._iterator = iter(self._sequence)
@@ -175,11 +217,12 @@ class Source:
         """Go on behind what was drawn."""
         with self._book:
             self.pulled += drawn
-            self.exhausted = self.exhausted or exhausted
+            self._ended = self._ended or exhausted
 
     def end(self) -> None:
         """Pull nothing more, and let go of the input, unless somebody is in it now."""
-        self.exhausted = True
+        self._ended = True
+        self._returned = []
         if self._lock.acquire(blocking=False):
             self._iterator = iter(())
             self._sequence = None
@@ -191,4 +234,7 @@ def _is_plain(iterable: object) -> bool:
 
 
 def _length(iterable: Iterable[Any]) -> int | None:
-    return len(iterable) if isinstance(iterable, Sized) else None
+    try:
+        return len(iterable) if isinstance(iterable, Sized) else None
+    except Exception:  # it wraps something that has none, as a tqdm over a generator does
+        return None

@@ -3,11 +3,13 @@
 import asyncio
 import collections
 import dataclasses
+import decimal
 import gc
 import itertools
 import operator
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -18,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallel_deco import MapIterator, config, parallel, shutdown
+from parallel_deco import MapIterator, _sampler, config, parallel, shutdown
 from parallel_deco._cpus import gil_enabled
 from tests import workloads
 from tests.workloads import busy, crawl, double, fails_on_odd, pause
@@ -673,14 +675,96 @@ def test_input_has_the_callers_context_when_drawn(backend):
         results = parallel(str.upper, backend=backend).map(items())
     finally:
         workloads.VARIABLE.reset(token)
-    if backend in ("auto", "serial"):
-        token = workloads.VARIABLE.set("mine")
-        try:
-            assert list(results) == ["MINE"] * 50
-        finally:
+    assert list(results) == ["MINE"] * 50
+
+
+def test_input_keeps_its_own_context_from_item_to_item_when_several_threads_draw(backend):
+    """What a generator sets it finds again, and may reset, whichever thread draws the next item."""
+
+    def items():
+        with decimal.localcontext() as context:
+            context.prec = 5
+            token = workloads.VARIABLE.set("own")
+            for number in range(400):
+                yield number, str(decimal.Decimal(1) / 3), workloads.VARIABLE.get()
             workloads.VARIABLE.reset(token)
-    else:
-        assert list(results) == ["MINE"] * 50
+
+    function = parallel(workloads.crawl_with, backend=backend)
+    assert list(function.map(items())) == [(number, "0.33333", "own") for number in range(400)]
+    assert workloads.VARIABLE.get() == "default"
+
+
+@pytest.mark.parametrize("error", [TypeError, NotImplementedError, ValueError])
+def test_input_may_refuse_to_tell_its_length_when_it_has_a_method_for_it(backend, error):
+    """As a tqdm over a generator does; then it is one of unknown length."""
+
+    class Wrapped:
+        def __iter__(self):
+            return iter(range(5))
+
+        def __len__(self):
+            raise error("no length")
+
+    assert list(parallel(double, backend=backend).map(Wrapped())) == [0, 2, 4, 6, 8]
+
+
+def test_other_threads_run_as_ever_when_the_input_lets_the_map_wait(until):
+    """The thread that judged the first call does not wait for the input while all others make way for it."""
+    box = queue.SimpleQueue()
+    waiting = threading.Event()
+
+    def items():
+        yield from range(3)
+        waiting.set()
+        yield from iter(box.get, None)
+
+    def wait(x):
+        time.sleep(0.1)
+        return x
+
+    before = sys.getswitchinterval()
+    results = parallel(wait).map(items())
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert waiting.wait(DEADLINE)
+    until(lambda: sys.getswitchinterval() == before)
+    box.put(None)
+    assert list(results) == []
+
+
+def test_few_large_results_wait_when_nobody_takes_them(until):
+    """In threads too there are never more bytes of results waiting than the window allows."""
+    size, taken = 8 << 20, 60
+    done = 0
+
+    def large(_):
+        nonlocal done
+        done += 1
+        return bytes(size)
+
+    results = parallel(large, backend="threads", max_workers=1).map(range(1000))
+    for _ in range(taken):
+        next(results)
+    until(lambda: done >= taken)
+    time.sleep(0.1)
+    assert done - taken <= (256 << 20) / size + 4
+    results.close()
+
+
+@pytest.mark.skipif(not _sampler.works, reason="nothing looks")
+def test_it_is_seen_how_items_hold_the_gil_when_a_generator_gives_them():
+    """They come one by one, and each is too short for a look of its own."""
+    function = parallel(workloads.toil)
+    assert sum(1 for _ in function.map(iter([300] * 3000))) == 3000
+    assert function.explain().readings.gil is not None
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="a generator, as the input here, must not be entered twice")
+def test_each_result_comes_once_when_two_threads_take_from_one_map(backend):
+    """Each thread gets some of the results, and both see the end."""
+    results = parallel(double, backend=backend).map(number for number in range(5000))
+    with ThreadPoolExecutor(2) as executor:
+        parts = list(executor.map(list, [results, results]))
+    assert sorted(itertools.chain(*parts)) == list(range(0, 10_000, 2))
 
 
 def test_input_is_drawn_together_again_when_it_was_slow_once(elsewhere, functions):

@@ -49,6 +49,20 @@ def busy(x):
     return x, total
 
 
+def toil(count):
+    """Compute so many steps in Python."""
+    total = 0
+    for number in range(count):
+        total += number * number
+    return total
+
+
+def crawl_with(item):
+    """Wait for some items."""
+    time.sleep(0.002 * (item[0] % 50 == 0))
+    return item
+
+
 def pause(x):
     """Wait for a moment, longer for some."""
     time.sleep(0.0005 * (x % 5))

@@ -59,6 +59,8 @@ class Batch:
         Tell time without a CPU from waiting; 3 µs more, for all but the shortest calls.
     turn : callable or None
         Gives the turn of this batch, if its calls must not run at the same time as others.
+    patience : float or None
+        Seconds after which no further item begins: the others have no outcome then, and may run elsewhere.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Batch:
         "function",
         "items",
         "keep_going",
+        "patience",
         "shape",
         "stopwatch",
         "timeout",
@@ -89,6 +92,7 @@ class Batch:
         timeout: float | None = None,
         careful: bool = True,
         turn: Callable[[Batch], Turn | None] | None = None,
+        patience: float | None = None,
     ) -> None:
         self.function = function
         self.items = items
@@ -101,6 +105,7 @@ class Batch:
         self.timeout = timeout
         self.careful = careful
         self.turn = turn
+        self.patience = patience
         self.stopwatch: Stopwatch | None = None
 
 
@@ -111,7 +116,8 @@ class BatchResult:
     ----------
     values : list
         The results in the order of the items; None where `errors` has the position. Shorter than the items when
-        an item raised and the batch was not to keep going: then the last position is that item's.
+        an item raised and the batch was not to keep going: then the last position is that item's; or when the batch's
+        patience was at its end.
     errors : dict of int to BaseException
         By position in the batch.
     readings : Readings
@@ -194,6 +200,10 @@ def run_batch(
     values = [] if values is None else values
     errors = {} if errors is None else errors
     items = batch.items if items is None else items
+    if batch.patience is not None:
+        from parallel_deco._iterator import Patient  # not in a worker, whose `items` see to it
+
+        items = Patient(iter(items), batch.patience)
     turn = batch.turn(batch) if batch.turn is not None else None
     if turn is None:
         return _run_batch(batch, iter(items), values, errors)

@@ -193,6 +193,7 @@ class TimedBatch:
             whole.keep_going,
             whole.watch,
             careful=whole.careful,
+            patience=whole.patience,
         )
         readings = run_batch(run.batch, run.values, run.errors, self._items(run)).readings
         with self._lock:

@@ -60,7 +60,9 @@ class Piece:
         began = thread_time()
         batch = self.task.batch
         items = batch.items
+        patience = batch.patience
         if len(self) != len(items):
+            patience = None
             items = items[self.start : self.stop]
         elif type(items) not in (list, tuple):
             items = list(items)
@@ -72,6 +74,7 @@ class Piece:
             batch.keep_going,
             batch.watch,
             batch.careful,
+            patience,
             pack(batch.context),
             items,
         )
@@ -145,6 +148,9 @@ class Task:
         report(piece, last)
         missing = len(piece) - len(piece.values)
         stopped = not self.batch.keep_going and piece.errors
+        if missing and not stopped and len(piece) == len(self.batch.items) and self.batch.patience is not None:
+            self.values, self.errors = piece.values, piece.errors
+            return self._closed()
         if missing and not stopped:  # a signal handler of the user's that raised between two items
             for position in range(len(piece.values), len(piece)):
                 piece.errors[position] = RemoteError("the worker stopped in the middle of a batch")

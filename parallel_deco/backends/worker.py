@@ -12,6 +12,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from time import monotonic, thread_time
 from types import ModuleType
 
@@ -166,7 +167,8 @@ class Worker:
         self._unpack_functions()
         began = thread_time()
         try:
-            key, shape, first, depth, keep_going, watch, careful, packed, items = load(frame.body, frame.buffers)
+            message = load(frame.body, frame.buffers)
+            key, shape, first, depth, keep_going, watch, careful, patience, packed, items = message
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
             self.send(FAILED, dump((False, pack_error(error))))
             return
@@ -178,9 +180,9 @@ class Worker:
         new = key not in self._run_before
         self._run_before.add(key)
         batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
-        del items
+        del message, items
         moved = thread_time() - began
-        _Run(self, batch, self._slot).run(moved, new)
+        _Run(self, batch, self._slot).run(moved, new, patience)
         if self.stray:
             os._exit(0)
 
@@ -198,11 +200,12 @@ class _Run:
         self._errors: dict[int, BaseException] = {}
         self._flushed = 0
 
-    def run(self, moved: float, new: bool) -> None:
+    def run(self, moved: float, new: bool, patience: float | None) -> None:
         """Run the items, of a function that ran here before or not, and send what became of them."""
         batch = self._batch
         if len(batch.items) > 1:
-            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH)
+            until = inf if patience is None else patience
+            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, until)
         self._slot.times[0] = monotonic()
         self._slot.words[1] = 0
         readings = run_batch(batch, self._values, self._errors).readings
