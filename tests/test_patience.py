@@ -1,4 +1,4 @@
-"""Batches that end early, for their items turn out longer than those before: the others get a choice of workers again."""
+"""Batches that end early, for their items turn out longer: the others then have the choice of all workers again."""
 
 import itertools
 import operator
@@ -70,14 +70,17 @@ def test_map_equals_the_loop_when_batches_end_early(backend, data):
     list(function.map(range(50)))
     results = []
     expected = list(itertools.takewhile(lambda x: x <= 50, items))
-    try:
+
+    def drain():
         for value in function.map(kind(items)):
             results.append(value)
-    except ValueError as error:
-        assert error.args == (items[len(expected)],)
-        assert f"item {len(expected)} " in error.__notes__[0]
+
+    if len(expected) == len(items):
+        drain()
     else:
-        assert len(expected) == len(items)
+        with pytest.raises(ValueError, match=f"^{items[len(expected)]}$") as caught:
+            drain()
+        assert f"item {len(expected)} " in caught.value.__notes__[0]
     assert results == expected
 
 
