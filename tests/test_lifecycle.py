@@ -600,6 +600,32 @@ def test_child_works_when_the_program_forks_idle(backend, run_program):
     assert run_program(body) == (0, "child 4\n", "")
 
 
+def test_arrays_of_the_child_stay_as_they_are_when_the_parent_goes_on(run_program):
+    """Large results lie in memory that workers write to again when they were dropped: not those that a fork has too."""
+    body = program(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import numpy
+        function = parallel(lambda x: numpy.full(100_000, x), backend="processes", max_workers=2)
+        arrays = list(function.map(range(10)))
+        ready, gate = os.pipe()
+        child = os.fork()
+        if child:
+            del arrays
+            for number in range(5):
+                later = list(function.map(range(100, 120)))
+            assert [array[0] for array in later] == list(range(100, 120))
+            os.write(gate, b"x")
+            print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        else:
+            os.read(ready, 1)
+            sys.exit(0 if all((array == number).all() for number, array in enumerate(arrays)) else 3)
+        """
+    )
+    assert run_program(body) == (0, "child 0\n", "")
+
+
 def test_child_works_when_the_program_forks_while_the_code_reader_loads(run_program):
     """A thread of ours imports it; the child must not inherit the lock of that import."""
     body = program(

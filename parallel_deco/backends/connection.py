@@ -28,8 +28,8 @@ _HEAD = struct.Struct("<QIId")
 _BUFFER = struct.Struct("<QQ")
 _NUMBER = struct.Struct("<Q")
 #: Frames of the connection itself: a segment (its descriptor comes along), numbers of segments that the receiver of
-#: this frame may write to again, and that it may unmap.
-_SEGMENT, _RETURNED, _DROPPED = 0xF1, 0xF2, 0xF3
+#: this frame may write to again, that it may unmap, and that it must give up.
+_SEGMENT, _RETURNED, _DROPPED, _KEPT = 0xF1, 0xF2, 0xF3, 0xF4
 #: One read takes a whole small frame. The system's socket buffer holds at least 160 KB, so a frame up to SMALL
 #: that is sent to a worker with nothing else unread can never block the sender.
 _CHUNK = 64 * 1024
@@ -139,7 +139,8 @@ class Connection:
         self._outbox.released += untold  # these can be used for others now
 
     def _transmit(self, parts: "list[Any]") -> None:
-        for kind, numbers in ((_RETURNED, self._inbox.returned), (_DROPPED, self._outbox.dropped)):
+        inbox, outbox = self._inbox, self._outbox
+        for kind, numbers in ((_RETURNED, inbox.returned), (_DROPPED, outbox.dropped), (_KEPT, inbox.kept)):
             if numbers:
                 body = b"".join(_NUMBER.pack(numbers.pop()) for _ in range(len(numbers)))
                 parts = [_HEAD.pack(len(body), kind, 0, 0.0), body, *parts]
@@ -221,6 +222,8 @@ class Connection:
         numbers = [number for (number,) in _NUMBER.iter_unpack(frame.body)]
         if frame.kind == _RETURNED:
             self._outbox.released.extend(numbers)
+        elif frame.kind == _KEPT:
+            self._outbox.kept.extend(numbers)
         else:
             self._inbox.forget(numbers)
 
@@ -252,6 +255,10 @@ class Connection:
                 return False
             view = view[size:]
         return True
+
+    def keep_received(self) -> None:
+        """Have the large buffers that came, and are alive, never be written to again."""
+        self._inbox.keep()
 
     def close(self) -> None:
         """Close the descriptors that were on their way, and let go of shared memory; not the socket."""

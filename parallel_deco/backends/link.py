@@ -164,6 +164,10 @@ class Link:
             self._connection.close()
         self.slot.close()
 
+    def keep_received(self) -> None:
+        """See to it that the worker never writes to results again that are alive: a fork is about to share them."""
+        self._connection.keep_received()
+
     def forget(self) -> None:
         """Let go of the descriptors in the child of a fork, where they belong to the parent."""
         if self._open:

@@ -684,10 +684,16 @@ def _on_echo(link: Link, frame: Frame) -> None:
     replay(load(frame.body))
 
 
+def _before_fork() -> None:
+    for backend in list(_backends):
+        for link in backend._readers:
+            link.keep_received()
+
+
 def _after_fork_in_child() -> None:
     for backend in list(_backends):
         backend._forget()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -4,6 +4,9 @@ The sender owns its segments (`Outbox`), the receiver maps them (`Inbox`). A seg
 receiver's arrays lie in the segment itself; when the last view of one dies, the segment's number goes back to the
 sender, and only then may the sender write into it again. So the receiver may do with its array what it likes.
 
+After a fork of the receiving process its child has the arrays too, and nobody knows when they go there. So what is
+leased at a fork is *kept*: its owner lets go of it, and never writes into it again.
+
 A segment is a memfd: it has no name, so nothing can be left behind, however the processes end.
 """
 
@@ -82,11 +85,12 @@ class Outbox:
 
     Notes
     -----
-    To be used by one thread at a time, except `released`: whoever hears from the receiver appends to it.
+    To be used by one thread at a time, except `released` and `kept`: whoever hears from the receiver appends to them.
     """
 
     def __init__(self) -> None:
         self.released: deque[int] = deque()  #: numbers that the receiver has given back
+        self.kept: deque[int] = deque()  #: numbers that the receiver will not give back
         self.dropped: list[int] = []  #: numbers that the receiver may unmap
         self._free: list[Segment] = []
         self._out: dict[int, Segment] = {}
@@ -126,6 +130,13 @@ class Outbox:
             segment = self._out.pop(self.released.popleft(), None)
             if segment is not None:
                 self._free.append(segment)
+        while self.kept:
+            number = self.kept.popleft()
+            segment = self._out.pop(number, None)
+            if segment is not None:
+                self._free.append(segment)
+            for segment in [segment for segment in self._free if segment.number == number]:
+                self._drop(segment)
         while len(self._free) > _KEEP:
             self._drop(self._free[0])
 
@@ -211,11 +222,14 @@ class Inbox:
 
     Notes
     -----
-    `lease` and the others are for the receiving thread. `returned` grows in whatever thread drops the last view.
+    `lease` and the others are for the receiving thread. `returned` grows in whatever thread drops the last view, `kept`
+    in the thread that forks.
     """
 
     def __init__(self) -> None:
         self.returned: deque[int] = deque()  #: numbers to be given back to the sender
+        self.kept: deque[int] = deque()  #: numbers that will not be
+        self._keeps: set[int] = set()
         self._mappings: dict[int, _shared.Mapping] = {}
         self._leases: dict[int, Any] = {}
 
@@ -229,19 +243,28 @@ class Inbox:
     def lease(self, number: int, size: int) -> _shared.Lease:
         """Return a segment's memory as a buffer; when the last view of it dies, the segment is returned."""
         lease = _shared.Lease(self._mappings[number], size)
-        returned = self.returned
+        returned, keeps = self.returned, self._keeps
 
         def gone(_: Any) -> None:  # in any thread, at any time: only what is atomic
-            returned.append(number)
+            if number not in keeps:
+                returned.append(number)
 
         self._leases[number] = ref(lease, gone)
         return lease
+
+    def keep(self) -> None:
+        """Have what is leased now never be written to again: a process is about to be forked that will have it too."""
+        for number, lease in list(self._leases.items()):
+            if lease() is not None and number not in self._keeps:
+                self._keeps.add(number)
+                self.kept.append(number)
 
     def forget(self, numbers: list[int]) -> None:
         """Unmap segments that the sender gave up; those with views stay until the views die."""
         for number in numbers:
             self._mappings.pop(number, None)
             self._leases.pop(number, None)
+            self._keeps.discard(number)
 
     def close(self) -> None:
         """Let go of all segments; those with views stay until the views die."""
