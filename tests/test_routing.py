@@ -1,5 +1,6 @@
 """Evidence, cost model and router: what is believed of readings, what is predicted from it, and what is chosen."""
 
+import itertools
 import math
 
 import pytest
@@ -186,6 +187,23 @@ def test_gain_is_small_when_threads_are_in_each_others_way():
 def test_gain_is_not_known_when_threads_were_hardly_tried():
     """A few batches prove nothing."""
     assert learned(batch(1, 5e-3), batch(1, 10e-3, crowd=2)).gain is None
+
+
+def test_gain_is_tried_again_ever_more_rarely_when_it_was_small():
+    """A busy moment does not decide for the life of the function; nor is it asked again and again."""
+    evidence = Evidence()
+    alone, crowded = batch(1, 5e-3), batch(1, 10e-3, 5e-3, crowd=2)
+    waits = []
+    for _ in range(4):
+        for _ in range(10):
+            evidence.learn(crowded)
+        count = 0
+        while evidence.facts().gain is not None:
+            evidence.learn(alone)
+            count += 1
+        waits.append(count)
+    assert waits[0] >= 10
+    assert all(1.5 < later / earlier < 2.5 for earlier, later in itertools.pairwise(waits))
 
 
 def test_gain_is_not_small_when_items_only_became_larger():

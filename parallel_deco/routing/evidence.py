@@ -27,6 +27,9 @@ HANDING = 40e-6
 #: Batches beside others, for each of them, and their seconds, after which it is known what threads gain.
 TRIAL = 2
 TRIAL_SECONDS = 16e-3
+#: Seconds of work alone after which that is forgotten, to be tried again: the first time, and at most; twice as many
+#: each time. It may have been a busy moment of the machine.
+SOON, LATE = 0.25, 64.0
 
 
 class Facts(NamedTuple):
@@ -157,6 +160,8 @@ class Evidence:
                 self._seen = _added(self._seen, seen)
             self._look_inside(seen)
             self._time(wall, seen)
+            if seen.crowd == 1 and self._beside.rest(wall):
+                self._beside = _Beside(min(2 * self._beside.patience, LATE))
             if seen.moved:
                 self._moved.add(max(0.0, seen.moved - HANDING), seen.items)
                 self._sent.add(seen.sent, seen.items)
@@ -353,9 +358,17 @@ def _added(old: Readings, seen: Readings) -> Readings:
 
 
 class _Beside:
-    """What items took while others of this process ran, and so what running them side by side gains."""
+    """What items took while others of this process ran, and so what running them side by side gains.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    patience : float
+        Seconds of work alone after which it is to be forgotten.
+    """
+
+    def __init__(self, patience: float = SOON) -> None:
+        self.patience = patience
+        self._rested = 0.0  # seconds of work alone since the last beside others
         self._crowd = _Mean()
         self._wall = _Mean()
         self._cpu = _Mean()
@@ -368,6 +381,12 @@ class _Beside:
         self._cpu.add(cpu, items)
         self._batches += 1
         self._seconds += wall
+        self._rested = 0.0
+
+    def rest(self, wall: float) -> bool:
+        """Note work alone; return whether there was so much that what was seen before is too old."""
+        self._rested += wall
+        return self._batches > 0 and self._rested > self.patience
 
     def gain(self, wall: float, cpu: float, most_wall: float, most_cpu: float) -> float | None:
         """Return how many times as fast as one alone; None when that was not tried for long enough.
