@@ -1,8 +1,10 @@
 """How fast are the kernels, beside the same algorithm in C and in Numba, and beside NumPy and SciPy?"""
 
+import ctypes
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ctypes.util import find_library
 from typing import Any
 
 import numpy as np
@@ -82,19 +84,18 @@ def group(
     join: Call,
     others: dict[str, tuple[str | None, Callable[[], Callable[[], Any]]]],
 ) -> Group:
-    """Return the group of one kernel."""
+    """Return the group of one kernel; of the others, why one is missing, and what makes its call."""
     given = functools.cache(arguments)
     expected = functools.cache(lambda: getattr(kernels, name)(*given()))
     makers: dict[str, tuple[str | None, Callable[[], Callable[[], Any]]]] = {
         KERNEL: (None, lambda: functools.partial(getattr(kernels, name), *given())),
         "parallel_deco: the kernel in pieces": (None, lambda: cut(name, pieces, join)),
         "C, -O3 -march=native": (None, lambda: native(name, given())),
-        "Numba, nogil": ("numba", lambda: in_numba(name, given())),
+        "Numba, nogil": (missing("numba"), lambda: in_numba(name, given())),
         **others,
     }
     entries = [
-        Entry(title, functools.partial(called, make, expected), missing(package))
-        for title, (package, make) in makers.items()
+        Entry(title, functools.partial(called, make, expected), reason) for title, (reason, make) in makers.items()
     ]
     limit = Limit(
         f"C on one thread, over {available_cpus()} CPUs",
@@ -126,6 +127,20 @@ def estimate() -> float:
         x, y = chance.random(100_000), chance.random(100_000)
         hits += int(np.count_nonzero(x * x + y * y <= 1.0))
     return 4.0 * hits / SAMPLES
+
+
+def no_primesieve() -> str | None:
+    """Return why there is no primesieve here; None where there is."""
+    return None if find_library("primesieve") else "Debian's libprimesieve is not installed"
+
+
+def primesieve() -> Callable[[], int]:
+    """Return a call of the library that is the reference for counting primes by a sieve."""
+    library = ctypes.CDLL(find_library("primesieve"))
+    library.primesieve_set_num_threads(1)
+    count = library.primesieve_count_primes
+    count.restype, count.argtypes = ctypes.c_uint64, [ctypes.c_uint64] * 2
+    return functools.partial(count, 0, PRIMES - 1)
 
 
 def numpy_sieve() -> int:
@@ -161,7 +176,10 @@ GROUPS = [
         lambda: (0, PRIMES),
         lambda: kernels.split(0, PRIMES, 8 * available_cpus()),
         sum,
-        {"NumPy": (None, lambda: numpy_sieve)},
+        {
+            "primesieve, one thread": (no_primesieve(), primesieve),
+            "NumPy": (None, lambda: numpy_sieve),
+        },
     ),
     group(
         "mandelbrot",
@@ -185,6 +203,6 @@ GROUPS = [
         points,
         rows,
         np.vstack,
-        {"SciPy cdist": ("scipy", cdist), "NumPy, x.x - 2 x.y + y.y with BLAS": (None, by_product)},
+        {"SciPy cdist": (missing("scipy"), cdist), "NumPy, x.x - 2 x.y + y.y with BLAS": (None, by_product)},
     ),
 ]
