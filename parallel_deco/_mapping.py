@@ -558,7 +558,7 @@ class Mapping:
             keep_going=self._return_exceptions,
             watch=self._steering.watches(),
             timeout=self._options.timeout,
-            turn=self._profile.turns(self._options) if nested else None,
+            turn=self._steering.turns() if nested else None,
         )
         if piece.order == 0:
             self._meet(batch)

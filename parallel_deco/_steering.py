@@ -1,7 +1,9 @@
 """Which route the batches of one map take now: decides, obeys an explicit choice, tries threads, hears the judge."""
 
 import threading
+from collections.abc import Callable
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from parallel_deco import _machine
 from parallel_deco._measure import Readings
@@ -11,7 +13,11 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
 from parallel_deco.routing.evidence import INNER, Evidence, Facts, facts_so_far
-from parallel_deco.routing.router import SECONDS, Decision
+from parallel_deco.routing.router import NOTHING, SECONDS, Decision
+
+if TYPE_CHECKING:
+    from parallel_deco._turns import Turn
+    from parallel_deco.routing.static import Effect
 
 __all__ = ["Steering"]
 
@@ -39,6 +45,7 @@ class Steering:
         self._pause = PAUSE
         self._most = 0
         self._example: Arguments | None = None
+        self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
         self.auto = options.chooses
         self.route: Route = SERIAL
         self.width = 1
@@ -77,10 +84,20 @@ class Steering:
             auto = self._options.changed(backend="auto")
             self._go(self._profile.decide(auto, left, self.facts, example=self._example))
 
+    def turns(self) -> "Callable[[Batch], Turn | None] | None":
+        """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
+        return self._profile.turns(self._options, self._note)
+
+    def _note(self, effect: "Effect") -> None:
+        self._kept = self._kept.and_by(effect)
+        self._profile.show(effect)
+
     def may_leave(self, batch: Batch) -> bool:
         """Whether a batch can go to another process; if it would lose something, none goes from here on."""
-        if self._profile.may_leave(batch, self._options):
+        effect = self._profile.lost(batch, self._options)
+        if effect is None:
             return True
+        self._note(effect)
         self._go(self._choose(None, self.facts))
         return False
 
@@ -126,7 +143,7 @@ class Steering:
         return True
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
-        return self._profile.decide(self._options, left, facts, current, self._example, patient)
+        return self._profile.decide(self._options, left, facts, current, self._example, patient, self._kept)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere."""
@@ -149,6 +166,8 @@ class Steering:
         if 4 * decision.here.items >= self._most:  # not one about the last few items: `explain` shows it
             self._most = max(self._most, decision.here.items)
             self._profile.decision = decision
+        else:
+            self._profile.show(*self._kept)
         with self._lock:
             self.route, self.width = decision.route, decision.width
         if decision.route == PROCESSES:

@@ -601,3 +601,55 @@ def test_explain_says_why_when_the_work_ended_before_its_code_was_read(monkeypat
     if len(os.sched_getaffinity(0)) > 1:
         assert (explanation.route, explanation.rule) == ("serial", "reading the code")
         assert any(__file__ in note for note in explanation.notes)
+
+
+def test_calls_meet_when_earlier_ones_had_effects():
+    """What a list let it do says nothing of numbers: these wait side by side."""
+    meeting = threading.Barrier(4)
+
+    def load(x):
+        number = type(x) is int
+        x += x
+        if number:
+            meeting.wait(DEADLINE / 2)
+        else:
+            sleep()
+        return x
+
+    function = parallel(load, max_workers=8)
+    assert list(function.map([[1] for _ in range(COUNT)])) == [[1, 1]] * COUNT
+    assert [future.result(DEADLINE) for future in [function.submit(n) for n in range(4)]] == [0, 2, 4, 6]
+
+
+def test_routes_are_open_again_when_earlier_items_had_effects():
+    """What kept one map here is no reason to keep the next, of other arguments, and `explain` is of the last."""
+
+    def function(x):
+        x += x
+        sleep()
+        return x
+
+    function = parallel(function)
+    assert list(function.map([[1] for _ in range(COUNT)])) == [[1, 1]] * COUNT
+    assert "changes in place" in str(function.explain())
+    assert function.explain().predicted.keys() == {"serial"}
+    assert list(function.map(range(COUNT))) == list(range(0, 2 * COUNT, 2))
+    assert "threads" in function.explain().predicted
+    assert "changes in place" not in str(function.explain())
+
+
+def test_effects_are_each_maps_own_when_two_run_at_once():
+    """Lists keep the map of lists here, and not the map of numbers that runs beside it."""
+
+    def function(x):
+        x += x
+        sleep()
+        return x
+
+    function = parallel(function)
+    list(function.map(range(COUNT)))
+    lists, numbers = [[n] for n in range(COUNT)], range(COUNT)
+    assert list(zip(function.map(lists), function.map(numbers), strict=True)) == [([n, n], 2 * n) for n in numbers]
+    assert lists == [[n, n] for n in numbers]
+    assert list(function.map(numbers)) == [2 * n for n in numbers]
+    assert "changes in place" not in str(function.explain())
