@@ -56,7 +56,7 @@ class Profile:
     def __init__(self, function: Callable[..., Any], evidence: dict[int, Evidence] | None = None) -> None:
         self.function = function
         self.decision: Decision | None = None
-        self.stuck: str | None = None  #: why it cannot be sent to another process
+        self.stuck: str | None = None  #: why no call of it can be sent to another process
         self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
         self._latest = Evidence()
         self._scalars_leave = False

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from parallel_deco import _machine
+from parallel_deco._errors import NotPicklableError
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
@@ -46,6 +47,7 @@ class Steering:
         self._most = 0
         self._example: Arguments | None = None
         self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
+        self._asked = False  # whether it was lately seen that such work cannot travel
         self.auto = options.chooses
         self.route: Route = SERIAL
         self.width = 1
@@ -120,9 +122,15 @@ class Steering:
         settled = (self.route, self.width) == before
         self._pause = min(2 * self._pause, LONGEST_PAUSE) if settled else PAUSE
 
-    def stay(self, reason: str) -> None:
-        """Note that the work cannot be sent to another process."""
-        self._profile.stuck = reason
+    def stay(self, error: NotPicklableError) -> None:
+        """Note that something cannot be sent to another process; if not the function, another map may try."""
+        reason = str(error)
+        if error.of_function:
+            self._profile.stuck = reason
+        if self._kept.stuck is None:
+            self._evidence.refusals.refused(reason)
+            self._kept = self._kept._replace(stuck=reason)
+        self._profile.show(stuck=reason)
         self._go(self._choose(None, self.facts))
 
     def hear(self, seen: Readings, left: int | None) -> bool:
@@ -143,7 +151,16 @@ class Steering:
         return True
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
-        return self._profile.decide(self._options, left, facts, current, self._example, patient, self._kept)
+        decide = self._profile.decide
+        decision = decide(self._options, left, facts, current, self._example, patient, self._kept)
+        if decision.route != PROCESSES or not self.auto or self._asked:
+            return decision
+        self._asked = True
+        reason = self._evidence.refusals.ask()
+        if reason is None:
+            return decision
+        self._kept = self._kept._replace(stuck=reason)
+        return decide(self._options, left, facts, current, self._example, patient, self._kept)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere."""

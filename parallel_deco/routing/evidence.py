@@ -7,6 +7,7 @@ from typing import NamedTuple
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._measure import FRACTION, PURE, Readings
 from parallel_deco.routing.reach import FIRST, Reach
+from parallel_deco.routing.refusals import Refusals
 
 __all__ = ["INNER", "Evidence", "Facts", "facts_so_far"]
 
@@ -130,6 +131,7 @@ class Evidence:
         self._reach = Reach()
         self._facts: Facts | None = Facts()  # None when the sums have changed since
         self._asked = 0
+        self.refusals = Refusals()  #: of maps
 
     def learn(self, seen: Readings, *, so_far: bool = False) -> None:
         """Add what a batch cost.
