@@ -97,7 +97,7 @@ class Mapping:
         self._context = copy_context()
         self._depth = depth()
         self._evidence = profile.latest
-        self._steering = Steering(profile, options, self._evidence)
+        self._steering = Steering(profile, options, self._evidence, source)
         for item in source.first():
             self._follow(item)
         here = options.chooses or options.backend == SERIAL

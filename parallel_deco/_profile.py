@@ -37,7 +37,7 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Calls of one order of size whose arguments are weighed.
 WEIGHED = 64
-#: Items that are assumed to be left when the input does not tell its length.
+#: Items that are assumed to be left at least when the input does not tell its length.
 UNKNOWN_LENGTH = 64
 
 

@@ -9,7 +9,8 @@ from parallel_deco import _machine
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
-from parallel_deco._profile import Arguments, Profile
+from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile
+from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
@@ -37,8 +38,9 @@ class Steering:
     batch the old way, which is right on every route.
     """
 
-    def __init__(self, profile: Profile, options: Options, evidence: Evidence) -> None:
+    def __init__(self, profile: Profile, options: Options, evidence: Evidence, source: Source) -> None:
         self._profile = profile
+        self._source = source
         self._evidence = evidence
         self._options = options
         self._lock = threading.Lock()
@@ -100,7 +102,7 @@ class Steering:
         if effect is None:
             return True
         self._note(effect)
-        self._go(self._choose(None, self.facts))
+        self._go(self._choose(self._source.left, self.facts))
         return False
 
     def learn(self, seen: Readings, left: int | None, running: int) -> None:
@@ -131,7 +133,7 @@ class Steering:
             self._evidence.refusals.refused(reason)
             self._kept = self._kept._replace(stuck=reason)
         self._profile.show(stuck=reason)
-        self._go(self._choose(None, self.facts))
+        self._go(self._choose(self._source.left, self.facts))
 
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
@@ -151,6 +153,8 @@ class Steering:
         return True
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
+        if left is None:  # as many as there were: what is not done in time then costs as much again, and no more
+            left = max(UNKNOWN_LENGTH, self._source.pulled)
         decide = self._profile.decide
         decision = decide(self._options, left, facts, current, self._example, patient, self._kept)
         if decision.route != PROCESSES or not self.auto or self._asked:
