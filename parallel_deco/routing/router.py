@@ -138,7 +138,7 @@ def decide(facts: Facts, here: Situation) -> Decision:
     """
     cold = here.cold and here.timeout is None  # for the end that only they have, workers are started
     forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=cold, routes=here.open)
-    if facts.gil is None and _sampler.works and SERIAL in forecast:
+    if facts.gil is None and _sampler.works and not facts.blind and SERIAL in forecast:
         # It is about to be seen whether the GIL is held; a pool is not started on a guess.
         forecast.pop(PROCESSES, None)
     early = facts.seconds < ENOUGH and SERIAL in forecast
