@@ -59,7 +59,7 @@ class Profile:
         self.stuck: str | None = None  #: why no call of it can be sent to another process
         self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
         self._latest = Evidence()
-        self._scalars_leave = False
+        self._leaving: frozenset[type] = frozenset()  # the scalars of which it was seen that they lose nothing
         self._was_read = False
         self._turns: dict[int, Turn] = {}
         _profiles.add(self)
@@ -141,12 +141,13 @@ class Profile:
             return
         for item in batch.items:
             scalar = batch.shape is Shape.ONE and type(item) in _SCALARS
-            if scalar and self._scalars_leave:
+            if scalar and type(item) in self._leaving:
                 continue
             effect = reading.pin(*_with_self(batch.function, *call_arguments(batch.shape, item)))
             if effect is not None:
                 yield effect
-            self._scalars_leave = self._scalars_leave or (scalar and effect is None)
+            elif scalar:
+                self._leaving |= {type(item)}
 
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
@@ -234,10 +235,7 @@ class Profile:
             )
         elif effect is not None and options.chooses:
             where = f"{effect.file}:{effect.line}"
-            yield f"it {effect.what} ({where}), which only shared memory keeps, so it stays in this process"
-            if not effect.atomic:
-                yield "calls that write so are not safe at the same time, so they run one after the other"
-            yield "return the result instead of writing it, or declare shared=False (nothing is lost) or shared=True"
+            yield from _words(effect, where)
         if stuck is not None:
             yield f"it cannot be sent to another process: {stuck}"
         yield from advice(decision)
@@ -291,6 +289,17 @@ class Profile:
         if (cpus > 1 or self._must_end(options)) and effect is None and kept.stuck is None and not options.shared:
             routes.add(PROCESSES)
         return frozenset(routes)
+
+
+def _words(effect: "static.Effect", where: str) -> Iterator[str]:
+    if effect.kind.name == "DIFFERS":
+        yield f"it {effect.what} ({where}), so it stays in this process"
+        yield "set PYTHONHASHSEED before Python starts, or declare shared=False (any number will do) or shared=True"
+        return
+    yield f"it {effect.what} ({where}), which only shared memory keeps, so it stays in this process"
+    if not effect.atomic:
+        yield "calls that write so are not safe at the same time, so they run one after the other"
+    yield "return the result instead of writing it, or declare shared=False (nothing is lost) or shared=True"
 
 
 class _Reader:

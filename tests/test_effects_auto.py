@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 import random
+import sys
 import threading
 import time
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from parallel_deco import _profile, config, parallel
+from parallel_deco._cpus import available_cpus
 
 DEADLINE = 60.0
 COUNT = 40
@@ -653,3 +655,42 @@ def test_effects_are_each_maps_own_when_two_run_at_once():
     assert lists == [[n, n] for n in numbers]
     assert list(function.map(numbers)) == [2 * n for n in numbers]
     assert "changes in place" not in str(function.explain())
+
+
+HASHES = """
+import os
+from parallel_deco import parallel
+
+for name in {late!r}.split():
+    os.environ["PYTHONHASHSEED"] = name
+
+def hashed(x):
+    sum(number * number for number in range(15_000))
+    return hash(x), os.getpid()
+
+function = parallel(hashed, backend=lambda _: "processes")
+for x in (1.5, "apple"):
+    found = list(function.map([x] * 40))
+    print({{number for number, _ in found}} == {{hash(x)}}, {{place for _, place in found}} != {{os.getpid()}})
+"""
+
+
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.parametrize(
+    ("seed", "late", "leaves"),
+    [("random", "", False), ("42", "", sys.platform == "linux"), ("random", "42", False), ("0", "42", False)],
+)
+def test_hashes_are_the_callers_when_a_function_asks_for_them(seed, late, leaves, run_program):
+    """Text hashes differently in each process, unless the seed was set in time; numbers do not."""
+    status, out, err = run_program(HASHES.format(late=late), environment={"PYTHONHASHSEED": seed})
+    assert (status, err) == (0, "")
+    assert out.split() == ["True", "True", "True", str(leaves)]
+
+
+def test_explain_says_why_when_hashes_keep_a_function_here():
+    """It is nothing that the function writes."""
+    function = parallel(lambda x: sleep() or hash(x))
+    assert len(set(function.map(["apple"] * COUNT))) == 1
+    if os.environ.get("PYTHONHASHSEED", "random") == "random":
+        assert "calls hash()" in str(function.explain())
+        assert "PYTHONHASHSEED" in str(function.explain())
