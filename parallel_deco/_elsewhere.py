@@ -21,7 +21,7 @@ def start_in_processes(
     done: Done,
     *,
     chooses: bool,
-    stuck: Callable[[str], None],
+    stuck: Callable[[NotPicklableError], None],
     prepare: "Callable[[], Travelling] | None" = None,
     **how: Any,
 ) -> Ticket | None:
@@ -34,7 +34,7 @@ def start_in_processes(
     chooses : bool
         Whether the route is chosen, and not the user's.
     stuck : callable
-        Gets the reason when something cannot travel, there or back, and the route is chosen.
+        Gets the error when something cannot travel, there or back, and the route is chosen.
     prepare : callable, optional
         Gives the function as it travels; otherwise it is sent as it is now.
     **how
@@ -52,7 +52,7 @@ def start_in_processes(
             done(result)
             return
         try:
-            stuck(str(cause))
+            stuck(cause)
             _run_rest_here(batch, result, done)
         except Exception as error:  # of a policy of the user's; or no thread is left
             done(all_failed(batch, error))
@@ -63,7 +63,7 @@ def start_in_processes(
     except NotPicklableError as error:
         if not chooses:
             raise
-        stuck(str(error))
+        stuck(error)
     except (ParallelError, OSError):  # no more processes, or, at the exit, no thread to serve one
         if not chooses:
             raise

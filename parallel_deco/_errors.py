@@ -44,6 +44,8 @@ class InvalidTypeError(ParallelError, TypeError):
 class NotPicklableError(ParallelError, TypeError):
     """Work for another process holds something that cannot be pickled."""
 
+    of_function = False  #: it is the function, and so no call of it can be sent
+
 
 class ItemTimeoutError(ParallelError, TimeoutError):
     """An item took longer than its `timeout`."""

@@ -101,7 +101,7 @@ class Mapping:
         self._context = copy_context()
         self._depth = depth()
         self._evidence = profile.latest
-        self._steering = Steering(profile, options, self._evidence)
+        self._steering = Steering(profile, options, self._evidence, source)
         for item in source.first():
             self._follow(item)
         here = options.chooses or options.backend == SERIAL
@@ -576,7 +576,7 @@ class Mapping:
             keep_going=self._return_exceptions,
             watch=self._steering.watches(),
             timeout=self._options.timeout,
-            turn=self._profile.turns(self._options) if nested else None,
+            turn=self._steering.turns() if nested else None,
             patience=patience(self._steering.facts, self._options, len(piece.items)),
         )
         if piece.first == 0:

@@ -4,6 +4,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,7 +23,7 @@ from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.routing.advice import advice
 from parallel_deco.routing.evidence import Evidence, Facts
-from parallel_deco.routing.router import Decision, Situation, decide
+from parallel_deco.routing.router import NOTHING, Decision, Kept, Situation, decide
 
 if TYPE_CHECKING:
     from parallel_deco.routing import static
@@ -36,7 +37,7 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Calls of one order of size whose arguments are weighed.
 WEIGHED = 64
-#: Items that are assumed to be left when the input does not tell its length.
+#: Items that are assumed to be left at least when the input does not tell its length.
 UNKNOWN_LENGTH = 64
 
 
@@ -55,11 +56,11 @@ class Profile:
     def __init__(self, function: Callable[..., Any], evidence: dict[int, Evidence] | None = None) -> None:
         self.function = function
         self.decision: Decision | None = None
-        self.effect: static.Effect | None = None  #: what its last work would write outside itself
-        self.stuck: str | None = None  #: why it cannot be sent to another process
+        self.stuck: str | None = None  #: why no call of it can be sent to another process
         self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
         self._latest = Evidence()
-        self._scalars_leave = False
+        self._leaving: frozenset[type] = frozenset()  # the scalars of which it was seen that they lose nothing
+        self._was_read = False
         self._turns: dict[int, Turn] = {}
         _profiles.add(self)
 
@@ -86,20 +87,27 @@ class Profile:
         return self._latest
 
     def may_leave(self, batch: Batch, options: Options) -> bool:
-        """Whether the calls of a batch lose nothing in another process; note the effect if they would."""
+        """Whether the calls of a batch lose nothing in another process."""
+        return self.lost(batch, options) is None
+
+    def lost(self, batch: Batch, options: Options) -> "static.Effect | None":
+        """Return what the calls of a batch would write outside, which another process would lose."""
         if options.shared is False or options.backend == PROCESSES:
-            return True
-        effect = next(self._effects(batch), None)
-        if effect is None:
-            return True
-        self.effect = effect
-        return False
+            return None
+        return next(self._effects(batch), None)
 
-    def turns(self, options: Options) -> Callable[[Batch], Turn | None] | None:
-        """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
-        return self._turn if options.chooses and options.shared is None else None
+    def turns(
+        self, options: Options, heard: "Callable[[static.Effect], object] | None" = None
+    ) -> Callable[[Batch], Turn | None] | None:
+        """Return what gives a batch its turn among threads; None where the user answers for what they do at once.
 
-    def _turn(self, batch: Batch) -> Turn | None:
+        `heard`, by default `explain`, is told of the effect because of which a batch needs one.
+        """
+        if not options.chooses or options.shared is not None:
+            return None
+        return partial(self._turn, heard or self.show)
+
+    def _turn(self, heard: "Callable[[static.Effect], object]", batch: Batch) -> Turn | None:
         """Return the turn of a batch, if it has effects that would be lost when two make them at once.
 
         One for each depth: calls only wait for deeper ones, so they cannot wait for a turn that they hold.
@@ -107,8 +115,18 @@ class Profile:
         effect = next((effect for effect in self._effects(batch) if not effect.atomic), None)
         if effect is None:
             return None
-        self.effect = effect
+        heard(effect)
         return self._turns.setdefault(batch.depth, Turn())
+
+    def show(self, effect: "static.Effect | None" = None, stuck: str | None = None) -> None:
+        """Have `explain` tell what was found to keep some of the last work here, after it was decided where it goes."""
+        decision = self.decision
+        if decision is None:
+            return
+        kept = decision.here.kept.and_by(effect)
+        kept = kept if stuck is None else kept._replace(stuck=stuck)
+        if kept is not decision.here.kept:
+            self.decision = decision._replace(here=decision.here._replace(kept=kept))
 
     def is_pure(self) -> bool:
         """Whether no call changes anything outside, whatever its arguments."""
@@ -123,16 +141,18 @@ class Profile:
             return
         for item in batch.items:
             scalar = batch.shape is Shape.ONE and type(item) in _SCALARS
-            if scalar and self._scalars_leave:
+            if scalar and type(item) in self._leaving:
                 continue
             effect = reading.pin(*_with_self(batch.function, *call_arguments(batch.shape, item)))
             if effect is not None:
                 yield effect
-            self._scalars_leave = self._scalars_leave or (scalar and effect is None)
+            elif scalar:
+                self._leaving |= {type(item)}
 
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
         reading: static.Reading = _reader.load().read(self.function)
+        self._was_read = True
         return reading
 
     def decide(
@@ -143,23 +163,25 @@ class Profile:
         current: Route = SERIAL,
         example: Arguments | None = None,
         patient: bool = True,
+        kept: Kept = NOTHING,
     ) -> Decision:
-        """Decide from facts, for calls like the example.
+        """Decide from facts, for calls like the example, and from what is known already to keep them here.
 
         The code is only read when the loop is to be left: work that stays cannot lose anything. Who is not patient
         stays there while the reader is being loaded.
         """
-        decision = decide(facts, self.situation(options, items, current))
+        decision = decide(facts, self.situation(options, items, current, kept))
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
-            if decision.route == PROCESSES:
+            if decision.route == PROCESSES and not self._was_read:
                 pools.processes().warm(decision.width)  # they start while the code is read
             if not (patient or options.timeout is not None or _reader.ready()):
                 stays = decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
                 return stays._replace(
                     given=(_READING, "its code was being read, which comes before it leaves the loop")
                 )
-            self.effect = self._read().pin(*_with_self(self.function, *example))
-            decision = decide(facts, self.situation(options, items, current))
+            effect = self._read().pin(*_with_self(self.function, *example))
+            if effect is not None:
+                decision = decide(facts, self.situation(options, items, current, kept.and_by(effect)))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
 
     def _ask(self, policy: "Callable[[Explanation], str]", proposal: Decision) -> Decision:
@@ -176,8 +198,9 @@ class Profile:
     def explain(self, options: Options) -> "Explanation":
         """Return why the last work went where it went, or where the next would go."""
         decision = self.decision or self._guess(options)
-        if decision.rule == _READING and self.effect is None:  # it was over before; who asks why can wait
-            self.effect = self._read().pin(())
+        if decision.rule == _READING:  # it was over before; who asks why can wait
+            kept = decision.here.kept.and_by(self._read().pin(()))
+            decision = decision._replace(here=decision.here._replace(kept=kept))
         return self._explanation(decision, tuple(self._notes(options, decision)))
 
     def _guess(self, options: Options) -> Decision:
@@ -203,20 +226,18 @@ class Profile:
 
     def _notes(self, options: Options, decision: Decision) -> Iterator[str]:
         """Say what keeps the work from other routes, and what the user could do about it."""
+        effect, stuck = decision.here.kept
         if options.shared is not None:
             yield (
                 "you declared shared=True: it stays in this process"
                 if options.shared
                 else "you declared shared=False: its code was not read for effects"
             )
-        elif self.effect is not None and options.chooses:
-            where = f"{self.effect.file}:{self.effect.line}"
-            yield f"it {self.effect.what} ({where}), which only shared memory keeps, so it stays in this process"
-            if not self.effect.atomic:
-                yield "calls that write so are not safe at the same time, so they run one after the other"
-            yield "return the result instead of writing it, or declare shared=False (nothing is lost) or shared=True"
-        if self.stuck is not None:
-            yield f"it cannot be sent to another process: {self.stuck}"
+        elif effect is not None and options.chooses:
+            where = f"{effect.file}:{effect.line}"
+            yield from _words(effect, where)
+        if stuck is not None:
+            yield f"it cannot be sent to another process: {stuck}"
         yield from advice(decision)
 
     @staticmethod
@@ -224,19 +245,28 @@ class Profile:
         """Return how many CPUs work that starts here may use: inside parallel work, one."""
         return 1 if depth() or in_worker_process() else available_cpus()
 
-    def situation(self, options: Options, items: int | None, current: Route = SERIAL) -> Situation:
-        """Return where a decision about so many more items would be made."""
+    def situation(
+        self,
+        options: Options,
+        items: int | None,
+        current: Route = SERIAL,
+        kept: Kept = NOTHING,
+    ) -> Situation:
+        """Return where a decision about so many more items would be made, with what keeps them here."""
         cpus = self.cpus()
+        if self.stuck is not None:
+            kept = kept._replace(stuck=self.stuck)
         pool = pools.process_pool()
         return Situation(
             items=UNKNOWN_LENGTH if items is None else items,
             cpus=cpus,
-            open=self._open(options, cpus),
-            most=1 if options.timeout is not None and self._takes_turns(options) else options.max_workers,
+            open=self._open(options, cpus, kept),
+            most=1 if options.timeout is not None and self._takes_turns(options, kept) else options.max_workers,
             cold=pool is None or not pool.workers,
             machine=_machine.constants(),
             current=current,
             timeout=options.timeout,
+            kept=kept,
         )
 
     @staticmethod
@@ -244,20 +274,32 @@ class Profile:
         """Whether a process is wanted for its end, on one CPU too; not inside parallel work."""
         return options.timeout is not None and not (depth() or in_worker_process())
 
-    def _takes_turns(self, options: Options) -> bool:
-        return options.chooses and options.shared is None and self.effect is not None and not self.effect.atomic
+    @staticmethod
+    def _takes_turns(options: Options, kept: Kept) -> bool:
+        return options.chooses and options.shared is None and kept.effect is not None and not kept.effect.atomic
 
-    def _open(self, options: Options, cpus: int) -> frozenset[Route]:
+    def _open(self, options: Options, cpus: int, kept: Kept) -> frozenset[Route]:
         if not options.chooses:
             route: Route = options.backend  # type: ignore[assignment]  # Options has checked it
             return frozenset((SERIAL if route == PROCESSES and in_worker_process() else route,))
         routes: set[Route] = {SERIAL} if options.timeout is None else {THREADS}  # nothing interrupts the caller
-        effect = self.effect if options.shared is None else None
+        effect = kept.effect if options.shared is None else None
         if effect is None or effect.atomic:
             routes.add(THREADS)
-        if (cpus > 1 or self._must_end(options)) and effect is None and self.stuck is None and not options.shared:
+        if (cpus > 1 or self._must_end(options)) and effect is None and kept.stuck is None and not options.shared:
             routes.add(PROCESSES)
         return frozenset(routes)
+
+
+def _words(effect: "static.Effect", where: str) -> Iterator[str]:
+    if effect.kind.name == "DIFFERS":
+        yield f"it {effect.what} ({where}), so it stays in this process"
+        yield "set PYTHONHASHSEED before Python starts, or declare shared=False (any number will do) or shared=True"
+        return
+    yield f"it {effect.what} ({where}), which only shared memory keeps, so it stays in this process"
+    if not effect.atomic:
+        yield "calls that write so are not safe at the same time, so they run one after the other"
+    yield "return the result instead of writing it, or declare shared=False (nothing is lost) or shared=True"
 
 
 class _Reader:

@@ -58,6 +58,8 @@ PURE, FRACTION = 3, 20
 #: Shares of its time from which a batch is starved, for it had no CPU, and disturbed, for the library was at work.
 STARVED = 0.2
 DISTURBED = 0.1
+#: In the place of a sampler's slot where there was none to be had.
+NO_SLOT = -2
 #: Share of its time that the process computes up to which a batch found it idle.
 IDLE = 0.5
 #: Seconds up to which clocks were read at the same time, and how often that is tried.
@@ -355,6 +357,7 @@ class Stopwatch:
 
     __slots__ = (
         "__weakref__",
+        "_clock",
         "_cpu",
         "_crowd",
         "_delay",
@@ -380,6 +383,8 @@ class Stopwatch:
         if watch:
             self._thread = get_native_id()
             self.slot = _sampler.begin(looks)
+            if self.slot < 0:
+                self.slot, self._clock = NO_SLOT, _thread_clock(get_ident())
         self._process = process_time() if watch else -1.0
         if careful or watch:
             _, self._delay, self._wall = _delay_between()
@@ -414,9 +419,12 @@ class Stopwatch:
         _ticking.pop(self._number, None)
 
     def peek(self) -> Readings | None:
-        """Return what was read so far, from any thread; None when not watched or already stopped."""
+        """Return what was read so far, from any thread; None when not watched or already stopped.
+
+        Without a slot of the sampler's, it has the times and no looks.
+        """
         slot = self.slot
-        seen = _sampler.peek(slot) if slot >= 0 else None
+        seen = _sampler.peek(slot) if slot >= 0 else self._times() if slot == NO_SLOT else None
         if seen is None:
             return None
         samples, looked, held, looked_cpu, held_cpu, age, spent = seen
@@ -426,6 +434,15 @@ class Stopwatch:
         disturbed = disturbed or _is_runnable(self._thread)
         peeked = 1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
+
+    def _times(self) -> tuple[int, float, float, float, float, float, float] | None:
+        """Return what the sampler would, as far as others can read it off the thread's clock; None when it stopped."""
+        age = perf_counter() - self._wall
+        try:
+            spent = time.clock_gettime(self._clock) - self._cpu
+        except (AttributeError, OSError):  # no such clock here
+            return None
+        return (*_UNSEEN[:5], age, spent) if self.slot == NO_SLOT else None
 
     def _beside(self, wall: float, delay: float, crowd: int) -> tuple[float, bool, bool]:
         """Return the CPU time of the process, where it is told, without the library's; whether that disturbed; idle."""

@@ -5,6 +5,7 @@
  *     looks at `active` again, reads, and lowers `readers`; end() clears `active` and then waits for `readers`
  *     to be 0. Both sides use sequentially consistent atomics, so one of them always sees the other.
  *   - A slot has one owner at a time: it is taken by compare-and-swap, so free-threaded builds may race for it.
+ *   - Slots from `used` on were never taken, and need not be looked through.
  *   - `lock` protects only parking; nobody holds it while reading a thread state.
  * Assumes that the fields read below say whether a thread is attached. They are no documented API: pd_self_test()
  * proves them before the sampler is believed.
@@ -41,13 +42,22 @@ typedef struct {
 #include <time.h>
 #include <unistd.h>
 
-#define PD_SLOTS 64
+#define PD_SLOTS 1024
+/* Each look wakes up for all. Where more than so many are watched, those that had their looks and PD_ENOUGH more are
+ * looked at no longer: calls that block for ever would take a CPU's time, and nothing new is seen of them. */
+#define PD_MANY 32
+#define PD_ENOUGH 40
 /* Seconds between looks: from the first to the steady ones, growing by PD_GROWTH, and to the last when the budget of
  * looks is spent. A wake-up costs 20 to 30 us of another core: 40 looks 1 ms, and a call of seconds 0.15 %. */
 #define PD_FIRST 100e-6
 #define PD_STEADY 1e-3
 #define PD_LAST 20e-3
 #define PD_GROWTH 1.1
+
+/* What `active` says. */
+#define PD_NOBODY 0
+#define PD_LOOKED_AT 1
+#define PD_RESTING 2
 
 typedef struct {
     atomic_int taken;
@@ -63,6 +73,7 @@ typedef struct {
 } pd_slot;
 
 static pd_slot pd_slots[PD_SLOTS];
+static atomic_int pd_used;
 static atomic_int pd_watched;
 static atomic_int pd_running;
 static atomic_int pd_closed;
@@ -89,7 +100,8 @@ static inline double pd_seconds(clockid_t clock) {
 
 static void pd_look(pd_slot *slot) {
     atomic_fetch_add(&slot->readers, 1);
-    if (atomic_load(&slot->active)) {
+    if (atomic_load(&slot->active) == PD_LOOKED_AT) {
+        int watched = PD_LOOKED_AT;
         int held = pd_holds_gil(slot->state);
         double now = pd_seconds(CLOCK_MONOTONIC), cpu = pd_seconds(slot->clock);
         double dt = now - slot->seen, dc = cpu - slot->seen_cpu;
@@ -103,14 +115,19 @@ static void pd_look(pd_slot *slot) {
             slot->sum.cpu_held += dc;
         }
         if (slot->interval < (slot->sum.samples < slot->budget ? PD_STEADY : PD_LAST)) slot->interval *= PD_GROWTH;
+        if (slot->sum.samples >= slot->budget + PD_ENOUGH && atomic_load(&pd_watched) > PD_MANY &&
+            atomic_compare_exchange_strong(&slot->active, &watched, PD_RESTING))
+            atomic_fetch_sub(&pd_watched, 1);
     }
     atomic_fetch_sub(&slot->readers, 1);
 }
 
 static double pd_shortest_interval(void) {
     double shortest = PD_LAST;
-    for (int i = 0; i < PD_SLOTS; i++)
-        if (atomic_load(&pd_slots[i].active) && pd_slots[i].interval < shortest) shortest = pd_slots[i].interval;
+    int used = atomic_load(&pd_used);
+    for (int i = 0; i < used; i++)
+        if (atomic_load(&pd_slots[i].active) == PD_LOOKED_AT && pd_slots[i].interval < shortest)
+            shortest = pd_slots[i].interval;
     return shortest;
 }
 
@@ -129,8 +146,8 @@ static void *pd_main(void *unused) {
         double pause = pd_shortest_interval() * (0.5 + (double)random / 4294967296.0);
         struct timespec t = {(time_t)pause, (long)((pause - (double)(time_t)pause) * 1e9)};
         nanosleep(&t, NULL);
-        for (int i = 0; i < PD_SLOTS; i++)
-            if (atomic_load(&pd_slots[i].active)) pd_look(&pd_slots[i]);
+        for (int i = 0; i < atomic_load(&pd_used); i++)
+            if (atomic_load(&pd_slots[i].active) == PD_LOOKED_AT) pd_look(&pd_slots[i]);
     }
     return NULL;
 }
@@ -142,11 +159,17 @@ static void pd_after_fork(void) {
     atomic_store(&pd_running, 0);
     atomic_store(&pd_clocked, 0);
     atomic_store(&pd_watched, 0);
-    for (int i = 0; i < PD_SLOTS; i++) {
-        atomic_store(&pd_slots[i].active, 0);
+    for (int i = 0; i < atomic_load(&pd_used); i++) {
+        atomic_store(&pd_slots[i].active, PD_NOBODY);
         atomic_store(&pd_slots[i].readers, 0);
         atomic_store(&pd_slots[i].taken, 0);
     }
+}
+
+/* Have slots up to this one looked through. */
+static void pd_use(int index) {
+    int used = atomic_load(&pd_used);
+    while (used <= index && !atomic_compare_exchange_weak(&pd_used, &used, index + 1)) continue;
 }
 
 static int pd_start(void) {
@@ -178,7 +201,9 @@ static int pd_begin(long budget) {
     for (int i = 0; i < PD_SLOTS; i++) {
         pd_slot *slot = &pd_slots[i];
         int expected = 0;
-        if (atomic_load(&slot->taken) || !atomic_compare_exchange_strong(&slot->taken, &expected, 1)) continue;
+        if (atomic_load(&slot->taken)) continue;
+        pd_use(i); /* before it is taken: a fork in between must find it */
+        if (!atomic_compare_exchange_strong(&slot->taken, &expected, 1)) continue;
         slot->state = PyThreadState_Get();
         if (pthread_getcpuclockid(pthread_self(), &slot->clock) != 0) {
             atomic_store(&slot->taken, 0);
@@ -189,7 +214,7 @@ static int pd_begin(long budget) {
         slot->budget = budget;
         slot->born = slot->seen = pd_seconds(CLOCK_MONOTONIC);
         slot->born_cpu = slot->seen_cpu = pd_seconds(slot->clock);
-        atomic_store(&slot->active, 1);
+        atomic_store(&slot->active, PD_LOOKED_AT);
         if (atomic_fetch_add(&pd_watched, 1) == 0) {
             pthread_mutex_lock(&pd_lock);
             pthread_cond_signal(&pd_wake);
@@ -203,8 +228,7 @@ static int pd_begin(long budget) {
 static pd_reading pd_end(int index) {
     pd_slot *slot = &pd_slots[index];
     pd_reading sum;
-    atomic_store(&slot->active, 0);
-    atomic_fetch_sub(&pd_watched, 1);
+    if (atomic_exchange(&slot->active, PD_NOBODY) == PD_LOOKED_AT) atomic_fetch_sub(&pd_watched, 1);
     while (atomic_load(&slot->readers)) sched_yield();
     sum = slot->sum;
     sum.age = pd_seconds(CLOCK_MONOTONIC) - slot->born;
@@ -246,8 +270,8 @@ static double pd_run_delay(int descriptor) {
 /* The interpreter is about to go: look at nobody any more, and wait for a look under way. */
 static void pd_close(void) {
     atomic_store(&pd_closed, 1);
-    for (int i = 0; i < PD_SLOTS; i++) {
-        atomic_store(&pd_slots[i].active, 0);
+    for (int i = 0; i < atomic_load(&pd_used); i++) {
+        atomic_store(&pd_slots[i].active, PD_NOBODY);
         while (atomic_load(&pd_slots[i].readers)) sched_yield();
     }
 }

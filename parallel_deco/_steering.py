@@ -1,17 +1,25 @@
 """Which route the batches of one map take now: decides, obeys an explicit choice, tries threads, hears the judge."""
 
 import threading
+from collections.abc import Callable
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from parallel_deco import _machine
+from parallel_deco._errors import NotPicklableError
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
-from parallel_deco._profile import Arguments, Profile
+from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile
+from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
 from parallel_deco.routing.evidence import INNER, Evidence, Facts, facts_so_far
-from parallel_deco.routing.router import SECONDS, Decision
+from parallel_deco.routing.router import NOTHING, SECONDS, Decision
+
+if TYPE_CHECKING:
+    from parallel_deco._turns import Turn
+    from parallel_deco.routing.static import Effect
 
 __all__ = ["Steering"]
 
@@ -30,8 +38,9 @@ class Steering:
     batch the old way, which is right on every route.
     """
 
-    def __init__(self, profile: Profile, options: Options, evidence: Evidence) -> None:
+    def __init__(self, profile: Profile, options: Options, evidence: Evidence, source: Source) -> None:
         self._profile = profile
+        self._source = source
         self._evidence = evidence
         self._options = options
         self._lock = threading.Lock()
@@ -39,6 +48,8 @@ class Steering:
         self._pause = PAUSE
         self._most = 0
         self._example: Arguments | None = None
+        self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
+        self._asked = False  # whether it was lately seen that such work cannot travel
         self.auto = options.chooses
         self.route: Route = SERIAL
         self.width = 1
@@ -77,11 +88,21 @@ class Steering:
             auto = self._options.changed(backend="auto")
             self._go(self._profile.decide(auto, left, self.facts, example=self._example))
 
+    def turns(self) -> "Callable[[Batch], Turn | None] | None":
+        """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
+        return self._profile.turns(self._options, self._note)
+
+    def _note(self, effect: "Effect") -> None:
+        self._kept = self._kept.and_by(effect)
+        self._profile.show(effect)
+
     def may_leave(self, batch: Batch) -> bool:
         """Whether a batch can go to another process; if it would lose something, none goes from here on."""
-        if self._profile.may_leave(batch, self._options):
+        effect = self._profile.lost(batch, self._options)
+        if effect is None:
             return True
-        self._go(self._choose(None, self.facts))
+        self._note(effect)
+        self._go(self._choose(self._source.left, self.facts))
         return False
 
     def learn(self, seen: Readings, left: int | None, running: int) -> None:
@@ -103,10 +124,16 @@ class Steering:
         settled = (self.route, self.width) == before
         self._pause = min(2 * self._pause, LONGEST_PAUSE) if settled else PAUSE
 
-    def stay(self, reason: str) -> None:
-        """Note that the work cannot be sent to another process."""
-        self._profile.stuck = reason
-        self._go(self._choose(None, self.facts))
+    def stay(self, error: NotPicklableError) -> None:
+        """Note that something cannot be sent to another process; if not the function, another map may try."""
+        reason = str(error)
+        if error.of_function:
+            self._profile.stuck = reason
+        if self._kept.stuck is None:
+            self._evidence.refusals.refused(reason)
+            self._kept = self._kept._replace(stuck=reason)
+        self._profile.show(stuck=reason)
+        self._go(self._choose(self._source.left, self.facts))
 
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
@@ -126,7 +153,18 @@ class Steering:
         return True
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
-        return self._profile.decide(self._options, left, facts, current, self._example, patient)
+        if left is None:  # as many as there were: what is not done in time then costs as much again, and no more
+            left = max(UNKNOWN_LENGTH, self._source.pulled)
+        decide = self._profile.decide
+        decision = decide(self._options, left, facts, current, self._example, patient, self._kept)
+        if decision.route != PROCESSES or not self.auto or self._asked:
+            return decision
+        self._asked = True
+        reason = self._evidence.refusals.ask()
+        if reason is None:
+            return decision
+        self._kept = self._kept._replace(stuck=reason)
+        return decide(self._options, left, facts, current, self._example, patient, self._kept)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere."""
@@ -149,6 +187,8 @@ class Steering:
         if 4 * decision.here.items >= self._most:  # not one about the last few items: `explain` shows it
             self._most = max(self._most, decision.here.items)
             self._profile.decision = decision
+        else:
+            self._profile.show(*self._kept)
         with self._lock:
             self.route, self.width = decision.route, decision.width
         if decision.route == PROCESSES:

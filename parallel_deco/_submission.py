@@ -32,7 +32,8 @@ from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
-from parallel_deco.routing.router import Decision
+from parallel_deco.routing.refusals import Refusals
+from parallel_deco.routing.router import NOTHING, Decision
 
 __all__ = ["Submissions", "outstanding"]
 
@@ -91,6 +92,7 @@ class Submissions:
         self._started = 0
         self._unmeasured = 0
         self._decision: Decision | None = None
+        self._refusals = Refusals(4 * profile.cpus())  # more than are under way when the first refusal comes
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
@@ -248,7 +250,10 @@ class Submissions:
         # Those that run count too: a width for the others alone would be taken up by them.
         under_way = sum(len(lane.waiting) + lane.running for lane in list(self._lanes.values()))
         items = max(under_way, 2 * self._profile.cpus())
-        decision = self._profile.decide(options, items, facts, example=self._example())
+        example = self._example()
+        decision = self._profile.decide(options, items, facts, example=example)
+        if decision.route == PROCESSES and (reason := self._refusals.ask()) is not None:
+            decision = self._profile.decide(options, items, facts, example=example, kept=NOTHING._replace(stuck=reason))
         if decision.route == SERIAL:
             # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
             width = options.max_workers or decision.here.cpus if THREADS in decision.here.open else 1
@@ -399,8 +404,12 @@ class Submissions:
 
         return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, width=width)
 
-    def _note_stuck(self, reason: str) -> None:
-        self._profile.stuck = reason
+    def _note_stuck(self, error: NotPicklableError) -> None:
+        if error.of_function:
+            self._profile.stuck = str(error)
+        self._refusals.refused(str(error))
+        self._profile.show(stuck=str(error))
+        self._decision = None
 
     def _vacate(self, level: int, probe: bool, place: bool = True) -> None:
         """Give a place back; those that wait for it get it by `_drain`."""

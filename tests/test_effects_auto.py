@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 import random
+import sys
 import threading
 import time
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from parallel_deco import _profile, config, parallel
+from parallel_deco._cpus import available_cpus
 
 DEADLINE = 60.0
 COUNT = 40
@@ -601,3 +603,94 @@ def test_explain_says_why_when_the_work_ended_before_its_code_was_read(monkeypat
     if len(os.sched_getaffinity(0)) > 1:
         assert (explanation.route, explanation.rule) == ("serial", "reading the code")
         assert any(__file__ in note for note in explanation.notes)
+
+
+def test_calls_meet_when_earlier_ones_had_effects():
+    """What a list let it do says nothing of numbers: these wait side by side."""
+    meeting = threading.Barrier(4)
+
+    def load(x):
+        number = type(x) is int
+        x += x
+        if number:
+            meeting.wait(DEADLINE / 2)
+        else:
+            sleep()
+        return x
+
+    function = parallel(load, max_workers=8)
+    assert list(function.map([[1] for _ in range(COUNT)])) == [[1, 1]] * COUNT
+    assert [future.result(DEADLINE) for future in [function.submit(n) for n in range(4)]] == [0, 2, 4, 6]
+
+
+def test_routes_are_open_again_when_earlier_items_had_effects():
+    """What kept one map here is no reason to keep the next, of other arguments, and `explain` is of the last."""
+
+    def function(x):
+        x += x
+        sleep()
+        return x
+
+    function = parallel(function)
+    assert list(function.map([[1] for _ in range(COUNT)])) == [[1, 1]] * COUNT
+    assert "changes in place" in str(function.explain())
+    assert function.explain().predicted.keys() == {"serial"}
+    assert list(function.map(range(COUNT))) == list(range(0, 2 * COUNT, 2))
+    assert "threads" in function.explain().predicted
+    assert "changes in place" not in str(function.explain())
+
+
+def test_effects_are_each_maps_own_when_two_run_at_once():
+    """Lists keep the map of lists here, and not the map of numbers that runs beside it."""
+
+    def function(x):
+        x += x
+        sleep()
+        return x
+
+    function = parallel(function)
+    list(function.map(range(COUNT)))
+    lists, numbers = [[n] for n in range(COUNT)], range(COUNT)
+    assert list(zip(function.map(lists), function.map(numbers), strict=True)) == [([n, n], 2 * n) for n in numbers]
+    assert lists == [[n, n] for n in numbers]
+    assert list(function.map(numbers)) == [2 * n for n in numbers]
+    assert "changes in place" not in str(function.explain())
+
+
+HASHES = """
+import os
+from parallel_deco import parallel
+
+for name in {late!r}.split():
+    os.environ["PYTHONHASHSEED"] = name
+
+def hashed(x):
+    sum(number * number for number in range(15_000))
+    return hash(x), os.getpid()
+
+function = parallel(hashed, backend=lambda _: "processes")
+for x in (1.5, "apple"):
+    found = list(function.map([x] * 40))
+    print({{number for number, _ in found}} == {{hash(x)}}, {{place for _, place in found}} != {{os.getpid()}})
+"""
+
+
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.parametrize(
+    ("seed", "late", "leaves"),
+    [("random", "", False), ("42", "", sys.platform == "linux"), ("random", "42", False), ("0", "42", False)],
+)
+def test_hashes_are_the_callers_when_a_function_asks_for_them(seed, late, leaves, run_program):
+    """Text hashes differently in each process, unless the seed was set in time; numbers do not."""
+    status, out, err = run_program(HASHES.format(late=late), environment={"PYTHONHASHSEED": seed})
+    assert (status, err) == (0, "")
+    assert out.split() == ["True", "True", "True", str(leaves)]
+
+
+def test_explain_says_why_when_hashes_keep_a_function_here():
+    """It is nothing that the function writes."""
+    function = parallel(lambda x: sleep() or hash(x))
+    assert len(set(function.map(["apple"] * COUNT))) == 1
+    if os.environ.get("PYTHONHASHSEED", "random") == "random":
+        assert "calls hash()" in str(function.explain())
+        assert "PYTHONHASHSEED" in str(function.explain())

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallel_deco import MapIterator, _sampler, config, parallel, shutdown
-from parallel_deco._cpus import gil_enabled
+from parallel_deco._cpus import available_cpus, gil_enabled
 from tests import workloads
-from tests.workloads import busy, crawl, double, fails_on_odd, pause
+from tests.workloads import burn, busy, crawl, double, fails_on_odd, pause
 
 DEADLINE = 30.0
 LAWS = settings(
@@ -661,6 +661,12 @@ def test_route_may_change_in_the_middle_when_items_change(functions):
     delays = [0.0] * 3000 + [0.002] * 60 + [0.0] * 3000
     assert list(parallel(functions.nap).map(delays)) == delays
     assert list(parallel(functions.nap).map(delays[3000:])) == delays[3000:]
+
+
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+def test_workers_are_started_when_an_input_of_unknown_length_goes_on(nothing_left):
+    """Short items that compute stay for as long as starting workers may not be worth it, and not for ever."""
+    assert any(pid != os.getpid() for pid in parallel(burn).map(itertools.repeat(3e-4, 20_000)))
 
 
 def test_input_has_the_callers_context_when_drawn(backend):

@@ -7,12 +7,13 @@ import time
 
 import pytest
 
-from parallel_deco import parallel
+from parallel_deco import _sampler, measure, parallel
 from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._readings import Readings, Stopwatch, overhead
 from tests.workloads import burn
 
 BLOCK = bytes(4_000_000)
+DEADLINE = 30.0
 
 
 def test_cpu_time_of_the_process_is_read_when_alone():
@@ -189,3 +190,61 @@ def test_call_that_computes_does_not_look_like_waiting_when_it_gets_no_cpu():
         if seen is not None:  # this thread may have slept too long
             waited = seen.wall - seen.delay - seen.cpu
             assert waited > 0.005 if name == "sleeps" else seen.disturbed or waited < 0.5 * seen.wall
+
+
+needs_sampler = pytest.mark.skipif(not (_sampler.works and gil_enabled()), reason="nobody holds a GIL here")
+
+
+@needs_sampler
+def test_sampler_looks_when_very_many_calls_block():
+    """Calls that wait for ever, as listeners do, leave the others their looks."""
+    enough = threading.Event()
+
+    def listen(_):
+        enough.wait(DEADLINE)
+
+    listeners = [parallel(lambda x: listen(x), backend="threads") for _ in range(8)]
+    futures = [function.submit(number) for function in listeners for number in range(12)]  # so many are watched
+    try:
+        while not all(future.running() for future in futures):
+            time.sleep(0.001)
+        assert measure(burn, 0.02).samples > 0
+    finally:
+        enough.set()
+    assert [future.result(DEADLINE) for future in futures] == [None] * len(futures)
+
+
+@pytest.fixture
+def no_slot():
+    """Have the sampler watch nobody new."""
+    taken = list(iter(_sampler.begin, -1))
+    yield
+    for slot in taken:
+        _sampler.end(slot)
+
+
+@needs_sampler
+def test_times_are_told_when_the_sampler_has_no_slot(no_slot, until):
+    """Who peeks is told how long a call has run and computed; once it has stopped, nothing."""
+    watch = Stopwatch(watch=True, careful=True)
+    burn(0.01)
+    seen = watch.peek()
+    assert (seen.samples, seen.gil) == (0, None)
+    assert seen.wall >= seen.cpu - 1e-3 >= 0.009
+    assert watch.stop(1).samples == 0
+    assert watch.peek() is None
+
+
+@needs_sampler
+def test_calls_wait_side_by_side_when_the_sampler_has_no_slot(no_slot):
+    """That the first call waits can be seen without it."""
+    meeting = threading.Barrier(4)
+    function = parallel(lambda _: meeting.wait(DEADLINE / 2))
+    assert {future.result(DEADLINE) for future in [function.submit(n) for n in range(4)]} == {0, 1, 2, 3}
+
+
+@needs_sampler
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+def test_computing_leaves_when_the_sampler_has_no_slot(no_slot):
+    """Where nothing is ever seen of the GIL, it is taken for held; that is no reason to stay for good."""
+    assert set(parallel(burn).map([0.01] * 60)) - {os.getpid()}

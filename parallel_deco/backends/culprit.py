@@ -21,7 +21,9 @@ Child = tuple[str, Any]
 def explain_function(function: Callable[..., Any], cause: BaseException) -> NotPicklableError:
     """Return the error for a function that cannot travel."""
     path, value = find(function)
-    return _error(f"{name_of(function)} cannot be sent to another process", path, value, cause)
+    error = _error(f"{name_of(function)} cannot be sent to another process", path, value, cause)
+    error.of_function = True
+    return error
 
 
 def explain_batch(batch: Batch, cause: BaseException) -> NotPicklableError:

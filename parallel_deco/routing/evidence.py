@@ -7,6 +7,7 @@ from typing import NamedTuple
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._measure import FRACTION, PURE, Readings
 from parallel_deco.routing.reach import FIRST, Reach
+from parallel_deco.routing.refusals import Refusals
 
 __all__ = ["INNER", "Evidence", "Facts", "facts_so_far"]
 
@@ -24,6 +25,8 @@ SLEEPY = 0.1
 UNHINDERED = 1.25
 #: CPU seconds of moving a batch that do not grow with its items; they are part of what handing it out costs.
 HANDING = 40e-6
+#: Seconds in batches of at least so many in which the sampler did not look once: it will not look at the next either.
+BLIND, LONG_ENOUGH = 20e-3, 1e-3
 #: Batches beside others, for each of them, and their seconds, after which it is known what threads gain.
 TRIAL = 2
 TRIAL_SECONDS = 16e-3
@@ -68,6 +71,8 @@ class Facts(NamedTuple):
         Whether all this is of the first call, which is still running: it takes longer than that.
     reach : int
         Threads that have use of each other's waiting, as far as was tried.
+    blind : bool
+        The sampler should have looked and did not, so that `gil` will not be known: it has no slot left, or no CPU.
     """
 
     items: int = 0
@@ -86,6 +91,7 @@ class Facts(NamedTuple):
     pace: float = 0.0
     so_far: bool = False
     reach: int = FIRST
+    blind: bool = False
 
     @property
     def computes(self) -> bool:
@@ -119,6 +125,7 @@ class Evidence:
         self._cpu = _Mean()
         self._seen = Readings(0, 0.0, 0.0)
         self._seen_first = Readings(0, 0.0, 0.0)  # of first calls, which may import or fill a cache, with the GIL held
+        self._unseen = 0.0  # seconds in which it should have looked and did not
         self._moved = _Mean()
         self._pickling: float | None = None
         self._sent = _Mean()
@@ -133,6 +140,7 @@ class Evidence:
         self._reach = Reach()
         self._facts: Facts | None = Facts()  # None when the sums have changed since
         self._asked = 0
+        self.refusals = Refusals()  #: of maps
 
     def learn(self, seen: Readings, *, so_far: bool = False) -> None:
         """Add what a batch cost.
@@ -158,6 +166,8 @@ class Evidence:
                 self._seen_first = _added(self._seen_first, seen)
             elif seen.samples:
                 self._seen = _added(self._seen, seen)
+            elif wall > LONG_ENOUGH:
+                self._unseen += wall
             self._look_inside(seen)
             self._time(wall, seen)
             if seen.crowd == 1 and self._beside.rest(wall):
@@ -169,7 +179,7 @@ class Evidence:
 
     def _forget_provisional(self) -> None:
         self._items = 0
-        self._seconds = self._most_wall = self._most_cpu = 0.0
+        self._seconds = self._most_wall = self._most_cpu = self._unseen = 0.0
         self._seen = self._seen_first = Readings(0, 0.0, 0.0)
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
         self._doubtful = False
@@ -309,6 +319,7 @@ class Evidence:
             pace=self._pace.value,
             so_far=self._provisional,
             reach=self._reach.width,
+            blind=self._unseen > BLIND and not self._looks.samples,
         )
 
     @property
@@ -338,7 +349,7 @@ def facts_so_far(seen: Readings) -> Facts | None:
     facts = evidence.facts()
     if seen.disturbed and not facts.computes:
         return None
-    return None if facts.gil is None and not facts.waits else facts
+    return None if facts.gil is None and not (facts.waits or facts.blind) else facts
 
 
 def _added(old: Readings, seen: Readings) -> Readings:

@@ -49,6 +49,7 @@ class EffectKind(enum.Enum):
     MUTATES_CAPTURED = "changes a captured object"
     CAPTURES_RESOURCE = "captures what cannot travel"
     RANDOM_STATE = "draws from a shared random stream"
+    DIFFERS = "gives something else in another process"
     CALLS_UNKNOWN = "calls what cannot be read"
     UNKNOWN = "cannot be told"
 

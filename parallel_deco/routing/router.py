@@ -1,6 +1,6 @@
 """Evidence in, decision out: which route, how wide, by which rule, and what the others would have cost."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallel_deco import _sampler
 from parallel_deco._texts import seconds_text
@@ -8,7 +8,10 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict
 from parallel_deco.routing.evidence import INNER, Facts
 
-__all__ = ["SECONDS", "Decision", "Situation", "decide"]
+if TYPE_CHECKING:
+    from parallel_deco.routing.static import Effect
+
+__all__ = ["NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
 
 #: How much better than the loop a route must be: a share of its time, and seconds. Processes need a little more.
 SHARE = {THREADS: 0.10, PROCESSES: 0.15}
@@ -19,6 +22,31 @@ ENOUGH = 1e-3
 OVER_THREADS = 0.88
 #: How many times as long as threads processes may take where items have a timeout: only they can be ended.
 WORTH_ENDING = 2.0
+
+
+class Kept(NamedTuple):
+    """What keeps some work in this process.
+
+    Parameters
+    ----------
+    effect : Effect or None
+        What it would write outside itself.
+    stuck : str or None
+        Why it cannot be sent to another process.
+    """
+
+    effect: "Effect | None" = None
+    stuck: str | None = None
+
+    def and_by(self, effect: "Effect | None") -> "Kept":
+        """Return the same with one more effect, of which the gravest counts."""
+        known = self.effect
+        graver = effect is not None and (known is None or (known.atomic and not effect.atomic))
+        return self._replace(effect=effect) if graver else self
+
+
+#: Nothing keeps it here.
+NOTHING = Kept()
 
 
 class Situation(NamedTuple):
@@ -42,6 +70,8 @@ class Situation(NamedTuple):
         The route that the work is on: staying there needs no margin.
     timeout : float or None
         Seconds that an item may take; only a process can be ended then.
+    kept : Kept
+        What closed the others.
     """
 
     items: int
@@ -52,6 +82,7 @@ class Situation(NamedTuple):
     machine: Machine = Machine()
     current: Route = SERIAL
     timeout: float | None = None
+    kept: Kept = NOTHING
 
 
 class Decision(NamedTuple):
@@ -107,7 +138,7 @@ def decide(facts: Facts, here: Situation) -> Decision:
     """
     cold = here.cold and here.timeout is None  # for the end that only they have, workers are started
     forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=cold, routes=here.open)
-    if facts.gil is None and _sampler.works and SERIAL in forecast:
+    if facts.gil is None and _sampler.works and not facts.blind and SERIAL in forecast:
         # It is about to be seen whether the GIL is held; a pool is not started on a guess.
         forecast.pop(PROCESSES, None)
     early = facts.seconds < ENOUGH and SERIAL in forecast

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
@@ -21,6 +23,10 @@ CALLABLES: Final = (
     functools.partial,
     functools._lru_cache_wrapper,
 )
+
+
+_NUMBERS: Final = (int, float, complex, bool)
+_CONTAINERS: Final = (list, tuple, set, frozenset, range)
 
 
 class Caller(Protocol):
@@ -119,7 +125,7 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 
 
 @_rule("""
-    builtins.len builtins.abs builtins.hash builtins.id builtins.ord builtins.chr builtins.bin builtins.hex
+    builtins.len builtins.abs builtins.id builtins.ord builtins.chr builtins.bin builtins.hex
     builtins.oct builtins.repr builtins.str builtins.int builtins.float builtins.bool builtins.complex
     builtins.isinstance builtins.issubclass builtins.callable builtins.round builtins.divmod builtins.pow
     builtins.ascii builtins.format builtins.range builtins.hasattr builtins.bytes builtins.any builtins.all
@@ -128,6 +134,42 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 def _number_or_text(caller: Caller, given: Given) -> Value:
     caller.ledger.uses_up(given.all())
     return EMPTY
+
+
+@_rule("builtins.hash")
+def _hash(caller: Caller, given: Given) -> Value:
+    """A hash of text is another in each process, unless the user fixed the seed; only of numbers it is the same."""
+    value = given.first()
+    if not (_seed_is_fixed() or (value and all(_is_number(place, caller.ledger) for place in value))):
+        caller.ledger.record(
+            EffectKind.DIFFERS, "calls hash(), which gives another number in each process", atomic=True
+        )
+    return EMPTY
+
+
+def _seed_is_fixed() -> bool:
+    """Whether worker processes hash as this one: they get its environment as it is now, it had the one at its start."""
+    seed = os.environ.get("PYTHONHASHSEED", "")
+    if not seed.isdecimal() or sys.flags.ignore_environment or (int(seed) > 0) != sys.flags.hash_randomization:
+        return False
+    try:
+        with open("/proc/self/environ", "rb") as environment:  # programs that "seed everything" set it too late
+            return b"PYTHONHASHSEED=" + seed.encode() in environment.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def _is_number(place: Place, ledger: Ledger) -> bool:
+    """Whether a place holds nothing but numbers, as an argument or as an element of a container of them."""
+    step: Place | None = place
+    while type(step) is Outside and step.step == "[]" and step.parent is not None:
+        step = step.parent
+        if step.examples is None or not all(type(thing) in _CONTAINERS for thing in step.examples):
+            return False
+    if type(place) is not Outside or type(step) is not Outside or step.parent is not None:
+        return False
+    examples = ledger.ask(place)
+    return examples is not None and all(type(thing) in _NUMBERS for thing in examples)
 
 
 @_rule("builtins.print")
