@@ -341,7 +341,7 @@ def _sweep() -> None:
             _ticking.pop(number, None)
 
 
-class Stopwatch:
+class Stopwatch(_sampler.Watched):
     """Reads the clocks of the calling thread from its making until `stop`.
 
     Parameters
@@ -367,12 +367,11 @@ class Stopwatch:
         "_spent",
         "_thread",
         "_wall",
-        "slot",
     )
 
     def __init__(self, watch: bool, careful: bool, looks: int = 40) -> None:
         global _begun
-        self.slot, self._thread = -1, 0
+        self._thread = 0
         self._number = _begun = _begun + 1  # without a lock: an increment that is lost beside another is lost to both
         _ticking[self._number] = ref(self)
         if not self._number % SWEEP:
@@ -382,7 +381,7 @@ class Stopwatch:
         self._spent = _spent_so_far() if watch else 0.0
         if watch:
             self._thread = get_native_id()
-            self.slot = _sampler.begin(looks)
+            self.begin(looks)
             if self.slot < 0:
                 self.slot, self._clock = NO_SLOT, _thread_clock(get_ident())
         self._process = process_time() if watch else -1.0

@@ -71,6 +71,27 @@ def peek(int slot):
     return None if r.samples < 0 else _as_tuple(r)
 
 
+cdef class Watched:
+    """Has a slot, and gives it back when it goes: Ctrl-C may come before anybody could be told that it has one.
+
+    By then the thread must not have ended, as the main thread, which alone hears of Ctrl-C, has not.
+    """
+
+    cdef public int slot
+
+    def __cinit__(self):
+        self.slot = -1
+
+    def __dealloc__(self):
+        if self.slot >= 0:
+            pd_end(self.slot)
+
+    def begin(self, long looks):
+        """Watch the calling thread from now on; `slot` is -1 when nothing is watched."""
+        if works:
+            self.slot = pd_begin(looks)
+
+
 def spent():
     """Return the CPU seconds that the sampler's own thread has taken so far."""
     return pd_spent()

@@ -214,6 +214,14 @@ def test_sampler_looks_when_very_many_calls_block():
     assert [future.result(DEADLINE) for future in futures] == [None] * len(futures)
 
 
+@needs_sampler
+def test_slots_are_given_back_when_nobody_stops_the_watch():
+    """Ctrl-C may come between any two steps: what was begun by then ends with the object."""
+    for _ in range(3000):
+        Stopwatch(watch=True, careful=False)
+    assert measure(burn, 0.02).samples > 0
+
+
 @pytest.fixture
 def no_slot():
     """Have the sampler watch nobody new."""

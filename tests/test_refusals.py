@@ -50,7 +50,7 @@ def test_one_refusal_counts_when_several_come_at_once():
     refusals = Refusals(3)
     for _ in range(5):
         refusals.refused("a lock")
-    assert [refusals.ask() for _ in range(5)] == ["a lock"] * 3 + [None] * 2
+    assert [refusals.ask() for _ in range(5)] == ["when it was last tried, a lock"] * 3 + [None] * 2
 
 
 def locks_on_three(x):

@@ -37,6 +37,6 @@ class Refusals:
         """Return why the next work had better stay, or None: then it may be tried."""
         if self._left:
             self._left -= 1
-            return self._reason
+            return f"when it was last tried, {self._reason}"
         self._tried += 1
         return None
