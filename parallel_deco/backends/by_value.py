@@ -7,7 +7,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 
 from parallel_deco.backends import variables
-from parallel_deco.backends.references import locate, reference
+from parallel_deco.backends.references import bind, locate, reference
 
 __all__ = ["ByValuePickler"]
 
@@ -18,12 +18,12 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
     def reducer_override(self, value: Any) -> Any:
         """Return how to rebuild a value, or NotImplemented for the pickler's own way."""
         kind = type(value)
-        if kind is FunctionType and value is not locate:
+        if kind is FunctionType and value not in (bind, locate):
             where = reference(value)
             if where is not None:
                 return locate, (where,)
         elif kind is MethodType:
-            return MethodType, (value.__func__, value.__self__)
+            return bind, (value.__func__, value.__self__)
         elif kind is ContextVar:
             return variables.find, variables.place(value)
         return super().reducer_override(value)

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reference", "locate", "reference"]
+__all__ = ["Reference", "bind", "locate", "reduce_method", "reference"]
 
 #: How many wrappers around a function are looked through.
 _WRAPPERS = 20
@@ -83,6 +83,25 @@ def locate(where: Reference) -> "Any":
     return found
 
 
+def reduce_method(method: MethodType) -> "tuple[Any, ...]":
+    """Return how to rebuild a bound method from its own function, whatever its object has under that name.
+
+    Raises
+    ------
+    TypeError
+        The function has no reference.
+    """
+    where = reference(method.__func__)
+    if where is None:
+        raise TypeError(f"no name leads to the function of {method!r}")
+    return bind, (where, method.__self__)
+
+
+def bind(function: "Any", instance: "Any") -> MethodType:
+    """Return the method of an object that a function, or the one that a reference leads to, makes."""
+    return MethodType(locate(function) if isinstance(function, Reference) else function, instance)
+
+
 def _imported(where: Reference) -> ModuleType:
     module = sys.modules.get(where.module)
     if module is not None:
@@ -117,6 +136,8 @@ def _walk(module: ModuleType, qualname: str) -> "Any":
     found: Any = module
     for name in qualname.split("."):
         if isinstance(found, type):
+            if name.startswith("__") and not name.endswith("__"):  # private: the class has it under another name
+                name = f"_{found.__name__.lstrip('_')}{name}"
             found = next((vars(base)[name] for base in found.__mro__ if name in vars(base)), None)
         else:
             found = getattr(found, name, None)
