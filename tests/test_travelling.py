@@ -94,3 +94,138 @@ def test_method_is_found_when_no_name_leads_to_it(run_program, tmp_path):
         assert there == [("helper", 1), ("B", 1)], there
         """)
     assert (code, out, err) == (0, "", "")
+
+
+def test_class_is_left_alone_when_results_of_it_come_back(run_program):
+    """What the program counts and keeps in its classes stays, and so do their methods; errors and enums too."""
+    code, out, err = run_program("""
+        import dataclasses, enum
+        from parallel_deco import parallel
+
+        class Base:
+            made = []
+            def __init_subclass__(cls):
+                Base.made.append(cls.__name__)
+
+        class Stats(Base):
+            total = 0
+            seen = []
+            class Inner:
+                total = 0
+            def __init__(self, x):
+                self.x, self.inner = x, Stats.Inner()
+            def method(self):
+                return self.x
+
+        class Failed(Exception):
+            total = 0
+
+        class Color(enum.Enum):
+            RED = 1
+            def method(self):
+                return self.value
+
+        @dataclasses.dataclass(frozen=True)
+        class Point:
+            x: int
+
+        def make(x):
+            if x % 2:
+                raise Failed(x)
+            return Stats(x), Color.RED, Point(x)
+
+        methods = Stats.method, Color.method, Point.__eq__
+        seen = Stats.seen
+        results = parallel(make, backend="processes", chunksize=1).map(range(8), return_exceptions=True)
+        for x, result in enumerate(results):
+            if x % 2:
+                assert type(result) is Failed and result.args == (x,)
+                Failed.total += 1
+            else:
+                stats, color, point = result
+                assert type(stats) is Stats and stats.method() == x and type(stats.inner) is Stats.Inner
+                assert color is Color.RED and point == Point(x)
+                Stats.total += 1
+                Stats.Inner.total += 1
+                Stats.seen.append(x)
+        assert (Stats.total, Stats.Inner.total, Failed.total, Base.made) == (4, 4, 4, ["Stats"])
+        assert (Stats.method, Color.method, Point.__eq__) == methods
+        assert Stats.seen is seen and seen == [0, 2, 4, 6]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_class_keeps_its_state_in_a_worker_when_the_programs_did_not_change(run_program):
+    """What a worker has loaded into a class serves all its batches; what the program changes, changes."""
+    code, out, err = run_program("""
+        from parallel_deco import parallel
+
+        FACTOR = 1
+
+        class Job:
+            loaded = None
+            kept = {}
+            gone = 1
+            rate = 1
+            def __init__(self, x):
+                self.x = x
+            def run(self):
+                if Job.loaded is None:
+                    Job.loaded = self.x
+                Job.kept[self.x] = None
+                return Job.loaded, len(Job.kept), Job.rate * FACTOR, hasattr(Job, "gone")
+
+        @parallel(backend="processes", max_workers=1, chunksize=1)
+        def run(job):
+            return job.run()
+
+        def went(*numbers):
+            return list(run.map([Job(x) for x in numbers]))
+
+        assert went(1, 2) == [(1, 1, 1, True), (1, 2, 1, True)]
+        Job.rate = 3
+        assert went(3) == [(1, 3, 3, True)]
+        FACTOR = 5
+        assert went(4) == [(1, 4, 15, True)]
+        del Job.gone
+        assert went(5) == [(1, 5, 15, False)]
+        Job.kept[9] = None
+        assert went(6) == [(1, 2, 15, False)]
+
+        class Job:  # as in a cell of a notebook that is run again
+            def __init__(self, x):
+                self.x = x
+            def run(self):
+                return "new"
+
+        assert went(7) == ["new"]
+        Job.run = lambda self: "newer"
+        assert went(8) == ["newer"]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_class_is_complete_when_it_was_made_in_a_worker(run_program):
+    """One that the program has never seen arrives with its methods; it may go on to the workers again."""
+    code, out, err = run_program("""
+        from parallel_deco import parallel
+
+        @parallel(backend="processes", chunksize=1)
+        def make(x):
+            class Made:
+                total = 0
+                def __init__(self, x):
+                    self.x = x
+                def method(self):
+                    return type(self).total, self.x
+            return Made(x)
+
+        @parallel(backend="processes", chunksize=1)
+        def call(made):
+            return made.method()
+
+        made = list(make.map(range(4)))
+        assert [one.method() for one in made] == [(0, x) for x in range(4)]
+        assert list(call.map(made)) == [(0, x) for x in range(4)]
+        """)
+    assert (code, out, err) == (0, "", "")

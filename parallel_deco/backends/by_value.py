@@ -1,15 +1,20 @@
 """The pickler for what has no name in a worker: functions of `__main__`, lambdas, closures, context variables."""
 
 from contextvars import ContextVar
+from io import BytesIO
 from types import FunctionType, MethodType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
 from parallel_deco.backends import variables
+from parallel_deco.backends.classes import fill, find_or_make, reduce_class
 from parallel_deco.backends.references import bind, locate, reference
 
 __all__ = ["ByValuePickler"]
+
+#: These are in every worker under their names.
+_OURS = {bind, fill, find_or_make, locate}
 
 
 class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
@@ -18,7 +23,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
     def reducer_override(self, value: Any) -> Any:
         """Return how to rebuild a value, or NotImplemented for the pickler's own way."""
         kind = type(value)
-        if kind is FunctionType and value not in (bind, locate):
+        if kind is FunctionType and value not in _OURS:
             where = reference(value)
             if where is not None:
                 return locate, (where,)
@@ -26,4 +31,29 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return bind, (value.__func__, value.__self__)
         elif kind is ContextVar:
             return variables.find, variables.place(value)
-        return super().reducer_override(value)
+        reduced = super().reducer_override(value)
+        if isinstance(value, type) and _is_whole(reduced):
+            return self.reduce_class(value, reduced)
+        return reduced
+
+    def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
+        """Return how to rebuild a class that goes by value."""
+        return reduce_class(value, reduced, _digest)
+
+
+class _Digester(ByValuePickler):
+    """Classes in an attribute of a class are the same as long as they are the same class: they go by themselves."""
+
+    def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
+        return str, (reduced[1][-2],)
+
+
+def _is_whole(reduced: Any) -> bool:
+    """Whether a class was reduced to all that it is made of, and not to its name."""
+    return isinstance(reduced, tuple) and len(reduced) == 6
+
+
+def _digest(attribute: Any) -> int:
+    file = BytesIO()
+    _Digester(file).dump(attribute)
+    return hash(file.getvalue())
