@@ -229,3 +229,129 @@ def test_class_is_complete_when_it_was_made_in_a_worker(run_program):
         assert list(call.map(made)) == [(0, x) for x in range(4)]
         """)
     assert (code, out, err) == (0, "", "")
+
+
+def test_worker_runs_the_new_code_when_a_module_is_reloaded(run_program):
+    """The module of the function, of its helpers, and of what a script uses; batches go on in the same worker."""
+    code, out, err = run_program("""
+        import importlib, os, pathlib, sys
+        from parallel_deco import parallel
+
+        sys.dont_write_bytecode = True
+
+        def write(version):
+            pathlib.Path("helping.py").write_text(f"import os\\ndef helper(): return {version!r}, os.getpid()\\n")
+            pathlib.Path("working.py").write_text(
+                "import helping\\n"
+                "from parallel_deco import parallel\\n"
+                "@parallel(backend='processes', max_workers=1)\\n"
+                f"def work(x): return {version!r}, *helping.helper()\\n"
+            )
+
+        write("old")
+        import helping, working
+
+        def script(x):
+            return working.work(x)
+
+        script = parallel(script, backend="processes", max_workers=1)
+        [(*versions, pid)] = working.work.map([0])
+        assert versions == ["old", "old"] and list(script.map([0])) == [("old", "old", pid)]
+        write("newer")
+        importlib.reload(helping)
+        assert list(working.work.map([0])) == list(script.map([0])) == [("old", "newer", pid)]
+        importlib.reload(working)
+        assert list(working.work.map([0])) == list(script.map([0])) == [("newer", "newer", pid)]
+        assert working.work.submit(0).result() == ("newer", "newer", pid)
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_worker_runs_the_new_code_when_a_functions_code_was_replaced(run_program):
+    """A function that was patched in its place goes by value, and by its name again when it is as it was."""
+    code, out, err = run_program("""
+        import pathlib
+        from parallel_deco import parallel
+
+        pathlib.Path("patched.py").write_text("RATE = 2\\ndef f(x): return x\\ndef g(x): return -x * RATE\\n")
+        import patched
+
+        f = parallel(patched.f, backend="processes")
+        old = patched.f.__code__
+        assert list(f.map([1])) == [1]
+        patched.f.__code__ = patched.g.__code__
+        assert list(f.map([1])) == [-2]
+        patched.f.__code__ = old
+        assert list(f.map([1])) == [1]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_module_is_the_right_one_when_two_have_its_name(run_program):
+    """Plug-ins that are loaded under one name, of which one may also be on the path."""
+    code, out, err = run_program("""
+        import pathlib, sys
+        from importlib.util import module_from_spec, spec_from_file_location
+        from parallel_deco import parallel
+
+        pathlib.Path("plugin.py").write_text("def run(x): return 'on the path'\\n")
+
+        def load(name):
+            path = pathlib.Path(f"{name}.txt").absolute().with_suffix(".py")
+            path.write_text(f"def run(x): return {name!r}\\n")
+            spec = spec_from_file_location("plugin", path)
+            module = sys.modules["plugin"] = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return parallel(module.run, backend="processes", max_workers=1)
+
+        first = load("a")
+        assert list(first.map([0])) == ["a"]
+        second = load("b")
+        assert list(second.map([0])) == ["b"]
+        assert list(first.map([0])) == ["a"]
+        assert list(load("a").map([0])) == ["a"]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program):
+    """pickle, get_type_hints and `import __main__` find the script's classes and functions, and their last version."""
+    code, out, err = run_program("""
+        import dataclasses, enum, os, pickle, typing
+        from parallel_deco import parallel
+
+        class Color(enum.Enum):
+            RED = 1
+
+        @dataclasses.dataclass
+        class Point:
+            x: int
+            color: "Color" = Color.RED
+
+        class Outer:
+            class Point:
+                pass
+
+        def helper(x):
+            return Point(x)
+
+        @parallel(backend="processes", max_workers=1)
+        def work(x):
+            import __main__
+
+            Outer.Point
+            assert __main__.helper is helper and __main__.Point is Point
+            assert typing.get_type_hints(Point) == {"x": int, "color": Color}
+            assert os.path.samefile(__main__.__file__, __file__)
+            copy = pickle.loads(pickle.dumps(helper(x)))
+            assert type(copy) is Point and pickle.loads(pickle.dumps(helper)) is helper
+            return copy
+
+        assert list(work.map([1])) == [Point(1)]
+
+        class Point(Point):
+            pass
+
+        assert list(work.map([1])) == [Point(1)]
+        """)
+    assert (code, out, err) == (0, "", "")
