@@ -358,13 +358,24 @@ class ParallelFunction(_Callable[P, R]):
         return method
 
     def __reduce__(self) -> Any:
-        """Pickle by name where the name leads back here; a bound method by its object; else by value."""
+        """Pickle by name where the name leads back here, or to what an object has bound; else by value."""
         if isinstance(self.__wrapped__, MethodType):
-            return getattr, (self.__wrapped__.__self__, self.__wrapped__.__name__)
+            return self._reduce_method(self.__wrapped__)
         name = getattr(self, "__qualname__", "")
         if _leads_to(self, getattr(self, "__module__", None), name):
             return name
         return _blank, (), (self.__wrapped__, self._options, self._descriptor)
+
+    def _reduce_method(self, method: MethodType) -> Any:
+        """Pickle by the object's attribute; not where that is another's: a subclass's, or one that has the name too."""
+        import inspect
+
+        name = getattr(method, "__name__", "")
+        found = inspect.getattr_static(method.__self__, name, None)
+        same = isinstance(found, ParallelFunction) and found.__wrapped__ is method.__func__
+        if same and found._options == self._options:
+            return getattr, (method.__self__, name)
+        return _bound, (method.__func__, method.__self__, self._options)
 
     def __setstate__(self, state: tuple[Callable[P, R], Options, Any]) -> None:
         """Fill in what `_blank` made; in two steps, since a function may refer to its own decorated self."""
@@ -380,6 +391,10 @@ class ParallelFunction(_Callable[P, R]):
 
     def _name(self) -> str:
         return getattr(self, "__qualname__", None) or repr(self.__wrapped__)
+
+
+def _bound(function: Callable[..., Any], instance: object, options: Options) -> ParallelFunction[Any, Any]:
+    return ParallelFunction(MethodType(function, instance), options)
 
 
 def _blank() -> ParallelFunction[Any, Any]:

@@ -1,15 +1,24 @@
 """The pickler for what has no name in a worker: functions of `__main__`, lambdas, closures, context variables."""
 
 from contextvars import ContextVar
+from io import BytesIO
+from pickle import PickleBuffer
 from types import FunctionType, MethodType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
 from parallel_deco.backends import variables
-from parallel_deco.backends.references import locate, reference
+from parallel_deco.backends.classes import fill, find_or_make, reduce_class
+from parallel_deco.backends.main import fill_function, main_name, reduce_function
+from parallel_deco.backends.references import bind, locate, rebuild_view, reference
 
 __all__ = ["ByValuePickler"]
+
+#: These are in every worker under their names.
+_OURS = {bind, fill, fill_function, find_or_make, locate, rebuild_view}
+#: What `memoryview.cast` can make.
+_FORMATS = frozenset("?bBcdfhHiIlLnNqQP")
 
 
 class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
@@ -18,12 +27,50 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
     def reducer_override(self, value: Any) -> Any:
         """Return how to rebuild a value, or NotImplemented for the pickler's own way."""
         kind = type(value)
-        if kind is FunctionType and value is not locate:
+        if kind is FunctionType and value not in _OURS:
             where = reference(value)
             if where is not None:
                 return locate, (where,)
         elif kind is MethodType:
-            return MethodType, (value.__func__, value.__self__)
+            return bind, (value.__func__, value.__self__)
         elif kind is ContextVar:
             return variables.find, variables.place(value)
-        return super().reducer_override(value)
+        elif kind is memoryview:
+            return _reduce_view(value)
+        reduced = super().reducer_override(value)
+        if not _is_whole(reduced):
+            return reduced
+        if isinstance(value, type):
+            return self.reduce_class(value, reduced)
+        main = main_name(value)
+        return reduced if main is None else reduce_function(reduced, main)
+
+    def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
+        """Return how to rebuild a class that goes by value."""
+        return reduce_class(value, reduced, _digest)
+
+
+def _reduce_view(view: memoryview) -> Any:
+    """Return how to rebuild a view of memory: cloudpickle would make bytes of it."""
+    if not view.shape or view.format not in _FORMATS or (0 in view.shape and view.ndim > 1):
+        raise TypeError(f"cannot pickle a memoryview of format {view.format!r} and shape {view.shape}")
+    buffer = PickleBuffer(view if view.c_contiguous else bytearray(view.tobytes()))
+    return rebuild_view, (buffer, view.format, view.shape, view.readonly)
+
+
+class _Digester(ByValuePickler):
+    """Classes in an attribute of a class are the same as long as they are the same class: they go by themselves."""
+
+    def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
+        return str, (reduced[1][-2],)
+
+
+def _is_whole(reduced: Any) -> bool:
+    """Whether a function or class was reduced to all that it is made of, and not to its name."""
+    return isinstance(reduced, tuple) and len(reduced) == 6
+
+
+def _digest(attribute: Any) -> int:
+    file = BytesIO()
+    _Digester(file).dump(attribute)
+    return hash(file.getvalue())

@@ -2,15 +2,21 @@
 
 The plain C pickler takes about 1 µs for a small value, cloudpickle 10. The plain one refers to functions and classes
 by name, which is wrong for `__main__` (a worker has another one), and it cannot do lambdas, closures and context
-variables: whatever it refuses, or whatever mentions `__main__`, goes through `_by_value` instead.
+variables: whatever it refuses, or whatever mentions `__main__`, goes through `_by_value` instead. It also refers to
+bound methods by name, which is wrong where a subclass has another of that name: `_with_methods` binds the function.
 """
 
+import copyreg
 from collections.abc import Callable, Sequence
+from io import BytesIO
+from types import MethodType
+
+from parallel_deco.backends.references import reduce_method
 
 try:  # the C module alone: `pickle` imports `re` and more, which doubles the start of a worker
-    from _pickle import PickleBuffer, dumps, loads
+    from _pickle import PickleBuffer, Pickler, dumps, loads
 except ImportError:
-    from pickle import PickleBuffer, dumps, loads
+    from pickle import PickleBuffer, Pickler, dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +28,8 @@ __all__ = ["LARGE", "dump", "dump_plain", "load"]
 LARGE = 64 * 1024
 
 _MAIN = b"__main__"
+#: How the name is written by which the plain pickler refers to a method; to members of enumerations too.
+_GETATTR = b"\x8c\x07getattr\x94"
 
 
 def dump(value: "Any", buffers: "list[Any] | None" = None) -> bytes:
@@ -43,6 +51,9 @@ def dump(value: "Any", buffers: "list[Any] | None" = None) -> bytes:
     keep = None if buffers is None else _collector(apart)
     try:
         pickled: bytes = dumps(value, 5, buffer_callback=keep)
+        if _GETATTR in pickled:
+            apart.clear()
+            pickled = _with_methods(value, keep)
     except Exception:  # of any type: __reduce__ and __getstate__ are the user's code; what counts is the next try
         pickled = _MAIN
     if _MAIN in pickled:
@@ -78,9 +89,15 @@ def _collector(apart: list[memoryview]) -> "Callable[[Any], bool]":
     return keep_in_band
 
 
-def _by_value(value: "Any", keep: "Callable[[Any], bool] | None") -> bytes:
-    from io import BytesIO
+def _with_methods(value: "Any", keep: "Callable[[Any], bool] | None") -> bytes:
+    file = BytesIO()
+    pickler = Pickler(file, 5, buffer_callback=keep)
+    pickler.dispatch_table = {**copyreg.dispatch_table, MethodType: reduce_method}
+    pickler.dump(value)
+    return file.getvalue()
 
+
+def _by_value(value: "Any", keep: "Callable[[Any], bool] | None") -> bytes:
     from parallel_deco.backends.by_value import ByValuePickler
 
     file = BytesIO()

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reference", "locate", "reference"]
+__all__ = ["Reference", "bind", "imported", "locate", "rebuild_view", "reduce_method", "reference"]
 
 #: How many wrappers around a function are looked through.
 _WRAPPERS = 20
@@ -75,7 +75,7 @@ def locate(where: Reference) -> "Any":
     ImportError, AttributeError
         It is not there.
     """
-    found = _walk(_imported(where), where.qualname)
+    found = _walk(imported(where.module, where.file), where.qualname)
     for _ in range(where.wrappers):
         found = _unwrapped(found)
     if found is None:
@@ -83,17 +83,53 @@ def locate(where: Reference) -> "Any":
     return found
 
 
-def _imported(where: Reference) -> ModuleType:
-    module = sys.modules.get(where.module)
-    if module is not None:
-        return module
-    try:
-        __import__(where.module)
-    except ModuleNotFoundError as error:
-        if where.file is None or error.name is None or not (where.module + ".").startswith(error.name + "."):
-            raise
-        return _imported_from_file(where.module, where.file)
-    return sys.modules[where.module]
+def reduce_method(method: MethodType) -> "tuple[Any, ...]":
+    """Return how to rebuild a bound method from its own function, whatever its object has under that name.
+
+    Raises
+    ------
+    TypeError
+        The function has no reference.
+    """
+    where = reference(method.__func__)
+    if where is None:
+        raise TypeError(f"no name leads to the function of {method!r}")
+    return bind, (where, method.__self__)
+
+
+def bind(function: "Any", instance: "Any") -> MethodType:
+    """Return the method of an object that a function, or the one that a reference leads to, makes."""
+    return MethodType(locate(function) if isinstance(function, Reference) else function, instance)
+
+
+def rebuild_view(buffer: "Any", form: str, shape: tuple[int, ...], readonly: bool) -> memoryview:
+    """Return a view of memory as another process had it."""
+    empty = shape == (0,)  # `cast` makes none
+    flat: Any = memoryview(bytearray(8) if empty else buffer).cast("B")
+    view: memoryview = flat.cast(form)[:0] if empty else flat.cast(form, shape)
+    return view.toreadonly() if readonly else view
+
+
+def imported(name: str, file: str | None) -> ModuleType:
+    """Return the module of that name, and from that file: where a path leads to another, it is loaded from the file.
+
+    Raises
+    ------
+    ImportError
+    """
+    module = sys.modules.get(name)
+    if module is None:
+        try:
+            __import__(name)
+        except ModuleNotFoundError as error:
+            if file is None or error.name is None or not (name + ".").startswith(error.name + "."):
+                raise
+            return _imported_from_file(name, file)
+        module = sys.modules[name]
+    spec = getattr(module, "__spec__", None)
+    if file is not None and spec is not None and spec.has_location and spec.origin != file:
+        return _imported_from_file(name, file)
+    return module
 
 
 def _imported_from_file(name: str, file: str) -> ModuleType:
@@ -117,6 +153,8 @@ def _walk(module: ModuleType, qualname: str) -> "Any":
     found: Any = module
     for name in qualname.split("."):
         if isinstance(found, type):
+            if name.startswith("__") and not name.endswith("__"):  # private: the class has it under another name
+                name = f"_{found.__name__.lstrip('_')}{name}"
             found = next((vars(base)[name] for base in found.__mro__ if name in vars(base)), None)
         else:
             found = getattr(found, name, None)

@@ -1,0 +1,89 @@
+"""Classes by value: each stays what it is where it was defined; a copy changes when, and as far as, that one did.
+
+cloudpickle sends a whole class with each pickle that mentions it, and sets all its attributes each time it arrives. A
+result would set those of the program's own class to a worker's copies, and each batch those of a worker's.
+"""
+
+import os
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from types import GetSetDescriptorType, MemberDescriptorType
+
+from parallel_deco._nesting import in_worker_process
+from parallel_deco.backends.main import main_name, publish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["fill", "find_or_make", "reduce_class"]
+
+#: What each attribute was when it was sent; another number stands for another value.
+Digests = dict[str, int]
+
+# By the number that cloudpickle gives to a class and its copies in all processes.
+_by_number: "weakref.WeakValueDictionary[str, type]" = weakref.WeakValueDictionary()
+#: Classes that were defined in this process, as far as they have been sent.
+_own: "weakref.WeakSet[type]" = weakref.WeakSet()
+_received: "weakref.WeakKeyDictionary[type, Digests]" = weakref.WeakKeyDictionary()
+
+
+def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any], int]") -> "tuple[Any, ...]":
+    """Return how to rebuild a class, from how cloudpickle would.
+
+    Parameters
+    ----------
+    value : type
+    reduced : tuple
+        What cloudpickle's reducer returned for it.
+    digest : callable
+        Makes a number of an attribute.
+    """
+    make, arguments, (attributes, slots), _, _, fill_all = reduced
+    number = arguments[-2]
+    if "__slots__" in vars(value):
+        members = _members(value)
+        attributes = {name: attribute for name, attribute in attributes.items() if name not in members}
+        # Not to be said of an enumeration, which has a maker of its own, nor of a named tuple, which never has any.
+        if isinstance(arguments[3], dict) and (members or not issubclass(value, tuple)):
+            arguments = (*arguments[:3], {**arguments[3], "__slots__": members}, *arguments[4:])
+    if value not in _received:
+        _own.add(value)
+        _by_number[number] = value
+    digests = {name: digest(attribute) for name, attribute in attributes.items()}
+    state = attributes, slots, digests, os.getpid(), main_name(value), fill_all
+    return find_or_make, (number, make, arguments), state, None, None, fill
+
+
+def _members(value: type) -> tuple[str, ...]:
+    """Return the slots that a class has added, which cloudpickle makes attributes of; by the names that they have."""
+    own = vars(value)
+    extra = [name for name in ("__dict__", "__weakref__") if isinstance(own.get(name), GetSetDescriptorType)]
+    return (*(name for name, slot in own.items() if isinstance(slot, MemberDescriptorType)), *extra)
+
+
+def find_or_make(number: str, make: "Callable[..., type]", arguments: "tuple[Any, ...]") -> type:
+    """Return the class of that number, made when it is not here; by `fill` it gets its attributes."""
+    found = _by_number.get(number)
+    return _by_number.setdefault(number, make(*arguments)) if found is None else found
+
+
+def fill(value: type, state: "tuple[Any, ...]") -> None:
+    """Give a class those of the attributes that have changed where it comes from.
+
+    The program has no use for what workers make of a class of theirs later: each may make something else of it.
+    """
+    attributes, slots, digests, sender, main, fill_all = state
+    before = _received.get(value)
+    if value in _own or sender == os.getpid() or (before is not None and not in_worker_process()):
+        return
+    before = before or {}
+    changed = {name: attribute for name, attribute in attributes.items() if digests[name] != before.get(name)}
+    fill_all(value, (changed, slots))
+    for name in before.keys() - digests.keys():
+        with suppress(AttributeError):  # the worker has taken it away itself
+            delattr(value, name)
+    _received[value] = digests
+    if main is not None:
+        publish(value, main)

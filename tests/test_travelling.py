@@ -1,0 +1,451 @@
+"""What functions and values are when they arrive in a worker process, and when they come back to the program."""
+
+METHODS = """
+import functools
+from parallel_deco import parallel
+
+class A:
+    @parallel(backend="processes")
+    def work(self, x):
+        return "A", x
+
+    @parallel(backend="processes")
+    def __private(self, x):
+        return "private", x
+
+    @parallel(backend="processes")
+    @classmethod
+    def made(cls, x):
+        return "A", cls.__name__, x
+
+    def plain(self, x):
+        return "plain A", x
+
+    def privately(self, xs):
+        return list(self.__private.map(xs))
+
+class B(A):
+    @parallel(backend="processes")
+    def work(self, x):
+        return "B", x
+
+    @parallel(backend="processes")
+    @classmethod
+    def made(cls, x):
+        return "B", cls.__name__, x
+
+    def plain(self, x):
+        return "plain B", x
+
+    def both(self, xs):
+        return list(super().work.map(xs)), list(self.work.map(xs))
+
+    def both_made(self, xs):
+        return list(super().made.map(xs)), list(self.made.map(xs))
+
+    def partial(self, xs):
+        call = parallel(functools.partial(super().plain), backend="processes")
+        return list(call.map(xs))
+
+    def arguments(self):
+        return [super().plain, self.plain, super().work]
+
+def helper(self, x):
+    return "helper", x
+
+class C:
+    run = parallel(helper, backend="processes")
+
+    def helper(self, x):
+        return "another", x
+
+def call(function):
+    return function(1)
+"""
+
+
+def test_method_is_the_callers_own_when_a_subclass_has_one_of_that_name(run_program, tmp_path):
+    """A bound method is its function and its object: as what is mapped, in a partial, and as an argument."""
+    (tmp_path / "methods.py").write_text(METHODS)
+    code, out, err = run_program("""
+        from methods import A, B, C, call
+        from parallel_deco import parallel
+
+        b = B()
+        assert b.both([1]) == ([("A", 1)], [("B", 1)]), b.both([1])
+        assert b.both_made([1]) == ([("A", "B", 1)], [("B", "B", 1)]), b.both_made([1])
+        assert b.partial([1]) == [("plain A", 1)], b.partial([1])
+        there = list(parallel(call, backend="processes").map(b.arguments()))
+        assert there == [("plain A", 1), ("plain B", 1), ("A", 1)], there
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_method_is_found_when_no_name_leads_to_it(run_program, tmp_path):
+    """A private method has another name in its class, and one under a name of its own may share it with another."""
+    (tmp_path / "methods.py").write_text(METHODS)
+    code, out, err = run_program("""
+        from methods import A, B, C, call
+        from parallel_deco import parallel
+
+        assert B().privately([1]) == [("private", 1)]
+        assert list(C().run.map([1])) == [("helper", 1)]
+        there = list(parallel(call, backend="processes").map([C().run, B().work.options(chunksize=2)]))
+        assert there == [("helper", 1), ("B", 1)], there
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_class_is_left_alone_when_results_of_it_come_back(run_program):
+    """What the program counts and keeps in its classes stays, and so do their methods; errors and enums too."""
+    code, out, err = run_program("""
+        import dataclasses, enum
+        from parallel_deco import parallel
+
+        class Base:
+            made = []
+            def __init_subclass__(cls):
+                Base.made.append(cls.__name__)
+
+        class Stats(Base):
+            total = 0
+            seen = []
+            class Inner:
+                total = 0
+            def __init__(self, x):
+                self.x, self.inner = x, Stats.Inner()
+            def method(self):
+                return self.x
+
+        class Failed(Exception):
+            total = 0
+
+        class Color(enum.Enum):
+            RED = 1
+            def method(self):
+                return self.value
+
+        @dataclasses.dataclass(frozen=True)
+        class Point:
+            x: int
+
+        def make(x):
+            if x % 2:
+                raise Failed(x)
+            return Stats(x), Color.RED, Point(x)
+
+        methods = Stats.method, Color.method, Point.__eq__
+        seen = Stats.seen
+        results = parallel(make, backend="processes", chunksize=1).map(range(8), return_exceptions=True)
+        for x, result in enumerate(results):
+            if x % 2:
+                assert type(result) is Failed and result.args == (x,)
+                Failed.total += 1
+            else:
+                stats, color, point = result
+                assert type(stats) is Stats and stats.method() == x and type(stats.inner) is Stats.Inner
+                assert color is Color.RED and point == Point(x)
+                Stats.total += 1
+                Stats.Inner.total += 1
+                Stats.seen.append(x)
+        assert (Stats.total, Stats.Inner.total, Failed.total, Base.made) == (4, 4, 4, ["Stats"])
+        assert (Stats.method, Color.method, Point.__eq__) == methods
+        assert Stats.seen is seen and seen == [0, 2, 4, 6]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_class_keeps_its_state_in_a_worker_when_the_programs_did_not_change(run_program):
+    """What a worker has loaded into a class serves all its batches; what the program changes, changes."""
+    code, out, err = run_program("""
+        from parallel_deco import parallel
+
+        FACTOR = 1
+
+        class Job:
+            loaded = None
+            kept = {}
+            gone = 1
+            rate = 1
+            def __init__(self, x):
+                self.x = x
+            def run(self):
+                if Job.loaded is None:
+                    Job.loaded = self.x
+                Job.kept[self.x] = None
+                return Job.loaded, len(Job.kept), Job.rate * FACTOR, hasattr(Job, "gone")
+
+        @parallel(backend="processes", max_workers=1, chunksize=1)
+        def run(job):
+            return job.run()
+
+        def went(*numbers):
+            return list(run.map([Job(x) for x in numbers]))
+
+        assert went(1, 2) == [(1, 1, 1, True), (1, 2, 1, True)]
+        Job.rate = 3
+        assert went(3) == [(1, 3, 3, True)]
+        FACTOR = 5
+        assert went(4) == [(1, 4, 15, True)]
+        del Job.gone
+        assert went(5) == [(1, 5, 15, False)]
+        Job.kept[9] = None
+        assert went(6) == [(1, 2, 15, False)]
+
+        class Job:  # as in a cell of a notebook that is run again
+            def __init__(self, x):
+                self.x = x
+            def run(self):
+                return "new"
+
+        assert went(7) == ["new"]
+        Job.run = lambda self: "newer"
+        assert went(8) == ["newer"]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_class_is_complete_when_it_was_made_in_a_worker(run_program):
+    """One that the program has never seen arrives with its methods; it may go on to the workers again."""
+    code, out, err = run_program("""
+        from parallel_deco import parallel
+
+        @parallel(backend="processes", chunksize=1)
+        def make(x):
+            class Made:
+                total = 0
+                def __init__(self, x):
+                    self.x = x
+                def method(self):
+                    return type(self).total, self.x
+            return Made(x)
+
+        @parallel(backend="processes", chunksize=1)
+        def call(made):
+            return made.method()
+
+        made = list(make.map(range(4)))
+        assert [one.method() for one in made] == [(0, x) for x in range(4)]
+        assert list(call.map(made)) == [(0, x) for x in range(4)]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_worker_runs_the_new_code_when_a_module_is_reloaded(run_program):
+    """The module of the function, of its helpers, and of what a script uses; batches go on in the same worker."""
+    code, out, err = run_program("""
+        import importlib, os, pathlib, sys
+        from parallel_deco import parallel
+
+        sys.dont_write_bytecode = True
+
+        def write(version):
+            pathlib.Path("helping.py").write_text(f"import os\\ndef helper(): return {version!r}, os.getpid()\\n")
+            pathlib.Path("working.py").write_text(
+                "import helping\\n"
+                "from parallel_deco import parallel\\n"
+                "@parallel(backend='processes', max_workers=1)\\n"
+                f"def work(x): return {version!r}, *helping.helper()\\n"
+            )
+
+        write("old")
+        import helping, working
+
+        def script(x):
+            return working.work(x)
+
+        script = parallel(script, backend="processes", max_workers=1)
+        [(*versions, pid)] = working.work.map([0])
+        assert versions == ["old", "old"] and list(script.map([0])) == [("old", "old", pid)]
+        write("newer")
+        importlib.reload(helping)
+        assert list(working.work.map([0])) == list(script.map([0])) == [("old", "newer", pid)]
+        importlib.reload(working)
+        assert list(working.work.map([0])) == list(script.map([0])) == [("newer", "newer", pid)]
+        assert working.work.submit(0).result() == ("newer", "newer", pid)
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_worker_runs_the_new_code_when_a_functions_code_was_replaced(run_program):
+    """A function that was patched in its place goes by value, and by its name again when it is as it was."""
+    code, out, err = run_program("""
+        import pathlib
+        from parallel_deco import parallel
+
+        pathlib.Path("patched.py").write_text("RATE = 2\\ndef f(x): return x\\ndef g(x): return -x * RATE\\n")
+        import patched
+
+        f = parallel(patched.f, backend="processes")
+        old = patched.f.__code__
+        assert list(f.map([1])) == [1]
+        patched.f.__code__ = patched.g.__code__
+        assert list(f.map([1])) == [-2]
+        patched.f.__code__ = old
+        assert list(f.map([1])) == [1]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_module_is_the_right_one_when_two_have_its_name(run_program):
+    """Plug-ins that are loaded under one name, of which one may also be on the path."""
+    code, out, err = run_program("""
+        import pathlib, sys
+        from importlib.util import module_from_spec, spec_from_file_location
+        from parallel_deco import parallel
+
+        pathlib.Path("plugin.py").write_text("def run(x): return 'on the path'\\n")
+
+        def load(name):
+            path = pathlib.Path(f"{name}.txt").absolute().with_suffix(".py")
+            path.write_text(f"def run(x): return {name!r}\\n")
+            spec = spec_from_file_location("plugin", path)
+            module = sys.modules["plugin"] = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return parallel(module.run, backend="processes", max_workers=1)
+
+        first = load("a")
+        assert list(first.map([0])) == ["a"]
+        second = load("b")
+        assert list(second.map([0])) == ["b"]
+        assert list(first.map([0])) == ["a"]
+        assert list(load("a").map([0])) == ["a"]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program):
+    """pickle, get_type_hints and `import __main__` find the script's classes and functions, and their last version."""
+    code, out, err = run_program("""
+        import dataclasses, enum, os, pickle, typing
+        from parallel_deco import parallel
+
+        class Color(enum.Enum):
+            RED = 1
+
+        @dataclasses.dataclass
+        class Point:
+            x: int
+            color: "Color" = Color.RED
+
+        class Outer:
+            class Point:
+                pass
+
+        def helper(x):
+            return Point(x)
+
+        @parallel(backend="processes", max_workers=1)
+        def work(x):
+            import __main__
+
+            Outer.Point
+            assert __main__.helper is helper and __main__.Point is Point
+            assert typing.get_type_hints(Point) == {"x": int, "color": Color}
+            assert os.path.samefile(__main__.__file__, __file__)
+            copy = pickle.loads(pickle.dumps(helper(x)))
+            assert type(copy) is Point and pickle.loads(pickle.dumps(helper)) is helper
+            return copy
+
+        assert list(work.map([1])) == [Point(1)]
+
+        class Point(Point):
+            pass
+
+        assert list(work.map([1])) == [Point(1)]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_slots_are_slots_when_a_class_of_the_script_has_them(run_program):
+    """Objects without a `__dict__` go and come back: plain ones, private slots, inherited ones, and dataclasses."""
+    code, out, err = run_program("""
+        import dataclasses, typing
+        from parallel_deco import parallel
+
+        class Slots:
+            __slots__ = ("a", "__private", "__weakref__")
+            def __init__(self, a):
+                self.a = self.__private = a
+            def both(self):
+                return self.a, self.__private
+
+        class Below(Slots):
+            __slots__ = "b"
+
+        class Named:
+            __slots__ = {"c": "what it is"}
+
+        class Open(Slots):
+            pass
+
+        @dataclasses.dataclass(slots=True)
+        class Point:
+            x: int
+
+        @dataclasses.dataclass(frozen=True, slots=True)
+        class Frozen:
+            x: int
+
+        class Pair(typing.NamedTuple):
+            a: int
+            b: int = 2
+
+        def work(given):
+            assert not hasattr(given, "__dict__")
+            below, named, opened = Below(1), Named(), Open(2)
+            below.b, named.c, opened.d = 3, 4, 5
+            return given, below, named, opened, Point(6), Frozen(7), Pair(8)
+
+        for given, below, named, opened, point, frozen, pair in parallel(work, backend="processes").map([Slots(0)] * 3):
+            assert type(given) is Slots and given.both() == (0, 0) and below.both() == (1, 1)
+            assert (below.b, named.c, opened.a, opened.d) == (3, 4, 2, 5)
+            assert (point, frozen, pair) == (Point(6), Frozen(7), Pair(8))
+        assert Named.__slots__ == {"c": "what it is"}
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_view_of_memory_is_one_when_it_arrives(run_program):
+    """With its format, shape and whether it can be written to; one that cannot be rebuilt is refused by name."""
+    code, out, err = run_program("""
+        import array
+        from parallel_deco import NotPicklableError, parallel
+
+        def look(view):
+            return type(view), view.format, view.shape, view.readonly, view.tolist()
+
+        numbers = memoryview(array.array("d", [1, 2, 3, 4]))
+        large = memoryview(bytearray(200_000))
+        views = [memoryview(b"abc"), numbers, numbers[::2], numbers[:0], numbers.cast("B").cast("d", (2, 2)), large]
+        assert list(parallel(look, backend="processes").map(views)) == [look(view) for view in views]
+        back = list(parallel(lambda x: memoryview(x), backend="processes").map([b"abc"]))
+        assert back == [memoryview(b"abc")]
+        import ctypes
+        strange = memoryview((ctypes.c_int * 2)())
+        try:
+            print(list(parallel(look, backend="processes").map([strange])))
+        except NotPicklableError as error:
+            assert "memoryview" in str(error)
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_module_made_by_hand_is_sent_again_when_it_changed(run_program):
+    """It goes by value, like the function that refers to it."""
+    code, out, err = run_program("""
+        import types
+        from parallel_deco import parallel
+
+        module = types.ModuleType("made")
+        module.value = 1
+
+        @parallel(backend="processes", max_workers=1)
+        def look(_):
+            return module.value
+
+        assert list(look.map([0])) == [1]
+        module.value = 2
+        assert list(look.map([0])) == [2]
+        """)
+    assert (code, out, err) == (0, "", "")
