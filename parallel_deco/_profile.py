@@ -115,6 +115,10 @@ class Profile:
         reading = self._read()
         return not reading.depends and not reading.effects
 
+    def depends_on_arguments(self) -> bool:
+        """Whether what a call changes outside depends on what it is called with."""
+        return self._read().depends
+
     def _effects(self, batch: Batch) -> "Iterator[static.Effect]":
         """Yield what the calls of a batch would change outside, the gravest effect of each."""
         reading = self._read()

@@ -1,9 +1,11 @@
-"""Submits: calls that are queued for one function, gathered into batches while its workers are busy.
+"""Submits: calls that are queued for one function, and what takes them from there while its workers are busy.
 
 Guarantees
     - A call that is submitted runs once, or its future was cancelled first.
     - `_lock` guards the queue and the count of running batches of each depth. Nothing of the user's, no backend and no
       future is entered under it.
+    - Threads take calls from the queue one by one (`_shift`), so that a call may wait for any that was submitted
+      before. Worker processes get batches: no future travels, so their calls can hardly wait for each other.
     - Calls of depth d only wait for calls of depth d + 1, and each depth has a width of its own; the deepest calls
       therefore always run, and nested submits cannot deadlock.
 """
@@ -27,9 +29,10 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
+from parallel_deco._shift import Shift
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
-from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
+from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape, Ticket
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
 from parallel_deco.routing.router import Decision
@@ -220,16 +223,17 @@ class Submissions:
     def _gather(self, lane: _Lane, decision: Decision, calls: list[Call]) -> None:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
 
-        Calls that wait are taken one by one: they may wait for each other. At each moment a call is in the lane or in
-        the list, or in both.
+        One alone for a thread, which takes the next ones itself. At each moment a call is in the lane or in the list,
+        or in both.
         """
         most = 1
-        facts = self._evidence.facts() if len(lane.waiting) > 1 else Facts()
-        if facts.wall and not facts.so_far and not facts.waits:
+        facts = self._evidence.facts() if len(lane.waiting) > 1 and decision.route == PROCESSES else Facts()
+        if _is_gathered(facts):
             share = -(-len(lane.waiting) // max(1, decision.width))
             most = max(1, min(share, int(TARGET / max(facts.wall, facts.pace))))
         waiting = lane.waiting
-        while waiting and len(calls) < most and (not calls or waiting[0].goes_with(calls[0])):
+        function, context = waiting[0].function, waiting[0].context
+        while waiting and len(calls) < most and (not calls or waiting[0].goes_with(function, context)):
             calls.append(waiting[0])
             del waiting[0]
 
@@ -278,6 +282,10 @@ class Submissions:
         return decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}"))
 
     def _start(self, hand: "_Hand", decision: Decision) -> None:
+        there = decision.route == PROCESSES
+        if there and not self._profile.may_leave(self._batch(hand.level, hand.calls, decision.facts), self._options):
+            there = False
+            self._give_back(hand.level, hand.calls)
         calls = [call for call in hand.calls if call.future.set_running_or_notify_cancel()]
         if not calls:
             hand.launched = True
@@ -286,7 +294,17 @@ class Submissions:
         batch = self._batch(hand.level, calls, decision.facts)
         if hand.probe:
             self._judge(hand, batch)
-        self._launch(hand, calls, batch, decision)
+        self._launch(hand, calls, batch, decision, there)
+
+    def _give_back(self, level: int, calls: list[Call]) -> None:
+        """Give calls back to the lane, all but the first, when threads are to run them: these take them one by one."""
+        for call in calls[1:]:
+            call.future.step_back()
+        with self._lock:
+            waiting = self._lanes[level].waiting
+            while len(calls) > 1:
+                waiting.appendleft(calls[-1])
+                del calls[-1]
 
     def _batch(self, level: int, calls: list[Call], facts: Facts) -> Batch:
         return Batch(
@@ -330,38 +348,47 @@ class Submissions:
             return False
         return facts.computes and facts.held > 0.5 * facts.cpu
 
-    def _launch(self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision) -> None:
+    def _launch(self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision, there: bool) -> None:
         level, judge = hand.level, hand.judge
         claim = threading.Lock()  # taken by whoever ends it
 
-        def end(result: BatchResult) -> bool:
-            if not claim.acquire(blocking=False):
-                return False
+        def free(readings: Readings) -> None:
             if judge is not None:
                 judge.dismiss()
-            self._evidence.learn(result.readings)
+            self._evidence.learn(readings)
             if decision.route == THREADS and decision.facts.waits and self._options.max_workers is None:
-                self._evidence.learn_reach(result.readings, self._lanes[level].running, perf_counter())
+                self._evidence.learn_reach(readings, self._lanes[level].running, perf_counter())
             self._vacate(level, probe=judge is not None)
-            return True
 
         def done(result: BatchResult) -> None:
-            if end(result):
+            if claim.acquire(blocking=False):
+                free(result.readings)
                 self._drain(level)  # before: a callback of a future may wait for other calls
                 settle(calls, result)
 
+        def ended(readings: Readings) -> None:
+            free(readings)
+            self._drain(level)
+
         try:
             hand.launched = True
-            if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
-                pools.threads().start(batch, done)
+            if not there:
+                self._launch_thread(level, calls[0], batch, decision, claim, done, ended)
                 return
-            ticket = self._launch_process(calls, batch, done, decision.width)
+
+            def here(_: Batch, __: Done) -> None:
+                self._give_back(level, calls)
+                alone = self._batch(level, calls, decision.facts)
+                self._launch_thread(level, calls[0], alone, decision, claim, done, ended)
+
+            ticket = self._launch_process(calls, batch, done, decision.width, here)
         except BaseException as error:  # it cannot travel, or there are no more threads or processes; or Ctrl-C
             if isinstance(error, NotPicklableError) and len(calls) > 1:
                 self._launch_apart(hand, calls, decision)
                 return
-            result = all_failed(batch, error)
-            if end(result):
+            if claim.acquire(blocking=False):
+                result = all_failed(batch, error)
+                free(result.readings)
                 settle(calls, result)  # who called this goes on with those behind
             if not isinstance(error, Exception):
                 raise
@@ -376,6 +403,55 @@ class Submissions:
 
             calls[0].future._kill = killer(ticket, freed)
 
+    def _launch_thread(
+        self,
+        level: int,
+        call: Call,
+        batch: Batch,
+        decision: Decision,
+        claim: threading.Lock,
+        done: Done,
+        ended: Callable[[Readings], None],
+    ) -> None:
+        """Have a thread run a call, and those behind it for a while; one that may be left behind, this one alone."""
+        if batch.timeout is not None:
+            pools.threads().start(batch, done)
+            return
+        seconds = TARGET if _is_gathered(decision.facts) else 0.0
+        following = partial(self._follow, level, self._likeness(call, batch)) if seconds else _no_call
+        pools.threads().call(Shift(call, batch, following, seconds, claim, ended))
+
+    def _likeness(self, first: Call, batch: Batch) -> Callable[[Call], bool]:
+        """Return what says whether a call may run in a batch with the first one, which it does not keep."""
+        function, context, turn, depth = first.function, first.context, batch.turn, batch.depth
+        if turn is None or not self._profile.depends_on_arguments():
+            return lambda call: call.goes_with(function, context)
+        own = turn(batch)
+
+        def goes(call: Call) -> bool:
+            if not call.goes_with(function, context):
+                return False
+            return turn(Batch(function, [(call.args, call.kwargs)], Shape.CALL, depth=depth)) is own
+
+        return goes
+
+    def _follow(self, level: int, goes: Callable[[Call], bool]) -> Call | None:
+        """Take the next call from the lane, if it goes with those before, and mark it as running."""
+        waiting = self._lanes[level].waiting
+        while True:
+            try:
+                call = waiting[0]
+            except IndexError:
+                return None
+            if not goes(call):
+                return None
+            with self._lock:
+                if not waiting or waiting[0] is not call:  # another thread was faster
+                    continue
+                waiting.popleft()
+            if call.future.set_running_or_notify_cancel():
+                return call
+
     def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision) -> None:
         """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
         if hand.judge is not None:
@@ -384,10 +460,10 @@ class Submissions:
         with self._lock:
             self._lanes[hand.level].running += len(calls) - 1
         for call in calls:
-            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision)
+            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, there=True)
 
     def _launch_process(
-        self, calls: list[Call], batch: Batch, done: Callable[[BatchResult], None], width: int
+        self, calls: list[Call], batch: Batch, done: Done, width: int, here: Callable[[Batch, Done], None]
     ) -> Ticket | None:
         """Hand a batch to the worker processes; under auto, to threads if they cannot take it."""
 
@@ -397,7 +473,7 @@ class Submissions:
             else:
                 done(result)
 
-        return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, width=width)
+        return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, here=here, width=width)
 
     def _note_stuck(self, reason: str) -> None:
         self._profile.stuck = reason
@@ -409,3 +485,13 @@ class Submissions:
             lane.running -= place
             if probe:
                 lane.probing = False
+
+
+def _is_gathered(facts: Facts) -> bool:
+    """Whether calls are short enough for several to share the cost of a batch, as far as is known; none that waits."""
+    return facts.wall > 0 and not facts.so_far and not facts.waits
+
+
+def _no_call() -> Call | None:
+    """Take none: the calls are not gathered."""
+    return None
