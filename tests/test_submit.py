@@ -528,6 +528,36 @@ def test_futures_end_when_shut_down_without_waiting(elsewhere, functions, tmp_pa
     until(lambda: not any(thread.name.startswith("parallel_deco-") for thread in threading.enumerate()))
 
 
+def test_shutdown_is_refused_when_inside_a_call(backend):
+    """It would wait for the call that it is in; or, further down, for one that waits for that."""
+
+    def stop(levels):
+        if levels:
+            return parallel(stop, backend="threads").submit(levels - 1).result()
+        parallel_deco.shutdown()
+        return None
+
+    function = parallel(stop, backend=backend)
+    for levels in (0, 2):
+        with pytest.raises(parallel_deco.ParallelError, match="inside a parallel call"):
+            result(function.submit(levels))
+
+
+def test_shutdown_waits_for_the_others_when_in_a_callback(backend):
+    """A callback is no part of the call: it may end the workers, and all that was submitted ends first."""
+    function = parallel(double, backend=backend)
+    gone = concurrent.futures.Future()
+
+    def stop(_):
+        parallel_deco.shutdown()
+        gone.set_result([future.done() for future in futures])
+
+    futures = [function.submit(number) for number in range(20)]
+    futures[5].add_done_callback(stop)
+    assert gone.result(DEADLINE) == [True] * 20
+    assert result(function.submit(4)) == 8
+
+
 def test_future_lets_go_of_arguments_when_done(backend):
     """A finished future keeps its result and nothing else."""
     import gc
