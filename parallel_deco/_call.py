@@ -23,6 +23,7 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     context: Context
+    number: int = 0  # in the order of submission, where that matters
 
     def goes_with(self, function: Callable[..., Any], context: Context) -> bool:
         """Whether it may be in one batch with a call of this function in this context."""

@@ -61,6 +61,7 @@ class Profile:
         self._latest = Evidence()
         self._scalars_leave = False
         self._turns: dict[int, Turn] = {}
+        self.places: dict[Options, Any] = {}  #: what keeps `max_workers` for submitted calls of all sizes
         _profiles.add(self)
 
     def sibling(self) -> "Profile":
@@ -306,6 +307,7 @@ def _forget_after_fork() -> None:
         profile._evidence.clear()
         profile._latest = Evidence()
         profile._turns.clear()
+        profile.places.clear()
 
 
 if hasattr(os, "register_at_fork"):

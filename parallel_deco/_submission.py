@@ -2,8 +2,8 @@
 
 Guarantees
     - A call that is submitted runs once, or its future was cancelled first.
-    - `_lock` guards the queue and the count of running batches of each depth. Nothing of the user's, no backend and no
-      future is entered under it.
+    - `_lock` guards the queue and the count of running batches of each depth; where `max_workers` is given, the queues
+      of all sizes share one. Nothing of the user's, no backend and no future is entered under it.
     - Threads take calls from the queue one by one (`_shift`), so that a call may wait for any that was submitted
       before. Worker processes get batches: no future travels, so their calls can hardly wait for each other.
     - Calls of depth d only wait for calls of depth d + 1, and each depth has a width of its own; the deepest calls
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from itertools import count
 from time import perf_counter
 from typing import Any
 
@@ -67,6 +68,53 @@ class _Lane:
         self.probing = False
 
 
+class _Places:
+    """The places of one set of options: its `max_workers` holds for calls of all sizes together, at each depth.
+
+    Parameters
+    ----------
+    most : int or None
+
+    Notes
+    -----
+    `lock` is that of all Submissions that share it. Who gives a place back gives it to the call that was submitted
+    first, of those whose own lane has room: so a call may wait for any that was submitted before it.
+    """
+
+    __slots__ = ("_members", "lock", "most", "numbers", "running")
+
+    def __init__(self, most: int | None) -> None:
+        self.lock = threading.Lock()
+        self.most = most
+        self.numbers = count(1)
+        self.running: defaultdict[int, int] = defaultdict(int)
+        self._members: list[Submissions] = []
+
+    def add(self, member: "Submissions") -> None:
+        """Have it share these."""
+        self._members.append(member)
+
+    def are_full(self, level: int) -> bool:
+        """Whether as many run as may."""
+        return self.most is not None and self.running[level] >= self.most
+
+    def waiting(self, level: int) -> "list[tuple[int, Submissions]]":
+        """Return whose calls wait, with the number of their first one, the lowest first."""
+        found = []
+        for member in self._members.copy():
+            number = member.first_waiting(level)
+            if number is not None:
+                found.append((number, member))
+        return sorted(found, key=lambda pair: pair[0])
+
+    def is_next(self, level: int, number: int) -> bool:
+        """Whether no call that was submitted before this one waits."""
+        if self.most is None or len(self._members) == 1:
+            return True
+        heads = (member.first_waiting(level) for member in self._members.copy())
+        return all(head is None or head >= number for head in heads)
+
+
 class _Hand:
     """What is being started: whoever does so may be interrupted anywhere, and has to know how far it came."""
 
@@ -89,7 +137,12 @@ class Submissions:
         self._options = options
         self._evidence = evidence
         self._auto = options.chooses
-        self._lock = threading.Lock()
+        if options.max_workers is None:
+            self._places = _Places(None)
+        else:
+            self._places = profile.places.setdefault(options, _Places(options.max_workers))
+            self._places.add(self)
+        self._lock = self._places.lock
         self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
         self._started = 0
         self._unmeasured = 0
@@ -99,7 +152,8 @@ class Submissions:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
         future: Future[Any] = Future()
         future.tell(outstanding.discard)
-        call = Call(future, function, args, kwargs, copy_context())
+        number = 0 if self._places.most is None else next(self._places.numbers)
+        call = Call(future, function, args, kwargs, copy_context(), number)
         try:
             outstanding.add(future)
             level = depth()
@@ -117,7 +171,7 @@ class Submissions:
             lane = self._lanes[level]
             lane.waiting.append(call)
             # Whoever gives a place back takes it from there; and a new decision can wait for that.
-            full = known is not None and lane.running >= known.width
+            full = known is not None and (lane.running >= known.width or self._places.are_full(level))
         if not full:
             self._drain(level)
 
@@ -139,7 +193,11 @@ class Submissions:
                 self._unmeasured = (self._unmeasured + 1) % REDECIDE
                 if not self._unmeasured or lane.waiting or lane.probing or lane.running >= decision.width:
                     return False
+                if self._places.are_full(level) or not self._places.is_next(level, call.number):
+                    return False
+                running = self._places.running
                 lane.running += 1
+                running[level] += 1
                 taken = True
             pools.threads().call(quick)
         except BaseException as error:  # there are no more threads; or Ctrl-C, and a thread may have it nevertheless
@@ -158,33 +216,54 @@ class Submissions:
 
     def _drain(self, level: int) -> None:
         """Start batches of waiting calls while there are places."""
-        while self._lanes[level].waiting:
-            try:
-                decision = self._decide(level)
-            except Exception as error:  # of the user's policy
-                self._give_up(level, error)
-                return
-            hand = _Hand(level)
-            try:
-                if not self._take(hand, decision):
-                    return
-                self._start(hand, decision)
-            except BaseException as error:  # Ctrl-C, which may come anywhere, or there is no memory
-                if not hand.launched:
-                    self._put_back(hand, error)
-                raise
+        if self._places.most is None:
+            while self._start_next(level):
+                pass
+        else:
+            while any(member._start_next(level) for _, member in self._places.waiting(level)):
+                pass
+
+    def first_waiting(self, level: int) -> int | None:
+        """Return the number of the first call that waits for a place; None where none does."""
+        lane = self._lanes.get(level)
+        try:
+            return None if lane is None else lane.waiting[0].number
+        except IndexError:
+            return None
+
+    def _start_next(self, level: int) -> bool:
+        """Start a batch of waiting calls, if there are any, and a place; return whether that was so."""
+        if not self._lanes[level].waiting:
+            return False
+        try:
+            decision = self._decide(level)
+        except Exception as error:  # of the user's policy
+            self._give_up(level, error)
+            return False
+        hand = _Hand(level)
+        try:
+            if not self._take(hand, decision):
+                return False
+            self._start(hand, decision)
+        except BaseException as error:  # Ctrl-C, which may come anywhere, or there is no memory
+            if not hand.launched:
+                self._put_back(hand, error)
+            raise
+        return True
 
     def _take(self, hand: "_Hand", decision: Decision) -> bool:
         """Take calls and a place for one batch, if there are any."""
         with self._lock:
             lane = self._lanes[hand.level]
-            if not lane.waiting or lane.probing or lane.running >= decision.width:
+            running = self._places.running
+            if not lane.waiting or lane.probing or lane.running >= decision.width or self._places.are_full(hand.level):
                 return False
             probe = self._is_probe(hand.level, decision)
             self._gather(lane, decision, hand.calls)
             self._started += 1
             # No call from here on: a signal would be heeded after it.
             lane.running += 1
+            running[hand.level] += 1
             hand.placed = True
             lane.probing = hand.probe = probe
         return True
@@ -443,7 +522,7 @@ class Submissions:
                 call = waiting[0]
             except IndexError:
                 return None
-            if not goes(call):
+            if not goes(call) or not self._places.is_next(level, call.number):
                 return None
             with self._lock:
                 if not waiting or waiting[0] is not call:  # another thread was faster
@@ -459,6 +538,7 @@ class Submissions:
             hand.judge = None
         with self._lock:
             self._lanes[hand.level].running += len(calls) - 1
+            self._places.running[hand.level] += len(calls) - 1
         for call in calls:
             self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, there=True)
 
@@ -483,6 +563,7 @@ class Submissions:
         with self._lock:
             lane = self._lanes[level]
             lane.running -= place
+            self._places.running[level] -= place
             if probe:
                 lane.probing = False
 

@@ -396,6 +396,47 @@ def test_no_more_run_at_once_than_max_workers_when_submitted():
         assert most <= 2
 
 
+@pytest.mark.parametrize("options", [{"backend": "threads"}, {"shared": True}])
+def test_max_workers_holds_when_calls_are_of_all_sizes(options):
+    """What is measured apart, for the size of its arguments, runs within the same bound."""
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def count(x):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)
+        with lock:
+            running -= 1
+        return x
+
+    arguments = [1, 1000, 10**6, 10**9, "x" * 5, "x" * 1000, "x" * 10**6] * 30
+    for width in (1, 2):
+        most = 0
+        function = parallel(count, max_workers=width, **options)
+        assert [result(f) for f in [function.submit(x) for x in arguments]] == arguments
+        assert most <= width
+
+
+@pytest.mark.parametrize("options", [{"backend": "threads"}, {"shared": True}])
+def test_calls_begin_in_order_when_calls_of_all_sizes_share_one_place(options):
+    """Each waits for the one before, which is of another size: it was submitted first, so it begins first."""
+
+    @parallel(max_workers=1, **options)
+    def step(before, size):
+        return size and (0 if before is None else before.result(DEADLINE)) + 1
+
+    for size in (1, 10**4, 10**8):
+        for _ in range(100):
+            assert result(step.submit(None, size)) == 1
+    last = None
+    for number in range(600):
+        last = step.submit(last, (1, 10**4, 10**8)[number % 3])
+    assert result(last) == 600
+
+
 # Cancelling.
 
 
