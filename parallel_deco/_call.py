@@ -1,7 +1,8 @@
 """One submitted call: what it is, how it is run when nobody measures it, and how its future ends."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import InvalidStateError
 from contextvars import Context
 from types import MethodType
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from parallel_deco._nesting import same_context, set_depth
 from parallel_deco._readings import count_unmeasured
 from parallel_deco.backends.batch import BatchResult, Ticket
 
-__all__ = ["Call", "QuickCall", "killer", "settle"]
+__all__ = ["Call", "QuickCall", "call_back", "killer", "settle"]
 
 
 class Call(NamedTuple):
@@ -22,10 +23,11 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     context: Context
+    number: int = 0  # in the order of submission, where that matters
 
-    def goes_with(self, other: "Call") -> bool:
-        """Whether both may be in one batch."""
-        return _same_function(self.function, other.function) and same_context(self.context, other.context)
+    def goes_with(self, function: Callable[..., Any], context: Context) -> bool:
+        """Whether it may be in one batch with a call of this function in this context."""
+        return _same_function(self.function, function) and same_context(self.context, context)
 
 
 class QuickCall:
@@ -73,18 +75,25 @@ def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 def settle(calls: Sequence[Call], result: BatchResult) -> None:
-    """Give each future its value or error."""
-    raised = None
+    """Give each future its value or error; then have the callbacks called, which may wait for any of them."""
+    heard = []
     for position, call in enumerate(calls):
-        error = result.errors.get(position)
         try:
-            if error is not None:
-                call.future.set_exception(error)
-            else:
-                call.future.set_result(result.values[position])
-        except BaseException as problem:  # of a callback: SystemExit, for one; `concurrent.futures` reports the others
-            if not call.future.cancelled():  # while it ran, and its worker was slower to die
-                raised = problem
+            if call.future.end(result.values[position], result.errors.get(position)):
+                heard.append(call.future)
+        except InvalidStateError:  # cancelled while it ran, and its worker was slower to die
+            continue
+    call_back(heard)
+
+
+def call_back(heard: Iterable[Future[Any]]) -> None:
+    """Call the callbacks of futures that have ended, whatever they raise."""
+    raised = None
+    for future in heard:
+        try:
+            future.call_back()
+        except BaseException as problem:  # SystemExit, for one; `concurrent.futures` reports the others
+            raised = problem
     if raised is None:
         return
     thread = threading.current_thread()

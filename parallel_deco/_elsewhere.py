@@ -23,6 +23,7 @@ def start_in_processes(
     chooses: bool,
     stuck: Callable[[NotPicklableError], None],
     prepare: "Callable[[], Travelling] | None" = None,
+    here: Callable[[Batch, Done], Ticket | None] | None = None,
     **how: Any,
 ) -> Ticket | None:
     """Start a batch in worker processes; where the route is ours to choose, in threads if they cannot take it.
@@ -37,6 +38,8 @@ def start_in_processes(
         Gets the error when something cannot travel, there or back, and the route is chosen.
     prepare : callable, optional
         Gives the function as it travels; otherwise it is sent as it is now.
+    here : callable, optional
+        Starts the batch in threads, in its own way, when the workers cannot take it.
     **how
         For `ProcessBackend.start`.
 
@@ -67,7 +70,7 @@ def start_in_processes(
     except (ParallelError, OSError):  # no more processes, or, at the exit, no thread to serve one
         if not chooses:
             raise
-    return pools.threads().start(batch, done)
+    return pools.threads().start(batch, done) if here is None else here(batch, done)
 
 
 def start_each_in_processes(batch: Batch, done: Done, *, width: int, error: NotPicklableError) -> None:

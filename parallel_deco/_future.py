@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import math
+from _thread import get_ident
 from collections.abc import Callable, Generator
 from time import monotonic
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ class Future(concurrent.futures.Future[R]):
 
     _kill: Callable[[], bool] | None = None
     _ended: Callable[[Any], object] | None = None
+    _hushed = 0  # the thread that gives it its outcome, and calls nothing yet
 
     def cancel(self) -> bool:
         """Call the call off; return whether it will never deliver a result."""
@@ -43,7 +45,34 @@ class Future(concurrent.futures.Future[R]):
         """Have this called at the end, after all callbacks; for whoever made the future."""
         self._ended = ended
 
+    def end(self, value: R | None, error: BaseException | None) -> bool:
+        """Give it its outcome, and call nothing yet; return whether callbacks are to be called by `call_back`.
+
+        Raises
+        ------
+        concurrent.futures.InvalidStateError
+            It was cancelled while it ran.
+        """
+        self._hushed = get_ident()
+        try:
+            if error is None:
+                self.set_result(value)  # type: ignore[arg-type]  # what the call returned
+            else:
+                self.set_exception(error)
+        finally:
+            self._hushed = 0
+        if self._done_callbacks:  # type: ignore[attr-defined]  # private, and there for ever
+            return True
+        self.call_back()
+        return False
+
+    def call_back(self) -> None:
+        """Call the callbacks, after `end`: they may take their time, wait for other calls, or raise SystemExit."""
+        self._invoke_callbacks()
+
     def _invoke_callbacks(self) -> None:
+        if self._hushed and self._hushed == get_ident():
+            return
         try:
             super()._invoke_callbacks()  # type: ignore[misc]  # private, and there for ever
         finally:
@@ -56,7 +85,13 @@ class Future(concurrent.futures.Future[R]):
             if self._state == "PENDING":
                 self._state = "RUNNING"
                 return True
-            return self._state != "CANCELLED_AND_NOTIFIED" and super().set_running_or_notify_cancel()
+            return self._state not in ("CANCELLED_AND_NOTIFIED", "FINISHED") and super().set_running_or_notify_cancel()
+
+    def step_back(self) -> None:
+        """Wait again, although marked as running: it did not begin. For whoever would have run the call."""
+        with self._condition._lock:  # type: ignore[attr-defined]  # as above
+            if self._state == "RUNNING":
+                self._state = "PENDING"
 
     def _end_cancelled(self) -> bool:
         """Become cancelled although running: whoever ran this has ended it and will deliver nothing."""

@@ -62,6 +62,7 @@ class Profile:
         self._leaving: frozenset[type] = frozenset()  # the scalars of which it was seen that they lose nothing
         self._was_read = False
         self._turns: dict[int, Turn] = {}
+        self.places: dict[Options, Any] = {}  #: what keeps `max_workers` for submitted calls of all sizes
         _profiles.add(self)
 
     def sibling(self) -> "Profile":
@@ -132,6 +133,10 @@ class Profile:
         """Whether no call changes anything outside, whatever its arguments."""
         reading = self._read()
         return not reading.depends and not reading.effects
+
+    def depends_on_arguments(self) -> bool:
+        """Whether what a call changes outside depends on what it is called with."""
+        return self._read().depends
 
     def _effects(self, batch: Batch) -> "Iterator[static.Effect]":
         """Yield what the calls of a batch would change outside, the gravest effect of each."""
@@ -344,6 +349,7 @@ def _forget_after_fork() -> None:
         profile._evidence.clear()
         profile._latest = Evidence()
         profile._turns.clear()
+        profile.places.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+from parallel_deco._errors import ParallelError
+from parallel_deco._nesting import depth
 from parallel_deco._submission import outstanding
 from parallel_deco.backends import pools
 
@@ -30,11 +32,21 @@ def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
     cancel_futures : bool
         Call off the submitted calls that have not started.
 
+    Raises
+    ------
+    ParallelError
+        It is to wait, inside a parallel call, which it would wait for.
+
     Notes
     -----
     It happens by itself at the interpreter's exit: submitted calls are completed first, as by
     `concurrent.futures`; after an uncaught exception or Ctrl-C they are not.
     """
+    if wait and depth():
+        raise ParallelError(
+            "shutdown() inside a parallel call would wait for that very call, or for one that waits for it;"
+            " call it outside, in a callback of the future for example, or with wait=False"
+        )
     if cancel_futures:
         for future in list(outstanding):
             future.cancel()

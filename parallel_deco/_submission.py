@@ -1,9 +1,11 @@
-"""Submits: calls that are queued for one function, gathered into batches while its workers are busy.
+"""Submits: calls that are queued for one function, and what takes them from there while its workers are busy.
 
 Guarantees
     - A call that is submitted runs once, or its future was cancelled first.
-    - `_lock` guards the queue and the count of running batches of each depth. Nothing of the user's, no backend and no
-      future is entered under it.
+    - `_lock` guards the queue and the count of running batches of each depth; where `max_workers` is given, the queues
+      of all sizes share one. Nothing of the user's, no backend and no future is entered under it.
+    - Threads take calls from the queue one by one (`_shift`), so that a call may wait for any that was submitted
+      before. Worker processes get batches: no future travels, so their calls can hardly wait for each other.
     - Calls of depth d only wait for calls of depth d + 1, and each depth has a width of its own; the deepest calls
       therefore always run, and nested submits cannot deadlock.
 """
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from itertools import count
 from time import perf_counter
 from typing import Any
 
@@ -27,9 +30,10 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
+from parallel_deco._shift import Shift
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
-from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket
+from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape, Ticket
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
 from parallel_deco.routing.refusals import Refusals
@@ -65,6 +69,53 @@ class _Lane:
         self.probing = False
 
 
+class _Places:
+    """The places of one set of options: its `max_workers` holds for calls of all sizes together, at each depth.
+
+    Parameters
+    ----------
+    most : int or None
+
+    Notes
+    -----
+    `lock` is that of all Submissions that share it. Who gives a place back gives it to the call that was submitted
+    first, of those whose own lane has room: so a call may wait for any that was submitted before it.
+    """
+
+    __slots__ = ("_members", "lock", "most", "numbers", "running")
+
+    def __init__(self, most: int | None) -> None:
+        self.lock = threading.Lock()
+        self.most = most
+        self.numbers = count(1)
+        self.running: defaultdict[int, int] = defaultdict(int)
+        self._members: list[Submissions] = []
+
+    def add(self, member: "Submissions") -> None:
+        """Have it share these."""
+        self._members.append(member)
+
+    def are_full(self, level: int) -> bool:
+        """Whether as many run as may."""
+        return self.most is not None and self.running[level] >= self.most
+
+    def waiting(self, level: int) -> "list[tuple[int, Submissions]]":
+        """Return whose calls wait, with the number of their first one, the lowest first."""
+        found = []
+        for member in self._members.copy():
+            number = member.first_waiting(level)
+            if number is not None:
+                found.append((number, member))
+        return sorted(found, key=lambda pair: pair[0])
+
+    def is_next(self, level: int, number: int) -> bool:
+        """Whether no call that was submitted before this one waits."""
+        if self.most is None or len(self._members) == 1:
+            return True
+        heads = (member.first_waiting(level) for member in self._members.copy())
+        return all(head is None or head >= number for head in heads)
+
+
 class _Hand:
     """What is being started: whoever does so may be interrupted anywhere, and has to know how far it came."""
 
@@ -87,7 +138,12 @@ class Submissions:
         self._options = options
         self._evidence = evidence
         self._auto = options.chooses
-        self._lock = threading.Lock()
+        if options.max_workers is None:
+            self._places = _Places(None)
+        else:
+            self._places = profile.places.setdefault(options, _Places(options.max_workers))
+            self._places.add(self)
+        self._lock = self._places.lock
         self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
         self._started = 0
         self._unmeasured = 0
@@ -98,7 +154,8 @@ class Submissions:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
         future: Future[Any] = Future()
         future.tell(outstanding.discard)
-        call = Call(future, function, args, kwargs, copy_context())
+        number = 0 if self._places.most is None else next(self._places.numbers)
+        call = Call(future, function, args, kwargs, copy_context(), number)
         try:
             outstanding.add(future)
             level = depth()
@@ -116,7 +173,7 @@ class Submissions:
             lane = self._lanes[level]
             lane.waiting.append(call)
             # Whoever gives a place back takes it from there; and a new decision can wait for that.
-            full = known is not None and lane.running >= known.width
+            full = known is not None and (lane.running >= known.width or self._places.are_full(level))
         if not full:
             self._drain(level)
 
@@ -138,7 +195,11 @@ class Submissions:
                 self._unmeasured = (self._unmeasured + 1) % REDECIDE
                 if not self._unmeasured or lane.waiting or lane.probing or lane.running >= decision.width:
                     return False
+                if self._places.are_full(level) or not self._places.is_next(level, call.number):
+                    return False
+                running = self._places.running
                 lane.running += 1
+                running[level] += 1
                 taken = True
             pools.threads().call(quick)
         except BaseException as error:  # there are no more threads; or Ctrl-C, and a thread may have it nevertheless
@@ -157,33 +218,54 @@ class Submissions:
 
     def _drain(self, level: int) -> None:
         """Start batches of waiting calls while there are places."""
-        while self._lanes[level].waiting:
-            try:
-                decision = self._decide(level)
-            except Exception as error:  # of the user's policy
-                self._give_up(level, error)
-                return
-            hand = _Hand(level)
-            try:
-                if not self._take(hand, decision):
-                    return
-                self._start(hand, decision)
-            except BaseException as error:  # Ctrl-C, which may come anywhere, or there is no memory
-                if not hand.launched:
-                    self._put_back(hand, error)
-                raise
+        if self._places.most is None:
+            while self._start_next(level):
+                pass
+        else:
+            while any(member._start_next(level) for _, member in self._places.waiting(level)):
+                pass
+
+    def first_waiting(self, level: int) -> int | None:
+        """Return the number of the first call that waits for a place; None where none does."""
+        lane = self._lanes.get(level)
+        try:
+            return None if lane is None else lane.waiting[0].number
+        except IndexError:
+            return None
+
+    def _start_next(self, level: int) -> bool:
+        """Start a batch of waiting calls, if there are any, and a place; return whether that was so."""
+        if not self._lanes[level].waiting:
+            return False
+        try:
+            decision = self._decide(level)
+        except Exception as error:  # of the user's policy
+            self._give_up(level, error)
+            return False
+        hand = _Hand(level)
+        try:
+            if not self._take(hand, decision):
+                return False
+            self._start(hand, decision)
+        except BaseException as error:  # Ctrl-C, which may come anywhere, or there is no memory
+            if not hand.launched:
+                self._put_back(hand, error)
+            raise
+        return True
 
     def _take(self, hand: "_Hand", decision: Decision) -> bool:
         """Take calls and a place for one batch, if there are any."""
         with self._lock:
             lane = self._lanes[hand.level]
-            if not lane.waiting or lane.probing or lane.running >= decision.width:
+            running = self._places.running
+            if not lane.waiting or lane.probing or lane.running >= decision.width or self._places.are_full(hand.level):
                 return False
             probe = self._is_probe(hand.level, decision)
             self._gather(lane, decision, hand.calls)
             self._started += 1
             # No call from here on: a signal would be heeded after it.
             lane.running += 1
+            running[hand.level] += 1
             hand.placed = True
             lane.probing = hand.probe = probe
         return True
@@ -222,16 +304,17 @@ class Submissions:
     def _gather(self, lane: _Lane, decision: Decision, calls: list[Call]) -> None:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
 
-        Calls that wait are taken one by one: they may wait for each other. At each moment a call is in the lane or in
-        the list, or in both.
+        One alone for a thread, which takes the next ones itself. At each moment a call is in the lane or in the list,
+        or in both.
         """
         most = 1
-        facts = self._evidence.facts() if len(lane.waiting) > 1 else Facts()
-        if facts.wall and not facts.so_far and not facts.waits:
+        facts = self._evidence.facts() if len(lane.waiting) > 1 and decision.route == PROCESSES else Facts()
+        if _is_gathered(facts):
             share = -(-len(lane.waiting) // max(1, decision.width))
             most = max(1, min(share, int(TARGET / max(facts.wall, facts.pace))))
         waiting = lane.waiting
-        while waiting and len(calls) < most and (not calls or waiting[0].goes_with(calls[0])):
+        function, context = waiting[0].function, waiting[0].context
+        while waiting and len(calls) < most and (not calls or waiting[0].goes_with(function, context)):
             calls.append(waiting[0])
             del waiting[0]
 
@@ -283,6 +366,10 @@ class Submissions:
         return decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}"))
 
     def _start(self, hand: "_Hand", decision: Decision) -> None:
+        there = decision.route == PROCESSES
+        if there and not self._profile.may_leave(self._batch(hand.level, hand.calls, decision.facts), self._options):
+            there = False
+            self._give_back(hand.level, hand.calls)
         calls = [call for call in hand.calls if call.future.set_running_or_notify_cancel()]
         if not calls:
             hand.launched = True
@@ -291,7 +378,17 @@ class Submissions:
         batch = self._batch(hand.level, calls, decision.facts)
         if hand.probe:
             self._judge(hand, batch)
-        self._launch(hand, calls, batch, decision)
+        self._launch(hand, calls, batch, decision, there)
+
+    def _give_back(self, level: int, calls: list[Call]) -> None:
+        """Give calls back to the lane, all but the first, when threads are to run them: these take them one by one."""
+        for call in calls[1:]:
+            call.future.step_back()
+        with self._lock:
+            waiting = self._lanes[level].waiting
+            while len(calls) > 1:
+                waiting.appendleft(calls[-1])
+                del calls[-1]
 
     def _batch(self, level: int, calls: list[Call], facts: Facts) -> Batch:
         return Batch(
@@ -335,38 +432,47 @@ class Submissions:
             return False
         return facts.computes and facts.held > 0.5 * facts.cpu
 
-    def _launch(self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision) -> None:
+    def _launch(self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision, there: bool) -> None:
         level, judge = hand.level, hand.judge
         claim = threading.Lock()  # taken by whoever ends it
 
-        def end(result: BatchResult) -> bool:
-            if not claim.acquire(blocking=False):
-                return False
+        def free(readings: Readings) -> None:
             if judge is not None:
                 judge.dismiss()
-            self._evidence.learn(result.readings)
+            self._evidence.learn(readings)
             if decision.route == THREADS and decision.facts.waits and self._options.max_workers is None:
-                self._evidence.learn_reach(result.readings, self._lanes[level].running, perf_counter())
+                self._evidence.learn_reach(readings, self._lanes[level].running, perf_counter())
             self._vacate(level, probe=judge is not None)
-            return True
 
         def done(result: BatchResult) -> None:
-            if end(result):
+            if claim.acquire(blocking=False):
+                free(result.readings)
                 self._drain(level)  # before: a callback of a future may wait for other calls
                 settle(calls, result)
 
+        def ended(readings: Readings) -> None:
+            free(readings)
+            self._drain(level)
+
         try:
             hand.launched = True
-            if decision.route != PROCESSES or not self._profile.may_leave(batch, self._options):
-                pools.threads().start(batch, done)
+            if not there:
+                self._launch_thread(level, calls[0], batch, decision, claim, done, ended)
                 return
-            ticket = self._launch_process(calls, batch, done, decision.width)
+
+            def here(_: Batch, __: Done) -> None:
+                self._give_back(level, calls)
+                alone = self._batch(level, calls, decision.facts)
+                self._launch_thread(level, calls[0], alone, decision, claim, done, ended)
+
+            ticket = self._launch_process(calls, batch, done, decision.width, here)
         except BaseException as error:  # it cannot travel, or there are no more threads or processes; or Ctrl-C
             if isinstance(error, NotPicklableError) and len(calls) > 1:
                 self._launch_apart(hand, calls, decision)
                 return
-            result = all_failed(batch, error)
-            if end(result):
+            if claim.acquire(blocking=False):
+                result = all_failed(batch, error)
+                free(result.readings)
                 settle(calls, result)  # who called this goes on with those behind
             if not isinstance(error, Exception):
                 raise
@@ -381,6 +487,55 @@ class Submissions:
 
             calls[0].future._kill = killer(ticket, freed)
 
+    def _launch_thread(
+        self,
+        level: int,
+        call: Call,
+        batch: Batch,
+        decision: Decision,
+        claim: threading.Lock,
+        done: Done,
+        ended: Callable[[Readings], None],
+    ) -> None:
+        """Have a thread run a call, and those behind it for a while; one that may be left behind, this one alone."""
+        if batch.timeout is not None:
+            pools.threads().start(batch, done)
+            return
+        seconds = TARGET if _is_gathered(decision.facts) else 0.0
+        following = partial(self._follow, level, self._likeness(call, batch)) if seconds else _no_call
+        pools.threads().call(Shift(call, batch, following, seconds, claim, ended))
+
+    def _likeness(self, first: Call, batch: Batch) -> Callable[[Call], bool]:
+        """Return what says whether a call may run in a batch with the first one, which it does not keep."""
+        function, context, turn, depth = first.function, first.context, batch.turn, batch.depth
+        if turn is None or not self._profile.depends_on_arguments():
+            return lambda call: call.goes_with(function, context)
+        own = turn(batch)
+
+        def goes(call: Call) -> bool:
+            if not call.goes_with(function, context):
+                return False
+            return turn(Batch(function, [(call.args, call.kwargs)], Shape.CALL, depth=depth)) is own
+
+        return goes
+
+    def _follow(self, level: int, goes: Callable[[Call], bool]) -> Call | None:
+        """Take the next call from the lane, if it goes with those before, and mark it as running."""
+        waiting = self._lanes[level].waiting
+        while True:
+            try:
+                call = waiting[0]
+            except IndexError:
+                return None
+            if not goes(call) or not self._places.is_next(level, call.number):
+                return None
+            with self._lock:
+                if not waiting or waiting[0] is not call:  # another thread was faster
+                    continue
+                waiting.popleft()
+            if call.future.set_running_or_notify_cancel():
+                return call
+
     def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision) -> None:
         """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
         if hand.judge is not None:
@@ -388,11 +543,12 @@ class Submissions:
             hand.judge = None
         with self._lock:
             self._lanes[hand.level].running += len(calls) - 1
+            self._places.running[hand.level] += len(calls) - 1
         for call in calls:
-            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision)
+            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, there=True)
 
     def _launch_process(
-        self, calls: list[Call], batch: Batch, done: Callable[[BatchResult], None], width: int
+        self, calls: list[Call], batch: Batch, done: Done, width: int, here: Callable[[Batch, Done], None]
     ) -> Ticket | None:
         """Hand a batch to the worker processes; under auto, to threads if they cannot take it."""
 
@@ -402,7 +558,7 @@ class Submissions:
             else:
                 done(result)
 
-        return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, width=width)
+        return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, here=here, width=width)
 
     def _note_stuck(self, error: NotPicklableError) -> None:
         if error.of_function:
@@ -416,5 +572,16 @@ class Submissions:
         with self._lock:
             lane = self._lanes[level]
             lane.running -= place
+            self._places.running[level] -= place
             if probe:
                 lane.probing = False
+
+
+def _is_gathered(facts: Facts) -> bool:
+    """Whether calls are short enough for several to share the cost of a batch, as far as is known; none that waits."""
+    return facts.wall > 0 and not facts.so_far and not facts.waits
+
+
+def _no_call() -> Call | None:
+    """Take none: the calls are not gathered."""
+    return None

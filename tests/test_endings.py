@@ -118,6 +118,28 @@ def test_nothing_hangs_when_the_collector_lets_go_of_maps_anywhere(backend, run_
     assert run_program(program) == (0, "done\n", "")
 
 
+def test_nothing_hangs_when_the_collector_lets_go_of_maps_with_timeouts_anywhere(run_program):
+    """Within the locks of batches that keep what late items leave; and timeouts are kept afterwards."""
+    program = """
+    import faulthandler, gc, time
+    faulthandler.dump_traceback_later(25, exit=True)
+    from parallel_deco import parallel
+    function = parallel(lambda x: time.sleep(0.001 if x % 3 else 0.02), backend="threads", timeout=0.01, max_workers=2)
+    gc.set_threshold(2, 1, 1)
+    for number in range(100):
+        results = function.map(range(1, 60), return_exceptions=True, chunksize=5)
+        box = [results]
+        box.append(box)
+        next(results)
+        time.sleep(0.001 * (number % 9))
+        del results, box
+    gc.set_threshold(700, 10, 10)
+    future = parallel(lambda: time.sleep(20), backend="threads", timeout=0.05).submit()
+    print(type(future.exception(10)).__name__)
+    """
+    assert run_program(program) == (0, "ItemTimeoutError\n", "")
+
+
 @pytest.mark.parametrize("backend", ["auto", "threads"])
 def test_submits_go_on_when_an_interrupt_came_into_one(backend, run_program):
     """Wherever it comes: no place, no thread and no other call is lost."""

@@ -176,6 +176,31 @@ def test_callback_may_wait_for_another_call_when_done(backend):
     assert end.result(DEADLINE) == [0, 2, 4, 6, 8]
 
 
+def test_callback_may_wait_for_any_other_call_when_many_are_queued(backend):
+    """Also for one that was queued behind its own, and may have run in the same batch."""
+    function = parallel(lambda count: sum(range(count)), backend=backend)
+    expected = sum(range(3000))
+    for _ in range(200):
+        assert result(function.submit(3000)) == expected
+    futures, heard = [], []
+    queued = threading.Event()
+    main = threading.main_thread()  # where a callback is called at once if its call has ended already
+
+    def wait_for_next(number):
+        if threading.current_thread() is not main:
+            queued.wait(DEADLINE)
+        heard.append(futures[min(number + 1, len(futures) - 1)].result(DEADLINE))
+
+    for number in range(300):
+        futures.append(function.submit(3000))
+        if number % 10 == 3:
+            futures[-1].add_done_callback(lambda _, number=number: wait_for_next(number))
+    queued.set()
+    assert not concurrent.futures.wait(futures, DEADLINE).not_done
+    parallel_deco.shutdown()  # the last callback may still be on its way
+    assert heard == [expected] * 30
+
+
 def test_future_can_be_awaited_when_on_an_event_loop(backend):
     """`await`, gather and timeouts work, and the loop goes on meanwhile."""
 
@@ -236,6 +261,70 @@ def test_nested_submits_end_when_they_branch(backend):
         return sum(future.result() for future in futures)
 
     assert result(fibonacci.submit(7)) == 13
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shared": True},
+        {"backend": "threads"},
+        {"backend": "threads", "max_workers": 1},
+        {"backend": "threads", "timeout": DEADLINE},
+    ],
+)
+def test_calls_end_when_each_waits_for_the_one_before(options):
+    """Calls begin in the order in which they were submitted, and a future ends with its call, whatever else waits."""
+
+    @parallel(**options)
+    def step(before):
+        return sum(range(20)) and (0 if before is None else before.result(DEADLINE)) + 1
+
+    for _ in range(100):
+        assert result(step.submit(None)) == 1
+    last = None
+    for _ in range(1000):
+        last = step.submit(last)
+    assert result(last) == 1000
+
+
+def test_calls_end_when_each_waits_for_the_one_before_and_cannot_be_sent():
+    """Calls that were gathered for a process, and turn out to hold what cannot travel, begin one by one here."""
+
+    @parallel(backend=lambda explanation: "processes", shared=False)
+    def step(before, weight):
+        return (0 if before is None else before.result(DEADLINE)) + sum([weight]) // weight
+
+    for _ in range(3):
+        futures = [step.submit(None, 5000) for _ in range(300)]
+        assert [result(future) for future in futures] == [1] * 300
+    last = None
+    for _ in range(300):
+        last = step.submit(last, 5000)
+    assert result(last) == 300
+
+
+def test_others_end_when_one_of_many_takes_long():
+    """However short calls have been so far, none waits for a long one, not even one that was queued behind it."""
+    gate, begun = threading.Event(), threading.Event()
+
+    def call(number):
+        if number == 5200:
+            begun.set()
+            gate.wait(2 * DEADLINE)
+        return sum(range(300))
+
+    function = parallel(call, shared=True, max_workers=2)
+    for _ in range(5):
+        for future in [function.submit(5000) for _ in range(100)]:
+            result(future)
+    futures = {number: function.submit(number) for number in range(5000, 7000)}
+    assert begun.wait(DEADLINE)
+    late = futures.pop(5200)
+    missing = concurrent.futures.wait(futures.values(), DEADLINE).not_done
+    gate.set()
+    assert not missing
+    assert result(late) == sum(range(300))
 
 
 def test_submits_may_come_from_many_threads_when_they_share_a_function(backend):
@@ -305,6 +394,47 @@ def test_no_more_run_at_once_than_max_workers_when_submitted():
         function = parallel(count, backend=backend, max_workers=2)
         assert [result(f) for f in [function.submit(x) for x in range(60)]] == list(range(60))
         assert most <= 2
+
+
+@pytest.mark.parametrize("options", [{"backend": "threads"}, {"shared": True}])
+def test_max_workers_holds_when_calls_are_of_all_sizes(options):
+    """What is measured apart, for the size of its arguments, runs within the same bound."""
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def count(x):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)
+        with lock:
+            running -= 1
+        return x
+
+    arguments = [1, 1000, 10**6, 10**9, "x" * 5, "x" * 1000, "x" * 10**6] * 30
+    for width in (1, 2):
+        most = 0
+        function = parallel(count, max_workers=width, **options)
+        assert [result(f) for f in [function.submit(x) for x in arguments]] == arguments
+        assert most <= width
+
+
+@pytest.mark.parametrize("options", [{"backend": "threads"}, {"shared": True}])
+def test_calls_begin_in_order_when_calls_of_all_sizes_share_one_place(options):
+    """Each waits for the one before, which is of another size: it was submitted first, so it begins first."""
+
+    @parallel(max_workers=1, **options)
+    def step(before, size):
+        return size and (0 if before is None else before.result(DEADLINE)) + 1
+
+    for size in (1, 10**4, 10**8):
+        for _ in range(100):
+            assert result(step.submit(None, size)) == 1
+    last = None
+    for number in range(600):
+        last = step.submit(last, (1, 10**4, 10**8)[number % 3])
+    assert result(last) == 600
 
 
 # Cancelling.
@@ -437,6 +567,36 @@ def test_futures_end_when_shut_down_without_waiting(elsewhere, functions, tmp_pa
     assert missing == set()
     assert any(future.cancelled() for future in done)
     until(lambda: not any(thread.name.startswith("parallel_deco-") for thread in threading.enumerate()))
+
+
+def test_shutdown_is_refused_when_inside_a_call(backend):
+    """It would wait for the call that it is in; or, further down, for one that waits for that."""
+
+    def stop(levels):
+        if levels:
+            return parallel(stop, backend="threads").submit(levels - 1).result()
+        parallel_deco.shutdown()
+        return None
+
+    function = parallel(stop, backend=backend)
+    for levels in (0, 2):
+        with pytest.raises(parallel_deco.ParallelError, match="inside a parallel call"):
+            result(function.submit(levels))
+
+
+def test_shutdown_waits_for_the_others_when_in_a_callback(backend):
+    """A callback is no part of the call: it may end the workers, and all that was submitted ends first."""
+    function = parallel(double, backend=backend)
+    gone = concurrent.futures.Future()
+
+    def stop(_):
+        parallel_deco.shutdown()
+        gone.set_result([future.done() for future in futures])
+
+    futures = [function.submit(number) for number in range(20)]
+    futures[5].add_done_callback(stop)
+    assert gone.result(DEADLINE) == [True] * 20
+    assert result(function.submit(4)) == 8
 
 
 def test_future_lets_go_of_arguments_when_done(backend):

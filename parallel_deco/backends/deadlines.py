@@ -7,7 +7,7 @@ Guarantees
     - `done` is called once, in a thread of the pool (of the alarms, where no thread can be had), with no lock held.
       Nothing of the user's runs under a lock.
     - A batch's lock may be held when that of the pool is taken, never the other way round; `Deadlines` holds its own
-      for its set only.
+      for its set only. `cancel` takes none: the garbage collector may call it, within any of them.
 """
 
 import threading
@@ -124,6 +124,7 @@ class TimedBatch:
         self._pool = pool
         self._deadlines = deadlines
         self._lock = threading.Lock()
+        self._claim = threading.Lock()  # taken by whoever comes first: who begins, or who calls it off before
         self._run: _Run | None = None
         self._over = False
         self._cancelled = False
@@ -137,12 +138,8 @@ class TimedBatch:
 
     def cancel(self, kill: bool = False) -> bool:
         """Call the batch off, if it has not begun; if it has, no further item begins: a thread cannot be ended."""
-        with self._lock:
-            self._cancelled = True
-            if self._run is not None or self._over:
-                return False
-            self._over = True
-            return True
+        self._cancelled = True  # heeded before each item
+        return self._claim.acquire(blocking=False)
 
     def look(self) -> float:
         """Fail the item that runs if it has had its time, and have others go on; return when to look again."""
@@ -176,9 +173,9 @@ class TimedBatch:
                 turn.give()
 
     def _serve_in_turn(self, turn: Turn | None) -> None:
+        if not self._may_run():
+            return
         with self._lock:
-            if self._over:
-                return
             run = self._run = _Run(len(self._values))
             run.turn = turn
         self._deadlines.add(self, run.begun + self._timeout)
@@ -205,6 +202,10 @@ class TimedBatch:
             self._readings = readings
         self._deadlines.discard(self)
         self._finish()
+
+    def _may_run(self) -> bool:
+        """Whether it was not called off; once it has begun, it cannot be any more."""
+        return self._run is not None or self._claim.acquire(blocking=False)
 
     def _items(self, run: _Run) -> Iterator[Any]:
         """Yield the items of a run, and note when each begins; none after a late one."""
@@ -242,9 +243,9 @@ class TimedBatch:
 
     def _give_up(self, error: Callable[[int], BaseException]) -> None:
         """Fail all that have no outcome yet, and deliver; or the first, where that ends the batch."""
+        if not self._may_run():
+            return
         with self._lock:
-            if self._over and self._run is None:  # it was called off
-                return
             while not self._over and len(self._values) < len(self._batch.items):
                 self._fail(error(len(self._values)))
                 self._over = not self._batch.keep_going
