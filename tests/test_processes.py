@@ -861,6 +861,34 @@ def test_workers_end_when_the_program_ends(end):
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 
+SHADOWED = "struct collections types contextlib weakref functools operator keyword enum re copyreg traceback".split()
+
+
+@pytest.mark.parametrize("flags", [[], ["-P"], ["-I"]])
+@pytest.mark.parametrize("where", ["the current directory", "beside the package"])
+def test_standard_library_is_its_own_when_modules_of_its_names_lie_about(where, flags, tmp_path):
+    """Workers import nothing from the current directory or from beside the package that the program would not."""
+    for name in SHADOWED:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write('{name} ')\nraise SystemExit\n")
+    (tmp_path / "parallel_deco").symlink_to(Path(ROOT) / "parallel_deco")
+    code = f"""
+        import os, sys
+        home = {(ROOT if where == "the current directory" else str(tmp_path))!r}
+        sys.path.insert(0, home)
+        import parallel_deco
+        sys.path.remove(home)
+        {"" if where == "the current directory" else f"sys.path.append({ROOT!r})"}
+        if {where == "the current directory"}:
+            os.chdir({str(tmp_path)!r})
+        if sys.path[0] == "":
+            del sys.path[0]
+        parallel = parallel_deco.parallel
+        print(list(parallel(lambda x: x + 1, backend="processes").map(range(3))))
+    """
+    done = script(code, *flags)
+    assert (done.stdout, done.stderr, (tmp_path / "ran").exists()) == ("[1, 2, 3]\n", "", False)
+
+
 @pytest.mark.parametrize("flags", [[], ["-i"], ["-S"], ["-I", "-S"], ["-O"], ["-X", "dev"]])
 def test_functions_of_main_run_when_the_program_is_a_string(flags, tmp_path):
     """python -c works without a guard, with the interpreter's flags handed on."""
