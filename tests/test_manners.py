@@ -1,5 +1,6 @@
 """The fifteen questions of manners that were asked of every peer, on every backend; and what their users ask for."""
 
+import dataclasses
 import itertools
 import logging
 import os
@@ -8,9 +9,10 @@ import sys
 import threading
 import warnings
 
+import numpy as np
 import pytest
 
-from parallel_deco import NotPicklableError, RemoteError, WorkerDied, config, parallel
+from parallel_deco import NotPicklableError, WorkerDied, config, parallel
 from tests import workloads
 
 DEADLINE = 30.0
@@ -107,10 +109,118 @@ def test_exception_has_the_workers_traceback_when_a_task_fails(outcomes, functio
     assert 'raise ValueError("seven")' in text
 
 
-def test_only_its_item_fails_when_an_exception_cannot_be_rebuilt(backend, outcomes, functions):
-    """Question 7: an exception that pickles but cannot be unpickled fails its item, with the original's text."""
+class NotFound(Exception):
+    """Makes its message, which is then its only argument."""
+
+    def __init__(self, name):
+        super().__init__(f"no such thing: {name}")
+        self.name = name
+
+
+class Two(Exception):
+    """Wants more than it hands on."""
+
+    def __init__(self, a, b):
+        super().__init__(f"{a}/{b}")
+        self.a, self.b = a, b
+
+
+class Made(Exception):
+    """Is made in a way of its own."""
+
+    def __new__(cls, *, code):
+        self = super().__new__(cls)
+        self.code = code
+        return self
+
+    def __init__(self, *, code):
+        super().__init__(code)
+
+
+class Slotted(OSError):
+    """An error of the system's with more to it, and a `__slots__`."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, path):
+        super().__init__(2, "gone", path)
+        self.place = path
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Refuses attributes, once it is there."""
+
+    code: int
+    why: str
+
+
+class Held(Exception):
+    """Gets a lock as an attribute."""
+
+
+def _with_lock():
+    error = Held("held")
+    error.lock, error.code = threading.Lock(), 3
+    return error
+
+
+def _noted():
+    error = NotFound("noted")
+    error.add_note("with a note")
+    return error
+
+
+ERRORS = {
+    "formats its message": lambda: NotFound("x"),
+    "wants two arguments": lambda: Two(1, 2),
+    "is made by keyword": lambda: Made(code=3),
+    "is an OSError with slots": lambda: Slotted("/there"),
+    "is frozen": lambda: Frozen(3, "so"),
+    "holds a lock": _with_lock,
+    "has a note": _noted,
+    "is a group of such": lambda: ExceptionGroup("out", [NotFound("y"), ExceptionGroup("in", [Two(3, 4)])]),
+    "has an array": lambda: ValueError("array", np.arange(3)),
+    "is of an attribute": lambda: AttributeError("no such", name="there"),
+    "is of a name": lambda: NameError("no such", name="there"),
+    "is of an import": lambda: ImportError("no such", name="there", path="here"),
+    "is an end": lambda: StopIteration(5),
+    "is of a codec": lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "so"),
+}
+
+
+def _seen(error):
+    """What a program may ask an exception."""
+    names = ("name", "path", "value", "errno", "filename", "place", "reason", "code", "why", "a", "b", "__notes__")
+    inner = [_seen(one) for one in getattr(error, "exceptions", ())]
+    return type(error), str(error), repr(error.args), [repr(getattr(error, name, None)) for name in names], inner
+
+
+@pytest.mark.parametrize("which", ERRORS)
+def test_exception_is_the_same_when_a_task_raises_it(which, backend):
+    """Type, text, arguments and attributes are those of the plain loop, whatever its `__init__` is like."""
+
+    def fail(_):
+        raise ERRORS[which]()
+
+    task = parallel(fail, backend=backend).submit(0)
+    assert _seen(task.exception(30)) == _seen(ERRORS[which]())
+
+
+def test_exception_is_caught_when_an_argument_of_it_cannot_travel():
+    """It is of its type; in the place of the argument there is a text."""
+
+    def fail(_):
+        raise Held("held", threading.Lock())
+
+    error = parallel(fail, backend="processes").submit(0).exception(30)
+    assert (type(error), error.args[0], "lock" in error.args[1]) == (Held, "held", True)
+
+
+def test_only_its_item_fails_when_an_exception_wants_other_arguments(outcomes, functions):
+    """Question 7: an exception that pickles but cannot be unpickled fails its item, and is itself."""
     value, after = outcomes(lambda x: functions.raise_two_arguments(x) if x else x, [3, 0])
-    assert isinstance(value, RemoteError if backend == "processes" else functions.TwoArguments)
+    assert isinstance(value, functions.TwoArguments)
     assert "3 and more" in str(value)
     assert after == 0
 
