@@ -331,6 +331,127 @@ def test_log_records_reach_the_callers_handlers_when_logged(backend, caplog):
     assert sorted(record.getMessage() for record in caplog.records) == sorted(f"seen {x}" for x in range(10))
 
 
+class Noting(logging.Handler):
+    """Formats records, and notes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(self.format(record))
+
+
+def test_log_record_does_no_harm_when_its_arguments_do_not_fit(chosen, run_program):
+    """The item has its value, and the caller's handlers say what is wrong, as in the plain loop."""
+    program = f"""
+    import logging
+    from parallel_deco import parallel
+
+    class Noting(logging.StreamHandler):
+        def handleError(self, record):
+            print("wrong:", record.msg)
+
+    logging.basicConfig(handlers=[Noting()])
+
+    def log(x):
+        logging.getLogger("pd").warning("%d items", "three")
+        return x
+
+    print(list(parallel(log, backend={chosen!r}).map(range(3))))
+    """
+    status, out, err = run_program(program)
+    assert (status, sorted(out.splitlines()), err) == (0, ["[0, 1, 2]", *["wrong: %d items"] * 3], "")
+
+
+def test_item_has_its_value_when_its_log_record_can_neither_be_shown_nor_sent(chosen):
+    """What a handler of logging's own does is the same everywhere: it says so, and goes on."""
+
+    class Unspeakable:
+        def __str__(self):
+            raise ValueError("unspeakable")
+
+        def __reduce__(self):
+            raise ValueError("immovable")
+
+    def log(x):
+        logging.raiseExceptions = False
+        logging.getLogger("pd.unspeakable").warning("%s", Unspeakable())
+        return x
+
+    before = logging.raiseExceptions
+    logging.getLogger("pd.unspeakable").addHandler(logging.StreamHandler())
+    logging.getLogger("pd.unspeakable").propagate = False
+    try:
+        assert list(parallel(log, backend=chosen).map(range(3))) == [0, 1, 2]
+    finally:
+        logging.raiseExceptions = before
+        logging.getLogger("pd.unspeakable").handlers.clear()
+
+
+LOGGING = """
+import logging, logging.config, sys
+log = logging.getLogger("of_module")
+log.setLevel(logging.INFO)
+handler = logging.StreamHandler(sys.stdout)
+handler.setFormatter(logging.Formatter("ours: %(message)s"))
+if PROPAGATES == "anew":
+    formats = {"plain": {"format": "root: %(message)s"}}
+    streams = {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "plain"}}
+    root = {"handlers": ["out"], "level": "INFO"}
+    logging.config.dictConfig(
+        {"version": 1, "formatters": formats, "handlers": streams, "root": root, "disable_existing_loggers": False}
+    )
+else:
+    log.addHandler(handler)
+    log.propagate = PROPAGATES
+def work(x):
+    log.info("item %s", x)
+    return x
+"""
+
+
+@pytest.mark.parametrize("propagates", [True, False, "anew"])
+def test_log_record_is_handled_once_when_a_module_configures_logging(propagates, chosen, run_program, tmp_path):
+    """Its handlers are there in every process that imports it; the caller's alone are called."""
+    (tmp_path / "logging_module.py").write_text(f"PROPAGATES = {propagates!r}\n{LOGGING}")
+    program = f"""
+    import logging_module, sys
+    from parallel_deco import parallel
+    wrote = []
+    write = sys.stdout.write
+    sys.stdout.write = lambda text: wrote.append(text) or write(text)
+    list(parallel(logging_module.work, backend={chosen!r}).map(range(3)))
+    assert len(wrote) == 3, wrote
+    """
+    status, out, err = run_program(program)
+    head = "root" if propagates == "anew" else "ours"
+    assert (status, sorted(out.splitlines()), err) == (0, [f"{head}: item {x}" for x in range(3)], "")
+
+
+def test_log_records_are_the_tasks_own_when_it_collects_them(chosen):
+    """A handler that a task adds is called where it is, and what it keeps to itself goes nowhere else."""
+
+    def collect(x):
+        texts = []
+        handler = logging.Handler()
+        handler.emit = lambda record: texts.append(record.getMessage())
+        logger = logging.getLogger(f"pd.collecting.{x}")
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.warning("item %s", x)
+        logger.removeHandler(handler)
+        return texts
+
+    noting = Noting()
+    logging.getLogger("pd.collecting").addHandler(noting)
+    try:
+        assert list(parallel(collect, backend=chosen).map(range(3))) == [[f"item {x}"] for x in range(3)]
+    finally:
+        logging.getLogger("pd.collecting").removeHandler(noting)
+    assert noting.texts == []
+
+
 def test_warnings_reach_the_callers_filters_when_warned(backend):
     """Warnings of a task are the caller's."""
 

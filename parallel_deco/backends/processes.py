@@ -689,7 +689,12 @@ class ProcessBackend:
 
 
 def _on_echo(link: Link, frame: Frame) -> None:
-    replay(load(frame.body))
+    try:
+        echo = load(frame.body)
+    except Exception:  # something in it cannot be rebuilt here, though it could there; the reader must go on
+        sys.excepthook(*sys.exc_info())
+    else:
+        replay(echo)
 
 
 def _after_fork_in_child() -> None:
