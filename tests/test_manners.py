@@ -1,12 +1,16 @@
 """The fifteen questions of manners that were asked of every peer, on every backend; and what their users ask for."""
 
 import dataclasses
+import decimal
 import itertools
+import locale
 import logging
+import math
 import os
 import random
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -305,6 +309,104 @@ def test_context_variables_are_the_callers_when_run(outcomes):
         assert outcomes(lambda _: workloads.VARIABLE.get(), range(20)) == ["mine"] * 20
     finally:
         workloads.VARIABLE.reset(token)
+
+
+def test_decimals_are_the_callers_when_run(outcomes):
+    """Their precision, rounding and traps."""
+    with decimal.localcontext() as context:
+        context.prec, context.rounding = 50, decimal.ROUND_UP
+        context.traps[decimal.Inexact] = True
+        context.traps[decimal.DivisionByZero] = False
+        one, zero = decimal.Decimal(1), decimal.Decimal(0)
+        values = outcomes(lambda x: (str(one / x), decimal.getcontext().rounding), [zero, one * 4, one * 3])
+    assert values[:2] == [("Infinity", decimal.ROUND_UP), ("0.25", decimal.ROUND_UP)]
+    assert type(values[2]) is decimal.Inexact
+    with decimal.localcontext(prec=50):
+        assert len(outcomes(lambda x: str(decimal.Decimal(1) / x), [3])[0]) == 52
+    assert len(outcomes(lambda x: str(decimal.Decimal(1) / x), [3])[0]) == 30
+
+
+@pytest.mark.skipif(int(np.__version__.partition(".")[0]) < 2, reason="numpy keeps it for each thread before 2")
+def test_floating_point_errors_are_the_callers_when_run(outcomes):
+    """What numpy does about them, as long as that is so in the caller."""
+    with np.errstate(all="raise"):
+        assert [type(value) for value in outcomes(lambda x: np.array([1.0]) / x, [0.0])] == [FloatingPointError]
+    with np.errstate(all="ignore"):
+        assert outcomes(lambda x: float((np.array([1.0]) / x)[0]), [0.0]) == [math.inf]
+
+
+@pytest.mark.skipif(int(np.__version__.partition(".")[0]) < 2, reason="numpy keeps it for each thread before 2")
+def test_settings_wait_for_their_library_when_a_worker_has_not_imported_it(run_program):
+    """It is not imported for them, and they are those of the batch that imports it."""
+    program = """
+    import decimal, sys
+    import numpy as np
+    from parallel_deco import parallel
+
+    def imported(name):
+        return "decimal" in sys.modules
+
+    def divide(x):
+        import decimal, numpy, warnings
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float((numpy.array([1.0]) / x)[0]), len(str(decimal.Decimal(1) / 3))
+
+    def run(function, x):
+        import parallel_deco
+        try:
+            return list(parallel(function, backend="processes", max_workers=1).map([x]))
+        except FloatingPointError as error:
+            return type(error).__name__
+
+    with np.errstate(all="raise"), decimal.localcontext(prec=50):
+        print(run(imported, 0.0))
+    print(run(divide, 0.0))
+    import parallel_deco
+    parallel_deco.shutdown()
+    with np.errstate(all="raise"), decimal.localcontext(prec=50):
+        print(run(divide, 0.0), run(divide, 1.0))
+    """
+    out = "[False]\n[(inf, 30)]\nFloatingPointError [(1.0, 52)]\n"
+    assert run_program(program) == (0, out, "")
+
+
+def test_limits_are_the_callers_when_run(outcomes):
+    """How deep a function may call itself, and how long a number may be that becomes text."""
+
+    def deep(n):
+        return n if not n else 1 + deep(n - 1)
+
+    before = sys.getrecursionlimit(), sys.get_int_max_str_digits()
+    outcomes(abs, range(5))  # the workers exist already
+    try:
+        sys.setrecursionlimit(5000)
+        sys.set_int_max_str_digits(20_000)
+        assert outcomes(lambda x: (deep(3000), len(str(10**x))), [10_000]) == [(3000, 10_001)]
+    finally:
+        sys.setrecursionlimit(before[0])
+        sys.set_int_max_str_digits(before[1])
+    assert [type(value) for value in outcomes(lambda x: str(10**x), [10_000])] == [ValueError]
+
+
+def test_time_zone_and_locale_are_the_callers_when_run(outcomes, monkeypatch):
+    """After `tzset`, and as the `locale` module says."""
+    outcomes(abs, range(5))  # the workers exist already
+    categories = locale.LC_TIME, locale.LC_NUMERIC
+    before = [locale.setlocale(category) for category in categories]
+    try:
+        for zone, name in (("Asia/Tokyo", "C.UTF-8"), ("UTC", "C")):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            for category in categories:
+                locale.setlocale(category, name)
+            seen = outcomes(lambda _: (time.localtime(0).tm_hour, locale.setlocale(locale.LC_TIME)), [0])
+            assert seen == [(9 if zone == "Asia/Tokyo" else 0, name)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        for category, name in zip(categories, before, strict=True):
+            locale.setlocale(category, name)
 
 
 def test_context_is_the_callers_own_when_items_change_it(backend):

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 
+from parallel_deco.backends.imports import once
 from parallel_deco.backends.payload import dump, load
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ class Echoes:
         if "logging" in sys.modules:
             self._follow_level()
         elif level is not None:
-            _Once("logging", self._follow_level)
+            once("logging", self._follow_level)
         sys.stdout, sys.stderr = (
             own if inherited else _Lines(name, self._ship)
             for own, name, inherited in zip(self._own, ("stdout", "stderr"), streams, strict=True)
@@ -100,34 +101,6 @@ class Echoes:
         except Exception:  # the warning holds something that cannot travel: its text can
             echo = dump((WARNING, str(message), UserWarning, filename, lineno))
         self._ship(echo)
-
-
-class _Once:
-    """A finder that has something called once a module was imported: 10 ms less than importing it just for that."""
-
-    def __init__(self, name: str, then: Callable[[], None]) -> None:
-        self._name = name
-        self._then = then
-        sys.meta_path[:] = [self, *(finder for finder in sys.meta_path if not isinstance(finder, _Once))]
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Look the module up as the other finders do, and add the call to its loading."""
-        if name != self._name:
-            return None
-        sys.meta_path.remove(self)
-        from importlib.util import find_spec
-
-        spec = find_spec(name)
-        loader: Any = None if spec is None else spec.loader
-        if loader is not None:
-            load, then = loader.exec_module, self._then
-
-            def exec_module(module: Any) -> None:
-                load(module)
-                then()
-
-            loader.exec_module = exec_module
-        return spec
 
 
 def _handler(ship: Ship) -> Any:
