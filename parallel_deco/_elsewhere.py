@@ -1,4 +1,4 @@
-"""Hands a batch to the workers of its route; what cannot travel runs here under auto, and fails alone otherwise."""
+"""Hands a batch to the workers of its route; under auto, what cannot go there runs here; else it fails alone."""
 
 import threading
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def start_in_processes(
     done: Done,
     *,
     chooses: bool,
-    stuck: Callable[[NotPicklableError], None],
+    stuck: Callable[[str, bool], None],
     prepare: "Callable[[], Travelling] | None" = None,
     here: Callable[[Batch, Done], Ticket | None] | None = None,
     **how: Any,
@@ -35,7 +35,8 @@ def start_in_processes(
     chooses : bool
         Whether the route is chosen, and not the user's.
     stuck : callable
-        Gets the error when something cannot travel, there or back, and the route is chosen.
+        Gets the reason when something cannot travel, there or back, or no worker starts, and the route is chosen; and
+        whether it is the function, so that no call of it ever can.
     prepare : callable, optional
         Gives the function as it travels; otherwise it is sent as it is now.
     here : callable, optional
@@ -50,13 +51,13 @@ def start_in_processes(
     """
 
     def done_there(result: BatchResult) -> None:
-        cause = next((error for error in result.errors.values() if isinstance(error, NotPicklableError)), None)
-        if cause is None or not chooses:
-            done(result)
+        homeless = _homeless(result)
+        if not homeless or not chooses:
+            done(_up_to_its_error(batch, result.values, result.errors, result.readings))
             return
         try:
-            stuck(cause)
-            _run_rest_here(batch, result, done)
+            stuck(*_reason(result.errors[homeless[0]]))
+            _run_rest_here(batch, result, homeless, done)
         except Exception as error:  # of a policy of the user's; or no thread is left
             done(all_failed(batch, error))
 
@@ -66,7 +67,7 @@ def start_in_processes(
     except NotPicklableError as error:
         if not chooses:
             raise
-        stuck(error)
+        stuck(*_reason(error))
     except (ParallelError, OSError):  # no more processes, or, at the exit, no thread to serve one
         if not chooses:
             raise
@@ -104,13 +105,27 @@ def _call_all(calls: list[Callable[[], object]]) -> None:
         call()
 
 
-def _run_rest_here(batch: Batch, result: BatchResult, done: Done) -> None:
-    """Run in a thread what could not come back from a worker, and deliver it with the rest.
+def _homeless(result: BatchResult) -> list[int]:
+    """Return the positions of items that no worker could begin with, or whose results could not come back."""
+    unbegun = result.unbegun
+    return sorted(at for at, error in result.errors.items() if at in unbegun or isinstance(error, NotPicklableError))
+
+
+def _reason(error: BaseException) -> tuple[str, bool]:
+    """Return why a batch does not leave, and whether it is the function that cannot."""
+    if isinstance(error, ParallelError):
+        return str(error), isinstance(error, NotPicklableError) and error.of_function
+    return f"a worker process cannot begin with it ({type(error).__name__}: {error})", False
+
+
+def _run_rest_here(batch: Batch, result: BatchResult, homeless: list[int], done: Done) -> None:
+    """Run in a thread what no worker could begin with, and what could not come back; deliver it with the rest.
 
     It has no effects, or it would not have been sent. Other items must not run again: one may have killed its worker.
     """
-    stuck = [position for position, error in result.errors.items() if isinstance(error, NotPicklableError)]
-    again = stuck if batch.keep_going else range(min(stuck), len(batch.items))
+    again = homeless
+    if not batch.keep_going and homeless[-1] not in result.unbegun:  # with that one the batch has ended
+        again = [*homeless, *range(homeless[-1] + 1, len(batch.items))]
     rest = Batch(
         batch.function,
         [batch.items[position] for position in again],
@@ -131,11 +146,19 @@ def _run_rest_here(batch: Batch, result: BatchResult, done: Done) -> None:
         for at, value in enumerate(here.values):
             values[again[at]] = value
         errors |= {again[at]: error for at, error in here.errors.items()}
-        if errors and not batch.keep_going:
-            values = values[: min(errors) + 1]
-        done(BatchResult(values, errors, result.readings))
+        done(_up_to_its_error(batch, values, errors, result.readings if result.readings.items else here.readings))
 
     pools.threads().start(rest, done_here)
+
+
+def _up_to_its_error(
+    batch: Batch, values: list[Any], errors: dict[int, BaseException], readings: Readings
+) -> BatchResult:
+    """Return a result that goes no further than the first error, if the batch does not."""
+    if errors and not batch.keep_going:
+        end = min(errors) + 1
+        values, errors = values[:end], {position: error for position, error in errors.items() if position < end}
+    return BatchResult(values, errors, readings)
 
 
 def all_failed(batch: Batch, error: BaseException) -> BatchResult:

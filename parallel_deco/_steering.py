@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from parallel_deco import _machine
-from parallel_deco._errors import NotPicklableError
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile
@@ -124,10 +123,9 @@ class Steering:
         settled = (self.route, self.width) == before
         self._pause = min(2 * self._pause, LONGEST_PAUSE) if settled else PAUSE
 
-    def stay(self, error: NotPicklableError) -> None:
+    def stay(self, reason: str, of_function: bool) -> None:
         """Note that something cannot be sent to another process; if not the function, another map may try."""
-        reason = str(error)
-        if error.of_function:
+        if of_function:
             self._profile.stuck = reason
         if self._kept.stuck is None:
             self._evidence.refusals.refused(reason)

@@ -560,11 +560,11 @@ class Submissions:
 
         return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, here=here, width=width)
 
-    def _note_stuck(self, error: NotPicklableError) -> None:
-        if error.of_function:
-            self._profile.stuck = str(error)
-        self._refusals.refused(str(error))
-        self._profile.show(stuck=str(error))
+    def _note_stuck(self, reason: str, of_function: bool) -> None:
+        if of_function:
+            self._profile.stuck = reason
+        self._refusals.refused(reason)
+        self._profile.show(stuck=reason)
         self._decision = None
 
     def _vacate(self, level: int, probe: bool, place: bool = True) -> None:

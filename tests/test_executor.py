@@ -6,6 +6,7 @@ and what a failing start does. Written anew, with the library's own words.
 
 import concurrent.futures
 import gc
+import importlib.util
 import itertools
 import os
 import sys
@@ -404,6 +405,94 @@ def test_calls_fail_when_no_worker_can_start(monkeypatch):
     assert "no more processes" in str(error)
     with pytest.raises(ParallelError, match="no more processes"):
         list(function.map([2], [2]))
+
+
+@pytest.fixture(params=["map", "submit", "map that stops at an error"])
+def values_of(request):
+    """Run a function over items where a policy, and not the user, says that it goes to processes."""
+
+    def run(function, items):
+        function = parallel(function, backend=lambda evidence: "processes", max_workers=2, chunksize=2)
+        list(function.map([0]))  # now it is known, and the policy is asked
+        if request.param == "submit":
+            values = [future.result(DEADLINE) for future in [function.submit(item) for item in items]]
+        else:
+            values = list(function.map(items, return_exceptions=request.param == "map"))
+        return values, str(function.explain())
+
+    return run
+
+
+@pytest.fixture
+def homeless(tmp_path, monkeypatch):
+    """A module that was made from its file, under a name by which no worker can import it."""
+    path = tmp_path / "homeless_plugin.py"
+    path.write_text("class Config:\n    number = 3\n\nclass Wrong:\n    number = property(lambda self: 1 / 0)\n")
+    spec = importlib.util.spec_from_file_location("homeless_plugin", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "homeless_plugin", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def number_of(config):
+    """Look at an attribute."""
+    return getattr(config, "number", config)
+
+
+def test_items_run_here_when_workers_cannot_unpickle_them(values_of, homeless):
+    """The plain loop would run them; the others of their batches come from the workers."""
+    values, explanation = values_of(number_of, [1, homeless.Config(), 2, 3, *[homeless.Config() for _ in range(4)]])
+    assert values == [1, 3, 2, 3, 3, 3, 3, 3]
+    assert "No module named 'homeless_plugin'" in explanation
+
+
+def test_items_run_here_when_workers_cannot_import_the_function(values_of, tmp_path, monkeypatch):
+    """A module that is imported only where it was found once."""
+    (tmp_path / "found_once.py").write_text("import sys\nsys.modules['found_here']\ndef inc(x):\n    return x + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "found_here", sys)
+    module = importlib.import_module("found_once")
+    values, explanation = values_of(module.inc, range(6))
+    assert values == [1, 2, 3, 4, 5, 6]
+    assert "KeyError: 'found_here'" in explanation
+
+
+def test_items_run_here_when_no_worker_gets_ready(values_of, monkeypatch):
+    """The program that should become one ends at once."""
+    import parallel_deco
+
+    parallel_deco.shutdown()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/bin/false")
+        values, explanation = values_of(number_of, range(6))
+        assert values == [0, 1, 2, 3, 4, 5]
+        assert "no worker process starts" in explanation
+        with pytest.raises(WorkerDied, match=r"no worker process starts.*/bin/false"):
+            list(parallel(number_of, backend="processes").map([1]))
+    parallel_deco.shutdown()
+    assert parallel(number_of, backend="processes").submit(1).result(DEADLINE) == 1
+
+
+def test_error_is_the_items_own_when_it_runs_here_at_last(homeless):
+    """A map ends there, with what came before it."""
+    function = parallel(number_of, backend=lambda evidence: "processes", max_workers=1, chunksize=8)
+    list(function.map([0]))
+    results = function.map([1, homeless.Config(), homeless.Wrong(), 5])
+    assert [next(results), next(results)] == [1, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_items_fail_when_workers_cannot_unpickle_them_and_processes_were_chosen(homeless):
+    """Each with its own error, and the map that stops stops there."""
+    function = parallel(number_of, backend="processes", max_workers=1, chunksize=4)
+    outcomes = list(function.map([1, homeless.Config(), 2, homeless.Config()], return_exceptions=True))
+    assert [type(outcome) for outcome in outcomes] == [int, ModuleNotFoundError, int, ModuleNotFoundError]
+    results = function.map([1, homeless.Config(), 2])
+    assert next(results) == 1
+    with pytest.raises(ModuleNotFoundError):
+        next(results)
 
 
 def _refuse(control):

@@ -1,16 +1,22 @@
 """The fifteen questions of manners that were asked of every peer, on every backend; and what their users ask for."""
 
+import dataclasses
+import decimal
 import itertools
+import locale
 import logging
+import math
 import os
 import random
 import sys
 import threading
+import time
 import warnings
 
+import numpy as np
 import pytest
 
-from parallel_deco import NotPicklableError, RemoteError, WorkerDied, config, parallel
+from parallel_deco import NotPicklableError, WorkerDied, config, parallel
 from tests import workloads
 
 DEADLINE = 30.0
@@ -107,10 +113,118 @@ def test_exception_has_the_workers_traceback_when_a_task_fails(outcomes, functio
     assert 'raise ValueError("seven")' in text
 
 
-def test_only_its_item_fails_when_an_exception_cannot_be_rebuilt(backend, outcomes, functions):
-    """Question 7: an exception that pickles but cannot be unpickled fails its item, with the original's text."""
+class NotFound(Exception):
+    """Makes its message, which is then its only argument."""
+
+    def __init__(self, name):
+        super().__init__(f"no such thing: {name}")
+        self.name = name
+
+
+class Two(Exception):
+    """Wants more than it hands on."""
+
+    def __init__(self, a, b):
+        super().__init__(f"{a}/{b}")
+        self.a, self.b = a, b
+
+
+class Made(Exception):
+    """Is made in a way of its own."""
+
+    def __new__(cls, *, code):
+        self = super().__new__(cls)
+        self.code = code
+        return self
+
+    def __init__(self, *, code):
+        super().__init__(code)
+
+
+class Slotted(OSError):
+    """An error of the system's with more to it, and a `__slots__`."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, path):
+        super().__init__(2, "gone", path)
+        self.place = path
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Refuses attributes, once it is there."""
+
+    code: int
+    why: str
+
+
+class Held(Exception):
+    """Gets a lock as an attribute."""
+
+
+def _with_lock():
+    error = Held("held")
+    error.lock, error.code = threading.Lock(), 3
+    return error
+
+
+def _noted():
+    error = NotFound("noted")
+    error.add_note("with a note")
+    return error
+
+
+ERRORS = {
+    "formats its message": lambda: NotFound("x"),
+    "wants two arguments": lambda: Two(1, 2),
+    "is made by keyword": lambda: Made(code=3),
+    "is an OSError with slots": lambda: Slotted("/there"),
+    "is frozen": lambda: Frozen(3, "so"),
+    "holds a lock": _with_lock,
+    "has a note": _noted,
+    "is a group of such": lambda: ExceptionGroup("out", [NotFound("y"), ExceptionGroup("in", [Two(3, 4)])]),
+    "has an array": lambda: ValueError("array", np.arange(3)),
+    "is of an attribute": lambda: AttributeError("no such", name="there"),
+    "is of a name": lambda: NameError("no such", name="there"),
+    "is of an import": lambda: ImportError("no such", name="there", path="here"),
+    "is an end": lambda: StopIteration(5),
+    "is of a codec": lambda: UnicodeDecodeError("utf-8", b"x", 0, 1, "so"),
+}
+
+
+def _seen(error):
+    """What a program may ask an exception."""
+    names = ("name", "path", "value", "errno", "filename", "place", "reason", "code", "why", "a", "b", "__notes__")
+    inner = [_seen(one) for one in getattr(error, "exceptions", ())]
+    return type(error), str(error), repr(error.args), [repr(getattr(error, name, None)) for name in names], inner
+
+
+@pytest.mark.parametrize("which", ERRORS)
+def test_exception_is_the_same_when_a_task_raises_it(which, backend):
+    """Type, text, arguments and attributes are those of the plain loop, whatever its `__init__` is like."""
+
+    def fail(_):
+        raise ERRORS[which]()
+
+    task = parallel(fail, backend=backend).submit(0)
+    assert _seen(task.exception(30)) == _seen(ERRORS[which]())
+
+
+def test_exception_is_caught_when_an_argument_of_it_cannot_travel():
+    """It is of its type; in the place of the argument there is a text."""
+
+    def fail(_):
+        raise Held("held", threading.Lock())
+
+    error = parallel(fail, backend="processes").submit(0).exception(30)
+    assert (type(error), error.args[0], "lock" in error.args[1]) == (Held, "held", True)
+
+
+def test_only_its_item_fails_when_an_exception_wants_other_arguments(outcomes, functions):
+    """Question 7: an exception that pickles but cannot be unpickled fails its item, and is itself."""
     value, after = outcomes(lambda x: functions.raise_two_arguments(x) if x else x, [3, 0])
-    assert isinstance(value, RemoteError if backend == "processes" else functions.TwoArguments)
+    assert isinstance(value, functions.TwoArguments)
     assert "3 and more" in str(value)
     assert after == 0
 
@@ -197,6 +311,104 @@ def test_context_variables_are_the_callers_when_run(outcomes):
         workloads.VARIABLE.reset(token)
 
 
+def test_decimals_are_the_callers_when_run(outcomes):
+    """Their precision, rounding and traps."""
+    with decimal.localcontext() as context:
+        context.prec, context.rounding = 50, decimal.ROUND_UP
+        context.traps[decimal.Inexact] = True
+        context.traps[decimal.DivisionByZero] = False
+        one, zero = decimal.Decimal(1), decimal.Decimal(0)
+        values = outcomes(lambda x: (str(one / x), decimal.getcontext().rounding), [zero, one * 4, one * 3])
+    assert values[:2] == [("Infinity", decimal.ROUND_UP), ("0.25", decimal.ROUND_UP)]
+    assert type(values[2]) is decimal.Inexact
+    with decimal.localcontext(prec=50):
+        assert len(outcomes(lambda x: str(decimal.Decimal(1) / x), [3])[0]) == 52
+    assert len(outcomes(lambda x: str(decimal.Decimal(1) / x), [3])[0]) == 30
+
+
+@pytest.mark.skipif(int(np.__version__.partition(".")[0]) < 2, reason="numpy keeps it for each thread before 2")
+def test_floating_point_errors_are_the_callers_when_run(outcomes):
+    """What numpy does about them, as long as that is so in the caller."""
+    with np.errstate(all="raise"):
+        assert [type(value) for value in outcomes(lambda x: np.array([1.0]) / x, [0.0])] == [FloatingPointError]
+    with np.errstate(all="ignore"):
+        assert outcomes(lambda x: float((np.array([1.0]) / x)[0]), [0.0]) == [math.inf]
+
+
+@pytest.mark.skipif(int(np.__version__.partition(".")[0]) < 2, reason="numpy keeps it for each thread before 2")
+def test_settings_wait_for_their_library_when_a_worker_has_not_imported_it(run_program):
+    """It is not imported for them, and they are those of the batch that imports it."""
+    program = """
+    import decimal, sys
+    import numpy as np
+    from parallel_deco import parallel
+
+    def imported(name):
+        return "decimal" in sys.modules
+
+    def divide(x):
+        import decimal, numpy, warnings
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float((numpy.array([1.0]) / x)[0]), len(str(decimal.Decimal(1) / 3))
+
+    def run(function, x):
+        import parallel_deco
+        try:
+            return list(parallel(function, backend="processes", max_workers=1).map([x]))
+        except FloatingPointError as error:
+            return type(error).__name__
+
+    with np.errstate(all="raise"), decimal.localcontext(prec=50):
+        print(run(imported, 0.0))
+    print(run(divide, 0.0))
+    import parallel_deco
+    parallel_deco.shutdown()
+    with np.errstate(all="raise"), decimal.localcontext(prec=50):
+        print(run(divide, 0.0), run(divide, 1.0))
+    """
+    out = "[False]\n[(inf, 30)]\nFloatingPointError [(1.0, 52)]\n"
+    assert run_program(program) == (0, out, "")
+
+
+def test_limits_are_the_callers_when_run(outcomes):
+    """How deep a function may call itself, and how long a number may be that becomes text."""
+
+    def deep(n):
+        return n if not n else 1 + deep(n - 1)
+
+    before = sys.getrecursionlimit(), sys.get_int_max_str_digits()
+    outcomes(abs, range(5))  # the workers exist already
+    try:
+        sys.setrecursionlimit(5000)
+        sys.set_int_max_str_digits(20_000)
+        assert outcomes(lambda x: (deep(3000), len(str(10**x))), [10_000]) == [(3000, 10_001)]
+    finally:
+        sys.setrecursionlimit(before[0])
+        sys.set_int_max_str_digits(before[1])
+    assert [type(value) for value in outcomes(lambda x: str(10**x), [10_000])] == [ValueError]
+
+
+def test_time_zone_and_locale_are_the_callers_when_run(outcomes, monkeypatch):
+    """After `tzset`, and as the `locale` module says."""
+    outcomes(abs, range(5))  # the workers exist already
+    categories = locale.LC_TIME, locale.LC_NUMERIC
+    before = [locale.setlocale(category) for category in categories]
+    try:
+        for zone, name in (("Asia/Tokyo", "C.UTF-8"), ("UTC", "C")):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            for category in categories:
+                locale.setlocale(category, name)
+            seen = outcomes(lambda _: (time.localtime(0).tm_hour, locale.setlocale(locale.LC_TIME)), [0])
+            assert seen == [(9 if zone == "Asia/Tokyo" else 0, name)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        for category, name in zip(categories, before, strict=True):
+            locale.setlocale(category, name)
+
+
 def test_context_is_the_callers_own_when_items_change_it(backend):
     """What an item sets in its context does not reach the caller."""
 
@@ -219,6 +431,127 @@ def test_log_records_reach_the_callers_handlers_when_logged(backend, caplog):
     with caplog.at_level(logging.INFO, logger="pd.task"):
         assert list(parallel(log, backend=backend).map(range(10))) == list(range(10))
     assert sorted(record.getMessage() for record in caplog.records) == sorted(f"seen {x}" for x in range(10))
+
+
+class Noting(logging.Handler):
+    """Formats records, and notes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(self.format(record))
+
+
+def test_log_record_does_no_harm_when_its_arguments_do_not_fit(chosen, run_program):
+    """The item has its value, and the caller's handlers say what is wrong, as in the plain loop."""
+    program = f"""
+    import logging
+    from parallel_deco import parallel
+
+    class Noting(logging.StreamHandler):
+        def handleError(self, record):
+            print("wrong:", record.msg)
+
+    logging.basicConfig(handlers=[Noting()])
+
+    def log(x):
+        logging.getLogger("pd").warning("%d items", "three")
+        return x
+
+    print(list(parallel(log, backend={chosen!r}).map(range(3))))
+    """
+    status, out, err = run_program(program)
+    assert (status, sorted(out.splitlines()), err) == (0, ["[0, 1, 2]", *["wrong: %d items"] * 3], "")
+
+
+def test_item_has_its_value_when_its_log_record_can_neither_be_shown_nor_sent(chosen):
+    """What a handler of logging's own does is the same everywhere: it says so, and goes on."""
+
+    class Unspeakable:
+        def __str__(self):
+            raise ValueError("unspeakable")
+
+        def __reduce__(self):
+            raise ValueError("immovable")
+
+    def log(x):
+        logging.raiseExceptions = False
+        logging.getLogger("pd.unspeakable").warning("%s", Unspeakable())
+        return x
+
+    before = logging.raiseExceptions
+    logging.getLogger("pd.unspeakable").addHandler(logging.StreamHandler())
+    logging.getLogger("pd.unspeakable").propagate = False
+    try:
+        assert list(parallel(log, backend=chosen).map(range(3))) == [0, 1, 2]
+    finally:
+        logging.raiseExceptions = before
+        logging.getLogger("pd.unspeakable").handlers.clear()
+
+
+LOGGING = """
+import logging, logging.config, sys
+log = logging.getLogger("of_module")
+log.setLevel(logging.INFO)
+handler = logging.StreamHandler(sys.stdout)
+handler.setFormatter(logging.Formatter("ours: %(message)s"))
+if PROPAGATES == "anew":
+    formats = {"plain": {"format": "root: %(message)s"}}
+    streams = {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "plain"}}
+    root = {"handlers": ["out"], "level": "INFO"}
+    logging.config.dictConfig(
+        {"version": 1, "formatters": formats, "handlers": streams, "root": root, "disable_existing_loggers": False}
+    )
+else:
+    log.addHandler(handler)
+    log.propagate = PROPAGATES
+def work(x):
+    log.info("item %s", x)
+    return x
+"""
+
+
+@pytest.mark.parametrize("propagates", [True, False, "anew"])
+def test_log_record_is_handled_once_when_a_module_configures_logging(propagates, chosen, run_program, tmp_path):
+    """Its handlers are there in every process that imports it; the caller's alone are called."""
+    (tmp_path / "logging_module.py").write_text(f"PROPAGATES = {propagates!r}\n{LOGGING}")
+    program = f"""
+    import logging_module, sys
+    from parallel_deco import parallel
+    wrote = []
+    write = sys.stdout.write
+    sys.stdout.write = lambda text: wrote.append(text) or write(text)
+    list(parallel(logging_module.work, backend={chosen!r}).map(range(3)))
+    assert len(wrote) == 3, wrote
+    """
+    status, out, err = run_program(program)
+    head = "root" if propagates == "anew" else "ours"
+    assert (status, sorted(out.splitlines()), err) == (0, [f"{head}: item {x}" for x in range(3)], "")
+
+
+def test_log_records_are_the_tasks_own_when_it_collects_them(chosen):
+    """A handler that a task adds is called where it is, and what it keeps to itself goes nowhere else."""
+
+    def collect(x):
+        texts = []
+        handler = logging.Handler()
+        handler.emit = lambda record: texts.append(record.getMessage())
+        logger = logging.getLogger(f"pd.collecting.{x}")
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.warning("item %s", x)
+        logger.removeHandler(handler)
+        return texts
+
+    noting = Noting()
+    logging.getLogger("pd.collecting").addHandler(noting)
+    try:
+        assert list(parallel(collect, backend=chosen).map(range(3))) == [[f"item {x}"] for x in range(3)]
+    finally:
+        logging.getLogger("pd.collecting").removeHandler(noting)
+    assert noting.texts == []
 
 
 def test_warnings_reach_the_callers_filters_when_warned(backend):

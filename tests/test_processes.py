@@ -67,6 +67,9 @@ class TwoArguments(Exception):
 def raise_two_arguments(x):
     raise TwoArguments(x, x)
 
+def raise_its_own(x):
+    raise type("Own", (Exception,), {"lock": threading.Lock()})(x)
+
 class Unloadable:
     def __reduce__(self):
         return int, ("not a number",)
@@ -309,11 +312,17 @@ def test_cause_is_the_remote_traceback_when_an_item_raises(backend, work):
     assert "in odd_fails" in str(error.__cause__)
 
 
-def test_error_has_the_text_when_it_cannot_be_rebuilt(backend, work):
-    """An exception that pickles but does not unpickle is a RemoteError with its text, and the worker lives on."""
+def test_error_is_itself_when_its_init_wants_other_arguments(backend, work):
+    """An exception that pickles but does not unpickle is made again without its `__init__`."""
     error = run(backend, work.raise_two_arguments, [1]).errors[0]
+    assert (type(error), str(error)) == (work.TwoArguments, "1 and 1")
+
+
+def test_error_has_the_text_when_its_class_cannot_travel(backend, work):
+    """It is a RemoteError then, and the worker lives on."""
+    error = run(backend, work.raise_its_own, [1]).errors[0]
     assert isinstance(error, RemoteError)
-    assert "TwoArguments: 1 and 1" in str(error)
+    assert "Own: 1" in str(error)
     assert run(backend, work.double, [1]).values == [2]
 
 
@@ -859,6 +868,34 @@ def test_workers_end_when_the_program_ends(end):
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2
     until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+SHADOWED = ["collections", "contextlib", "copyreg", "enum", "functools", "keyword", "operator", "re", "struct", "types"]
+
+
+@pytest.mark.parametrize("flags", [[], ["-P"], ["-I"]])
+@pytest.mark.parametrize("where", ["the current directory", "beside the package"])
+def test_standard_library_is_its_own_when_modules_of_its_names_lie_about(where, flags, tmp_path):
+    """Workers import nothing from the current directory or from beside the package that the program would not."""
+    for name in SHADOWED:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nraise SystemExit\n")
+    (tmp_path / "parallel_deco").symlink_to(Path(ROOT) / "parallel_deco")
+    code = f"""
+        import os, sys
+        home = {(ROOT if where == "the current directory" else str(tmp_path))!r}
+        sys.path.insert(0, home)
+        import parallel_deco
+        sys.path.remove(home)
+        {"" if where == "the current directory" else f"sys.path.append({ROOT!r})"}
+        if {where == "the current directory"}:
+            os.chdir({str(tmp_path)!r})
+        if sys.path[0] == "":
+            del sys.path[0]
+        parallel = parallel_deco.parallel
+        print(list(parallel(lambda x: x + 1, backend="processes").map(range(3))))
+    """
+    done = script(code, *flags)
+    assert (done.stdout, done.stderr, (tmp_path / "ran").exists()) == ("[1, 2, 3]\n", "", False)
 
 
 @pytest.mark.parametrize("flags", [[], ["-i"], ["-S"], ["-I", "-S"], ["-O"], ["-X", "dev"]])

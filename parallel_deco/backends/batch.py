@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from parallel_deco._nesting import place
 from parallel_deco._readings import Readings, Stopwatch
@@ -121,14 +121,23 @@ class BatchResult:
     errors : dict of int to BaseException
         By position in the batch.
     readings : Readings
+    unbegun : collection of int
+        The positions with an error that no worker could begin with: nothing of the user's function ran for them.
     """
 
-    __slots__ = ("errors", "readings", "values")
+    __slots__ = ("errors", "readings", "unbegun", "values")
 
-    def __init__(self, values: list[Any], errors: dict[int, BaseException], readings: Readings) -> None:
+    def __init__(
+        self,
+        values: list[Any],
+        errors: dict[int, BaseException],
+        readings: Readings,
+        unbegun: Collection[int] = (),
+    ) -> None:
         self.values = values
         self.errors = errors
         self.readings = readings
+        self.unbegun = unbegun
 
     def __repr__(self) -> str:
         """Show all three."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, name_of
@@ -9,7 +10,7 @@ from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING, SENDING
 from parallel_deco.backends.task import Task
 
-__all__ = ["OUTSIDE", "at_work", "died", "pickling_limit", "took_too_long", "was_stuck"]
+__all__ = ["OUTSIDE", "at_work", "did_not_start", "died", "pickling_limit", "took_too_long", "was_stuck"]
 
 #: In the place of a position: between a batch's arrival and its first item, or between its last and its answer.
 OUTSIDE = -1
@@ -28,9 +29,7 @@ def at_work(link: Link) -> int | None:
 
 def died(link: Link, task: Task, position: int) -> WorkerDied:
     """Return the error for the item under which a worker died."""
-    status = link.status
-    known = status is not None and status >= 0
-    code = os.waitstatus_to_exitcode(status) if known and status is not None else None
+    code = _exit_code(link)
     name = name_of(task.batch.function)
     process = f"worker process {link.pid}" if link.pid else "a worker process that was starting"
     message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
@@ -38,6 +37,17 @@ def died(link: Link, task: Task, position: int) -> WorkerDied:
         message += " Something killed it from outside: perhaps the system was out of memory."
     report = _crash_report(link.slot.report())
     return WorkerDied(f"{message}\n{report}" if report else message, code)
+
+
+def did_not_start(link: Link, task: Task, position: int) -> WorkerDied:
+    """Return the error for an item that nobody runs, for no worker gets ready; the link is the last that did not."""
+    code = _exit_code(link)
+    return WorkerDied(
+        f"no worker process starts that could run item {task.batch.first + position} of {name_of(task.batch.function)}:"
+        f" one after the other {_how(code)} before it was ready. They are started with sys.executable,"
+        f" {sys.executable!r}",
+        code,
+    )
 
 
 def took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
@@ -67,6 +77,11 @@ def _crash_report(report: str) -> str:
     lines = report.strip().splitlines()
     ours = [number for number, line in enumerate(lines) if "backends/batch.py" in line]
     return "\n".join(lines[: ours[0]] if ours else lines)
+
+
+def _exit_code(link: Link) -> int | None:
+    status = link.status
+    return None if status is None or status < 0 else os.waitstatus_to_exitcode(status)
 
 
 def _how(code: int | None) -> str:

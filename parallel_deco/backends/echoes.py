@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from parallel_deco.backends.payload import dump
+from parallel_deco.backends.imports import once
+from parallel_deco.backends.payload import dump, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +27,18 @@ class Echoes:
     ----------
     ship : callable
         Sends bytes that `replay` understands.
+
+    Notes
+    -----
+    A record is handled once. Handlers that modules add while they are imported are the caller's too, who has imported
+    them as well: a record for one of those goes there, also where a logger does not propagate, and none of them is
+    called here. Handlers that a task adds while it runs are its own, and are called here.
     """
 
     def __init__(self, ship: Ship) -> None:
+        self.at_work = False  #: whether an item runs: what is added to loggers then is the task's own
         self._ship = ship
+        self._theirs: set[Any] = set()
         self._level: int | None = None
         self._handler: Any = None
         self._own = sys.stdout, sys.stderr
@@ -41,7 +50,7 @@ class Echoes:
         if "logging" in sys.modules:
             self._follow_level()
         elif level is not None:
-            _Once("logging", self._follow_level)
+            once("logging", self._follow_level)
         sys.stdout, sys.stderr = (
             own if inherited else _Lines(name, self._ship)
             for own, name, inherited in zip(self._own, ("stdout", "stderr"), streams, strict=True)
@@ -52,9 +61,37 @@ class Echoes:
 
         if self._handler is None:
             self._handler = _handler(self._ship)
+            self._theirs.add(self._handler)
+            self._take_over(logging.Logger)
+        if self._handler not in logging.root.handlers:  # a module that was imported has made it anew
             logging.root.addHandler(self._handler)
         if self._level is not None:
             logging.root.setLevel(self._level)
+
+    def reclaim(self) -> None:
+        """Be the root logger's handler again, if a module has configured logging anew while it was imported."""
+        if self._handler is not None and self._handler not in sys.modules["logging"].root.handlers:
+            self._follow_level()
+
+    def _take_over(self, kind: Any) -> None:
+        """Have loggers tell this of their handlers, and ask it which to call."""
+        add = kind.addHandler
+
+        def addHandler(logger: Any, handler: Any) -> None:
+            if not self.at_work:
+                self._theirs.add(handler)
+            add(logger, handler)
+
+        def callHandlers(logger: Any, record: Any) -> None:
+            handlers = [*_handlers(logger)]
+            own = [handler for handler in handlers if handler not in self._theirs]
+            if len(own) < len(handlers) or not handlers:
+                self._handler.handle(record)
+            for handler in own:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
+
+        kind.addHandler, kind.callHandlers = addHandler, callHandlers
 
     def _show_warning(
         self, message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
@@ -66,42 +103,26 @@ class Echoes:
         self._ship(echo)
 
 
-class _Once:
-    """A finder that has something called once a module was imported: 10 ms less than importing it just for that."""
-
-    def __init__(self, name: str, then: Callable[[], None]) -> None:
-        self._name = name
-        self._then = then
-        sys.meta_path[:] = [self, *(finder for finder in sys.meta_path if not isinstance(finder, _Once))]
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Look the module up as the other finders do, and add the call to its loading."""
-        if name != self._name:
-            return None
-        sys.meta_path.remove(self)
-        from importlib.util import find_spec
-
-        spec = find_spec(name)
-        loader: Any = None if spec is None else spec.loader
-        if loader is not None:
-            load, then = loader.exec_module, self._then
-
-            def exec_module(module: Any) -> None:
-                load(module)
-                then()
-
-            loader.exec_module = exec_module
-        return spec
-
-
 def _handler(ship: Ship) -> Any:
     import logging
 
     class Shipping(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            ship(dump((LOG, _portable(record))))
+            try:
+                ship(dump((LOG, _portable(record))))
+            except RecursionError:
+                raise
+            except Exception:  # what is wrong with a record is never the task's error
+                self.handleError(record)
 
     return Shipping()
+
+
+def _handlers(logger: Any) -> Iterator[Any]:
+    """Yield the handlers that a logger's records meet."""
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
 
 
 def _portable(record: Any) -> dict[str, Any]:
@@ -109,14 +130,17 @@ def _portable(record: Any) -> dict[str, Any]:
     import logging
 
     state = dict(record.__dict__)
-    state["msg"], state["args"] = record.getMessage(), None
+    try:
+        state["msg"], state["args"] = record.getMessage(), None
+    except Exception:  # the arguments do not fit: the caller's handlers say so, each in its way
+        load(dump((record.msg, record.args)))
     if record.exc_info:
         state["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
         state["exc_info"] = None
     for name, value in state.items():
-        if not isinstance(value, (str, int, float, type(None))):
+        if not isinstance(value, (str, int, float, type(None))) and name != "args":
             try:
-                dump(value)
+                load(dump(value))
             except Exception:  # an `extra=` of the user's
                 state[name] = repr(value)
     return state

@@ -24,13 +24,17 @@ Template = tuple[int, "_socket.socket"]
 _early: dict[int, Template] = {}
 
 
-# What the template runs. The directory that holds the package need not be on its path for long: workers get the
-# caller's path with their first work.
+# What the template runs. No module of the standard library may come from the current directory, nor from beside the
+# package: they stand before it on the path of `-c`, and what lies there by accident would run. So the directory that
+# holds the package is there for its name alone, whose import imports nothing else. Workers get the caller's path with
+# their first work.
 _BOOT = """
 import sys
-sys.path.insert(0, sys.argv[1])
+path = [*filter(None, sys.path)]
+sys.path[:] = [sys.argv[1], *path]
+import parallel_deco
+sys.path[:] = path
 from parallel_deco.backends.template import run
-del sys.path[0]
 run(int(sys.argv[2]))
 """
 
@@ -127,6 +131,7 @@ _FLAGS = {
     "isolated": "I",
     "optimize": "O",
     "quiet": "q",
+    "safe_path": "P",
     "verbose": "v",
 }
 

@@ -111,15 +111,126 @@ def _unpack_each(
 
 
 def pack_error(error: BaseException) -> PackedError:
-    """Make a worker's exception ready to travel; proves that it can be rebuilt."""
+    """Make a worker's exception ready to travel; proves that what will be rebuilt is the same.
+
+    Notes
+    -----
+    What an exception gives to pickle is its class and `args`; to rebuild it calls `__init__` with them, which most
+    exceptions of users' were not written for: it formats the message a second time, or wants other arguments. One that
+    would come out differently goes as its `_Likeness`.
+    """
     text = _text(error)
+    best, found = 0, None
+    for form in (error, _Likeness(error)):
+        try:
+            pickled = dump(form)
+            likeness = _likeness(load(pickled), error)
+        except Exception:  # an exception's __reduce__ and __init__ are the user's code
+            continue
+        if likeness > best:
+            best, found = likeness, pickled
+        if best == _SAME:
+            break
+    return found, text
+
+
+class _Likeness:
+    """In the place of an exception, what makes it again without its `__init__`; it pickles as that.
+
+    Parameters
+    ----------
+    error : BaseException
+        What in its `args` cannot travel goes as its `repr`; an attribute that cannot stays behind.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as class, arguments, attributes."""
+        error = self._error
+        attributes = {name: value for name, value in vars(error).items() if _travels(value)}
+        slots = {name: value for name, value in _slots(error).items() if _travels(value)}
+        return _again, (type(error), tuple(map(_portable, error.args)), slots, attributes)
+
+
+def _again(
+    kind: type[BaseException], args: tuple[Any, ...], slots: dict[str, Any], attributes: dict[str, Any]
+) -> BaseException:
+    """Make an exception from its parts; nothing of the user's is called but a `__new__`."""
     try:
-        pickled = dump(error)
-        if type(load(pickled)) is type(error):
-            return pickled, text
-    except Exception:  # an exception's __reduce__ and __init__ are the user's code
+        error = kind.__new__(kind, *args)
+    except Exception:  # it wants something else: the built-in class below makes it, as far as memory is concerned
+        builtin = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        error = builtin.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    for name, value in {**slots, "args": args}.items():
+        try:  # not by assignment: the class may refuse it, as a frozen dataclass does
+            BaseException.__setattr__(error, name, value)
+        except (AttributeError, TypeError):  # it is read-only, and was made with the rest
+            continue
+    return error
+
+
+def _portable(argument: Any) -> Any:
+    """Return an argument of an exception as it can travel; exceptions in it go as their likenesses."""
+    if isinstance(argument, BaseException):
+        return _Likeness(argument)
+    if type(argument) in (list, tuple) and any(isinstance(part, BaseException) for part in argument):  # a group's
+        return type(argument)(map(_portable, argument))
+    return argument if _travels(argument) else repr(argument)
+
+
+def _slots(error: BaseException) -> dict[str, Any]:
+    """Return what an exception has beside `args` and `__dict__`: the `name` of a NameError, the user's `__slots__`."""
+    found: dict[str, Any] = {}
+    for base in type(error).__mro__:
+        for name, member in vars(base).items():
+            if type(member) is not _MEMBER or name.startswith("__") or (base, name) in _STAY:
+                continue
+            value = getattr(error, name, _MEMBER)
+            if value is not (None if base.__module__ == "builtins" else _MEMBER):  # what says that it has none
+                found.setdefault(name, value)
+    return found
+
+
+_MEMBER = type(StopIteration.value)
+#: These stay: what an attribute was looked for on may be anything, of any size, and Python does not pickle it either;
+#: a group's are in its `args`.
+_STAY = frozenset([(AttributeError, "obj"), (BaseExceptionGroup, "message"), (BaseExceptionGroup, "exceptions")])
+
+_SAME, _SAME_ARGS, _SAME_TYPE, _OTHER = 3, 2, 1, 0
+
+
+def _likeness(copy: Any, error: BaseException) -> int:
+    """Return how much a rebuilt exception is the one that was raised, to whoever catches it."""
+    if type(copy) is not type(error):
+        return _OTHER
+    if not _same(copy.args, error.args):
+        return _SAME_TYPE
+    said = _said(copy) == _said(error) and _same(_slots(copy), _slots(error))
+    noted = _same(getattr(copy, "__notes__", None), getattr(error, "__notes__", None))
+    return _SAME if said and noted else _SAME_ARGS
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        if bool(one == other):
+            return True
+    except Exception:  # arrays, or an __eq__ of the user's
         pass
-    return None, text
+    try:
+        return dump(one) == dump(other)
+    except Exception:  # one was not rebuilt, or cannot travel
+        return False
+
+
+def _travels(value: Any) -> bool:
+    try:
+        load(dump(value))
+    except Exception:  # whatever the user's own __reduce__ raises
+        return False
+    return True
 
 
 def unpack_error(packed: PackedError) -> BaseException:

@@ -39,7 +39,15 @@ from parallel_deco._waiting import gather, scatter
 from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.batch import Batch, Done, nowhere
 from parallel_deco.backends.connection import Frame
-from parallel_deco.backends.deaths import OUTSIDE, at_work, died, pickling_limit, took_too_long, was_stuck
+from parallel_deco.backends.deaths import (
+    OUTSIDE,
+    at_work,
+    did_not_start,
+    died,
+    pickling_limit,
+    took_too_long,
+    was_stuck,
+)
 from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
 from parallel_deco.backends.functions import Functions, Travelling
@@ -599,7 +607,7 @@ class ProcessBackend:
         if self._failed_starts < _FAILED_STARTS:
             return []
         self._failed_starts = 0
-        return self._give_up(lambda task, position: died(link, task, position))
+        return self._give_up(lambda task, position: did_not_start(link, task, position))
 
     def _grow_again(self) -> list[Task]:
         """Start workers in place of dead ones; return the tasks that nobody will run any more; under the lock."""
@@ -616,7 +624,7 @@ class ProcessBackend:
         tasks = {id(piece.task): piece.task for piece in self._queue if not piece.task.over}
         self._queue.clear()
         for task in tasks.values():
-            task.abandon(partial(error, task))
+            task.abandon(partial(error, task), unbegun=True)
         return list(tasks.values())
 
     def _feed_idle(self) -> None:
@@ -681,7 +689,12 @@ class ProcessBackend:
 
 
 def _on_echo(link: Link, frame: Frame) -> None:
-    replay(load(frame.body))
+    try:
+        echo = load(frame.body)
+    except Exception:  # something in it cannot be rebuilt here, though it could there; the reader must go on
+        sys.excepthook(*sys.exc_info())
+    else:
+        replay(echo)
 
 
 def _before_fork() -> None:

@@ -124,7 +124,9 @@ class Task:
     piece that holds it, and pieces of a task never overlap.
     """
 
-    __slots__ = ("ahead", "batch", "done", "errors", "function", "open", "over", "readings", "values", "width")
+    __slots__ = (
+        *("ahead", "batch", "done", "errors", "function", "open", "over", "readings", "unbegun", "values", "width"),
+    )
 
     def __init__(self, batch: Batch, done: Done, function: Travelling, ahead: bool, width: int) -> None:
         self.batch = batch
@@ -136,6 +138,7 @@ class Task:
         self.values: list[Any] | None = None
         self.errors: dict[int, BaseException] = {}
         self.readings: Readings | None = None
+        self.unbegun: set[int] = set()
         self.open = 1
 
     def whole(self) -> Piece:
@@ -172,6 +175,7 @@ class Task:
             return False, self._split(piece, [(at, at + 1) for at in range(piece.start, piece.stop)], 0)
         for position in range(len(piece)):
             piece.errors[position] = error
+        self.unbegun.update(range(piece.start, piece.stop))
         piece.values = [None] * len(piece)
         self._keep(piece)
         return self._closed(), []
@@ -204,11 +208,13 @@ class Task:
         pieces = self._split(piece, parts, piece.strays)
         return self.open == 0, pieces
 
-    def abandon(self, error: Callable[[int], BaseException]) -> None:
-        """Give every item that has no outcome yet this error: nobody will run it."""
+    def abandon(self, error: Callable[[int], BaseException], unbegun: bool = False) -> None:
+        """Give every item that has no outcome yet this error: nobody will run it; or no worker, if `unbegun`."""
         for position in range(len(self.batch.items)):
             if self.values is None or self.values[position] is _OPEN:
                 self._fail(position, error(position))
+                if unbegun:
+                    self.unbegun.add(position)
 
     def _fail(self, position: int, error: BaseException) -> None:
         if self.values is None:
@@ -273,13 +279,18 @@ class Task:
         return done, result
 
     def result(self) -> BatchResult:
-        """Return what became of the batch; when it is complete."""
+        """Return what became of the batch; when it is complete.
+
+        One that does not keep going ends at the first item that failed; not at those that no worker could begin with.
+        """
         values, errors = self.values or [], self.errors
-        if errors and not self.batch.keep_going:
-            end = min(errors) + 1
+        begun = errors.keys() - self.unbegun
+        if begun and not self.batch.keep_going:
+            end = min(begun) + 1
             values = values[:end]
             errors = {position: error for position, error in errors.items() if position < end}
-        return BatchResult(values, errors, self.readings or Readings(0, 0.0, 0.0))
+        unbegun = self.unbegun & errors.keys()
+        return BatchResult(values, errors, self.readings or Readings(0, 0.0, 0.0), unbegun)
 
 
 def report(piece: Piece, outcomes: Outcomes) -> None:

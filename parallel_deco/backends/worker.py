@@ -177,12 +177,15 @@ class Worker:
         if problem is not None:
             self.send(FAILED, dump((True, problem)))
             return
+        self._echoes.reclaim()
         new = key not in self._run_before
         self._run_before.add(key)
         batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
         del message, items
         moved = thread_time() - began
+        self._echoes.at_work = True
         _Run(self, batch, self._slot).run(moved, new, patience)
+        self._echoes.at_work = False
         if self.stray:
             os._exit(0)
 
