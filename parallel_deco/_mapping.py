@@ -64,8 +64,9 @@ LOOKS = 1.5e-3
 WORTH = 2e-3
 #: One in so many batches has the size of a result estimated, some 2 µs.
 SIZED_EVERY = 16
-#: Items of an input that may have to be waited for that are run one by one at most, until the sampler saw enough.
-MOST_LOOKS = 64
+#: Seconds of items, of an input that may have to be waited for, that are run one by one at most until the sampler saw
+#: enough. That costs as much again with the shortest.
+MOST_LOOKS = 10e-3
 #: Notes that an error has at most when another is added.
 MOST_NOTES = 16
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
@@ -130,7 +131,7 @@ class Mapping:
         self._stretch_seconds = STRETCH
         self._stretch_pace = 0.0
         self._sized = 0  # batches whose results came from no other process
-        self._looked = 0  # items that came one by one, for the sampler to look at
+        self._looked = 0.0  # seconds of items that were run one by one, for the sampler to look at
         self._weighed = False  # it was tried what pickling items takes
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
 
@@ -349,8 +350,8 @@ class Mapping:
             if pulled is None:
                 return
             piece, batch = pulled
-            self._looked += not self._source.prompt
             result = run_batch(batch)
+            self._looked += 0.0 if self._source.prompt else result.readings.wall
         finally:
             self._caller_busy = False
         for error in result.errors.values():
