@@ -88,8 +88,10 @@ class Profile:
         return self._latest
 
     def may_leave(self, batch: Batch, options: Options) -> bool:
-        """Whether the calls of a batch lose nothing in another process."""
-        return self.lost(batch, options) is None
+        """Whether the calls of a batch lose nothing in another process; `explain` tells what they would lose."""
+        effect = self.lost(batch, options)
+        self.show(effect)
+        return effect is None
 
     def lost(self, batch: Batch, options: Options) -> "static.Effect | None":
         """Return what the calls of a batch would write outside, which another process would lose."""
