@@ -229,3 +229,86 @@ def test_class_is_complete_when_it_was_made_in_a_worker(run_program):
         assert list(call.map(made)) == [(0, x) for x in range(4)]
         """)
     assert (code, out, err) == (0, "", "")
+
+
+def test_worker_runs_the_new_code_when_a_module_is_reloaded(run_program):
+    """The module of the function, of its helpers, and of what a script uses; batches go on in the same worker."""
+    code, out, err = run_program("""
+        import importlib, os, pathlib, sys
+        from parallel_deco import parallel
+
+        sys.dont_write_bytecode = True
+
+        def write(version):
+            pathlib.Path("helping.py").write_text(f"import os\\ndef helper(): return {version!r}, os.getpid()\\n")
+            pathlib.Path("working.py").write_text(
+                "import helping\\n"
+                "from parallel_deco import parallel\\n"
+                "@parallel(backend='processes', max_workers=1)\\n"
+                f"def work(x): return {version!r}, *helping.helper()\\n"
+            )
+
+        write("old")
+        import helping, working
+
+        def script(x):
+            return working.work(x)
+
+        script = parallel(script, backend="processes", max_workers=1)
+        [(*versions, pid)] = working.work.map([0])
+        assert versions == ["old", "old"] and list(script.map([0])) == [("old", "old", pid)]
+        write("newer")
+        importlib.reload(helping)
+        assert list(working.work.map([0])) == list(script.map([0])) == [("old", "newer", pid)]
+        importlib.reload(working)
+        assert list(working.work.map([0])) == list(script.map([0])) == [("newer", "newer", pid)]
+        assert working.work.submit(0).result() == ("newer", "newer", pid)
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_worker_runs_the_new_code_when_a_functions_code_was_replaced(run_program):
+    """A function that was patched in its place goes by value, and by its name again when it is as it was."""
+    code, out, err = run_program("""
+        import pathlib
+        from parallel_deco import parallel
+
+        pathlib.Path("patched.py").write_text("RATE = 2\\ndef f(x): return x\\ndef g(x): return -x * RATE\\n")
+        import patched
+
+        f = parallel(patched.f, backend="processes")
+        old = patched.f.__code__
+        assert list(f.map([1])) == [1]
+        patched.f.__code__ = patched.g.__code__
+        assert list(f.map([1])) == [-2]
+        patched.f.__code__ = old
+        assert list(f.map([1])) == [1]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_module_is_the_right_one_when_two_have_its_name(run_program):
+    """Plug-ins that are loaded under one name, of which one may also be on the path."""
+    code, out, err = run_program("""
+        import pathlib, sys
+        from importlib.util import module_from_spec, spec_from_file_location
+        from parallel_deco import parallel
+
+        pathlib.Path("plugin.py").write_text("def run(x): return 'on the path'\\n")
+
+        def load(name):
+            path = pathlib.Path(f"{name}.txt").absolute().with_suffix(".py")
+            path.write_text(f"def run(x): return {name!r}\\n")
+            spec = spec_from_file_location("plugin", path)
+            module = sys.modules["plugin"] = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return parallel(module.run, backend="processes", max_workers=1)
+
+        first = load("a")
+        assert list(first.map([0])) == ["a"]
+        second = load("b")
+        assert list(second.map([0])) == ["b"]
+        assert list(first.map([0])) == ["a"]
+        assert list(load("a").map([0])) == ["a"]
+        """)
+    assert (code, out, err) == (0, "", "")

@@ -11,6 +11,7 @@ from typing import Any
 from parallel_deco._errors import NotPicklableError
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.references import reference
+from parallel_deco.backends.reloads import After, Change, Modules
 
 __all__ = ["Functions", "Travelling"]
 
@@ -53,14 +54,20 @@ class Travelling:
 class _Known:
     """What was last sent of a function, and what to look at to know that it is still that."""
 
-    __slots__ = ("references", "travelling")
+    __slots__ = ("changes", "code", "references", "travelling")
 
-    def __init__(self, travelling: Travelling, references: "list[_References] | None") -> None:
+    def __init__(
+        self, travelling: Travelling, references: "list[_References] | None", changes: int, code: CodeType | None
+    ) -> None:
         self.travelling = travelling
         self.references = references
+        self.changes = changes
+        self.code = code
 
-    def holds(self) -> bool:
+    def holds(self, function: Callable[..., Any], changes: int) -> bool:
         """Whether nothing has changed; False where that cannot be seen."""
+        if self.changes != changes or self.code is not getattr(function, "__code__", None):
+            return False
         return self.references is not None and all(map(_References.hold, self.references))
 
 
@@ -77,6 +84,8 @@ class Functions:
         self._lock = threading.Lock()
         self._known: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
         self._alive: weakref.WeakValueDictionary[int, Travelling] = weakref.WeakValueDictionary()
+        self._modules = Modules()
+        self._codes: weakref.WeakKeyDictionary[FunctionType, CodeType] = weakref.WeakKeyDictionary()
 
     def prepare(self, function: Callable[..., Any]) -> Travelling:
         """Return the function ready to travel; the same object as long as nothing that it refers to changed.
@@ -88,18 +97,21 @@ class Functions:
 
         Notes
         -----
-        About 1 µs for an importable function, 2 for a small one by value. When it refers to something mutable (a list
-        among its globals, say) it is pickled anew and compared.
+        About 1 µs for an importable function, 2 for a small one by value, and 80 ns for each module of the program's
+        own, which may have been reloaded. When it refers to something mutable (a list among its globals, say) it is
+        pickled anew and compared.
         """
-        known = self._find(function)
-        if known is not None and known.holds():
+        known, changes = self._find(function)
+        if known is not None and known.holds(function, len(changes)):
             return known.travelling
-        references = _references(function)
-        travelling = self._pickled(function, known)
+        code = getattr(function, "__code__", None)
+        travelled = self._unpatched(function)
+        references = _references(travelled)
+        travelling = self._pickled(travelled, known, changes)
         with self._lock:
             self._alive[travelling.key] = travelling
             if _can_be_kept(function):
-                self._known[function] = _Known(travelling, references)
+                self._known[function] = _Known(travelling, references, len(changes), code)
         return travelling
 
     def dead(self, keys: set[int]) -> set[int]:
@@ -107,17 +119,31 @@ class Functions:
         with self._lock:
             return keys.difference(self._alive.keys())
 
-    def _find(self, function: Any) -> _Known | None:
-        if not _can_be_kept(function):
-            return None
+    def _find(self, function: Any) -> tuple[_Known | None, tuple[Change, ...]]:
+        module = getattr(function, "__module__", None)
         with self._lock:
-            return self._known.get(function)
+            self._modules.look(module if isinstance(module, str) else None)
+            return self._known.get(function) if _can_be_kept(function) else None, self._modules.changes
 
-    def _pickled(self, function: Any, known: _Known | None) -> Travelling:
+    def _unpatched(self, function: Any) -> Any:
+        """Return the function; where its code was replaced a copy, which goes by value: a worker has the old."""
+        if not isinstance(function, FunctionType):
+            return function
+        with self._lock:
+            if self._codes.setdefault(function, function.__code__) is function.__code__:
+                return function
+        copy = FunctionType(function.__code__, function.__globals__, function.__name__, None, function.__closure__)
+        copy.__defaults__, copy.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+        copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+        copy.__dict__.update(function.__dict__)
+        return copy
+
+    def _pickled(self, function: Any, known: _Known | None, changes: tuple[Change, ...]) -> Travelling:
         where = reference(function)
+        travelled = function if where is None else where
         buffers: list[memoryview] = []
         try:
-            body = dump(function if where is None else where, buffers)
+            body = dump(After(changes, travelled) if changes else travelled, buffers)
         except Exception as error:  # whatever a __reduce__ raises
             raise _not_picklable(function, error) from error
         if known is not None and known.travelling.body == body and not buffers:

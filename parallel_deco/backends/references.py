@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reference", "bind", "locate", "reduce_method", "reference"]
+__all__ = ["Reference", "bind", "imported", "locate", "reduce_method", "reference"]
 
 #: How many wrappers around a function are looked through.
 _WRAPPERS = 20
@@ -75,7 +75,7 @@ def locate(where: Reference) -> "Any":
     ImportError, AttributeError
         It is not there.
     """
-    found = _walk(_imported(where), where.qualname)
+    found = _walk(imported(where.module, where.file), where.qualname)
     for _ in range(where.wrappers):
         found = _unwrapped(found)
     if found is None:
@@ -102,17 +102,26 @@ def bind(function: "Any", instance: "Any") -> MethodType:
     return MethodType(locate(function) if isinstance(function, Reference) else function, instance)
 
 
-def _imported(where: Reference) -> ModuleType:
-    module = sys.modules.get(where.module)
-    if module is not None:
-        return module
-    try:
-        __import__(where.module)
-    except ModuleNotFoundError as error:
-        if where.file is None or error.name is None or not (where.module + ".").startswith(error.name + "."):
-            raise
-        return _imported_from_file(where.module, where.file)
-    return sys.modules[where.module]
+def imported(name: str, file: str | None) -> ModuleType:
+    """Return the module of that name, and from that file: where a path leads to another, it is loaded from the file.
+
+    Raises
+    ------
+    ImportError
+    """
+    module = sys.modules.get(name)
+    if module is None:
+        try:
+            __import__(name)
+        except ModuleNotFoundError as error:
+            if file is None or error.name is None or not (name + ".").startswith(error.name + "."):
+                raise
+            return _imported_from_file(name, file)
+        module = sys.modules[name]
+    spec = getattr(module, "__spec__", None)
+    if file is not None and spec is not None and spec.has_location and spec.origin != file:
+        return _imported_from_file(name, file)
+    return module
 
 
 def _imported_from_file(name: str, file: str) -> ModuleType:
