@@ -312,3 +312,46 @@ def test_module_is_the_right_one_when_two_have_its_name(run_program):
         assert list(load("a").map([0])) == ["a"]
         """)
     assert (code, out, err) == (0, "", "")
+
+
+def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program):
+    """pickle, get_type_hints and `import __main__` find the script's classes and functions, and their last version."""
+    code, out, err = run_program("""
+        import dataclasses, enum, os, pickle, typing
+        from parallel_deco import parallel
+
+        class Color(enum.Enum):
+            RED = 1
+
+        @dataclasses.dataclass
+        class Point:
+            x: int
+            color: "Color" = Color.RED
+
+        class Outer:
+            class Point:
+                pass
+
+        def helper(x):
+            return Point(x)
+
+        @parallel(backend="processes", max_workers=1)
+        def work(x):
+            import __main__
+
+            Outer.Point
+            assert __main__.helper is helper and __main__.Point is Point
+            assert typing.get_type_hints(Point) == {"x": int, "color": Color}
+            assert os.path.samefile(__main__.__file__, __file__)
+            copy = pickle.loads(pickle.dumps(helper(x)))
+            assert type(copy) is Point and pickle.loads(pickle.dumps(helper)) is helper
+            return copy
+
+        assert list(work.map([1])) == [Point(1)]
+
+        class Point(Point):
+            pass
+
+        assert list(work.map([1])) == [Point(1)]
+        """)
+    assert (code, out, err) == (0, "", "")

@@ -9,12 +9,13 @@ import cloudpickle  # type: ignore[import-untyped]
 
 from parallel_deco.backends import variables
 from parallel_deco.backends.classes import fill, find_or_make, reduce_class
+from parallel_deco.backends.main import fill_function, main_name, reduce_function
 from parallel_deco.backends.references import bind, locate, reference
 
 __all__ = ["ByValuePickler"]
 
 #: These are in every worker under their names.
-_OURS = {bind, fill, find_or_make, locate}
+_OURS = {bind, fill, fill_function, find_or_make, locate}
 
 
 class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
@@ -32,9 +33,12 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         elif kind is ContextVar:
             return variables.find, variables.place(value)
         reduced = super().reducer_override(value)
-        if isinstance(value, type) and _is_whole(reduced):
+        if not _is_whole(reduced):
+            return reduced
+        if isinstance(value, type):
             return self.reduce_class(value, reduced)
-        return reduced
+        main = main_name(value)
+        return reduced if main is None else reduce_function(reduced, main)
 
     def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
         """Return how to rebuild a class that goes by value."""
@@ -49,7 +53,7 @@ class _Digester(ByValuePickler):
 
 
 def _is_whole(reduced: Any) -> bool:
-    """Whether a class was reduced to all that it is made of, and not to its name."""
+    """Whether a function or class was reduced to all that it is made of, and not to its name."""
     return isinstance(reduced, tuple) and len(reduced) == 6
 
 

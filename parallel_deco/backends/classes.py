@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from parallel_deco._nesting import in_worker_process
+from parallel_deco.backends.main import main_name, publish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         _own.add(value)
         _by_number[number] = value
     digests = {name: digest(attribute) for name, attribute in attributes.items()}
-    state = attributes, slots, digests, os.getpid(), fill_all
+    state = attributes, slots, digests, os.getpid(), main_name(value), fill_all
     return find_or_make, (number, make, arguments), state, None, None, fill
 
 
@@ -59,7 +60,7 @@ def fill(value: type, state: "tuple[Any, ...]") -> None:
 
     The program has no use for what workers make of a class of theirs later: each may make something else of it.
     """
-    attributes, slots, digests, sender, fill_all = state
+    attributes, slots, digests, sender, main, fill_all = state
     before = _received.get(value)
     if value in _own or sender == os.getpid() or (before is not None and not in_worker_process()):
         return
@@ -70,3 +71,5 @@ def fill(value: type, state: "tuple[Any, ...]") -> None:
         with suppress(AttributeError):  # the worker has taken it away itself
             delattr(value, name)
     _received[value] = digests
+    if main is not None:
+        publish(value, main)
