@@ -355,3 +355,101 @@ def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program
         assert list(work.map([1])) == [Point(1)]
         """)
     assert (code, out, err) == (0, "", "")
+
+
+def test_slots_are_slots_when_a_class_of_the_script_has_them(run_program):
+    """Objects without a `__dict__` go and come back: plain ones, private slots, inherited ones, and dataclasses."""
+    code, out, err = run_program("""
+        import dataclasses, enum, typing
+        from parallel_deco import parallel
+
+        class Color(enum.Enum):
+            __slots__ = ()
+            RED = 1
+
+        class Slots:
+            __slots__ = ("a", "__private", "__weakref__")
+            def __init__(self, a):
+                self.a = self.__private = a
+            def both(self):
+                return self.a, self.__private
+
+        class Below(Slots):
+            __slots__ = "b"
+
+        class Named:
+            __slots__ = {"c": "what it is"}
+
+        class Open(Slots):
+            pass
+
+        @dataclasses.dataclass(slots=True)
+        class Point:
+            x: int
+
+        @dataclasses.dataclass(frozen=True, slots=True)
+        class Frozen:
+            x: int
+
+        class Pair(typing.NamedTuple):
+            a: int
+            b: int = 2
+
+        def work(given):
+            assert not hasattr(given, "__dict__") and [*Color] == [Color.RED]
+            below, named, opened = Below(1), Named(), Open(2)
+            below.b, named.c, opened.d = 3, 4, 5
+            return given, below, named, opened, Point(6), Frozen(7), Pair(8)
+
+        for given, below, named, opened, point, frozen, pair in parallel(work, backend="processes").map([Slots(0)] * 3):
+            assert type(given) is Slots and given.both() == (0, 0) and below.both() == (1, 1)
+            assert (below.b, named.c, opened.a, opened.d) == (3, 4, 2, 5)
+            assert (point, frozen, pair) == (Point(6), Frozen(7), Pair(8))
+        assert Named.__slots__ == {"c": "what it is"}
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_view_of_memory_is_one_when_it_arrives(run_program):
+    """With its format, shape and whether it can be written to; one that cannot be rebuilt is refused by name."""
+    code, out, err = run_program("""
+        import array
+        from parallel_deco import NotPicklableError, parallel
+
+        def look(view):
+            return type(view), view.format, view.shape, view.readonly, view.tolist()
+
+        numbers = memoryview(array.array("d", [1, 2, 3, 4]))
+        large = memoryview(bytearray(200_000))
+        views = [memoryview(b"abc"), numbers, numbers[::2], numbers[:0], numbers.cast("B").cast("d", (2, 2)), large]
+        assert list(parallel(look, backend="processes").map(views)) == [look(view) for view in views]
+        back = list(parallel(lambda x: memoryview(x), backend="processes").map([b"abc"]))
+        assert back == [memoryview(b"abc")]
+        import ctypes
+        strange = memoryview((ctypes.c_int * 2)())
+        try:
+            print(list(parallel(look, backend="processes").map([strange])))
+        except NotPicklableError as error:
+            assert "memoryview" in str(error)
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_module_made_by_hand_is_sent_again_when_it_changed(run_program):
+    """It goes by value, like the function that refers to it."""
+    code, out, err = run_program("""
+        import types
+        from parallel_deco import parallel
+
+        module = types.ModuleType("made")
+        module.value = 1
+
+        @parallel(backend="processes", max_workers=1)
+        def look(_):
+            return module.value
+
+        assert list(look.map([0])) == [1]
+        module.value = 2
+        assert list(look.map([0])) == [2]
+        """)
+    assert (code, out, err) == (0, "", "")

@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from io import BytesIO
+from pickle import PickleBuffer
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -10,12 +11,14 @@ import cloudpickle  # type: ignore[import-untyped]
 from parallel_deco.backends import variables
 from parallel_deco.backends.classes import fill, find_or_make, reduce_class
 from parallel_deco.backends.main import fill_function, main_name, reduce_function
-from parallel_deco.backends.references import bind, locate, reference
+from parallel_deco.backends.references import bind, locate, rebuild_view, reference
 
 __all__ = ["ByValuePickler"]
 
 #: These are in every worker under their names.
-_OURS = {bind, fill, fill_function, find_or_make, locate}
+_OURS = {bind, fill, fill_function, find_or_make, locate, rebuild_view}
+#: What `memoryview.cast` can make.
+_FORMATS = frozenset("?bBcdfhHiIlLnNqQP")
 
 
 class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
@@ -32,6 +35,8 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return bind, (value.__func__, value.__self__)
         elif kind is ContextVar:
             return variables.find, variables.place(value)
+        elif kind is memoryview:
+            return _reduce_view(value)
         reduced = super().reducer_override(value)
         if not _is_whole(reduced):
             return reduced
@@ -43,6 +48,14 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
     def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
         """Return how to rebuild a class that goes by value."""
         return reduce_class(value, reduced, _digest)
+
+
+def _reduce_view(view: memoryview) -> Any:
+    """Return how to rebuild a view of memory: cloudpickle would make bytes of it."""
+    if not view.shape or view.format not in _FORMATS or (0 in view.shape and view.ndim > 1):
+        raise TypeError(f"cannot pickle a memoryview of format {view.format!r} and shape {view.shape}")
+    buffer = PickleBuffer(view if view.c_contiguous else bytearray(view.tobytes()))
+    return rebuild_view, (buffer, view.format, view.shape, view.readonly)
 
 
 class _Digester(ByValuePickler):

@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from types import GetSetDescriptorType, MemberDescriptorType
 
 from parallel_deco._nesting import in_worker_process
 from parallel_deco.backends.main import main_name, publish
@@ -41,12 +42,25 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
     """
     make, arguments, (attributes, slots), _, _, fill_all = reduced
     number = arguments[-2]
+    if "__slots__" in vars(value):
+        members = _members(value)
+        attributes = {name: attribute for name, attribute in attributes.items() if name not in members}
+        # Not to be said of an enumeration, which has a maker of its own, nor of a named tuple, which never has any.
+        if isinstance(arguments[0], type) and (members or not issubclass(value, tuple)):
+            arguments = (*arguments[:3], {**arguments[3], "__slots__": members}, *arguments[4:])
     if value not in _received:
         _own.add(value)
         _by_number[number] = value
     digests = {name: digest(attribute) for name, attribute in attributes.items()}
     state = attributes, slots, digests, os.getpid(), main_name(value), fill_all
     return find_or_make, (number, make, arguments), state, None, None, fill
+
+
+def _members(value: type) -> tuple[str, ...]:
+    """Return the slots that a class has added, which cloudpickle makes attributes of; by the names that they have."""
+    own = vars(value)
+    extra = [name for name in ("__dict__", "__weakref__") if isinstance(own.get(name), GetSetDescriptorType)]
+    return (*(name for name, slot in own.items() if isinstance(slot, MemberDescriptorType)), *extra)
 
 
 def find_or_make(number: str, make: "Callable[..., type]", arguments: "tuple[Any, ...]") -> type:

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reference", "bind", "imported", "locate", "reduce_method", "reference"]
+__all__ = ["Reference", "bind", "imported", "locate", "rebuild_view", "reduce_method", "reference"]
 
 #: How many wrappers around a function are looked through.
 _WRAPPERS = 20
@@ -100,6 +100,14 @@ def reduce_method(method: MethodType) -> "tuple[Any, ...]":
 def bind(function: "Any", instance: "Any") -> MethodType:
     """Return the method of an object that a function, or the one that a reference leads to, makes."""
     return MethodType(locate(function) if isinstance(function, Reference) else function, instance)
+
+
+def rebuild_view(buffer: "Any", form: str, shape: tuple[int, ...], readonly: bool) -> memoryview:
+    """Return a view of memory as another process had it."""
+    empty = shape == (0,)  # `cast` makes none
+    flat: Any = memoryview(bytearray(8) if empty else buffer).cast("B")
+    view: memoryview = flat.cast(form)[:0] if empty else flat.cast(form, shape)
+    return view.toreadonly() if readonly else view
 
 
 def imported(name: str, file: str | None) -> ModuleType:
