@@ -360,8 +360,12 @@ def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program
 def test_slots_are_slots_when_a_class_of_the_script_has_them(run_program):
     """Objects without a `__dict__` go and come back: plain ones, private slots, inherited ones, and dataclasses."""
     code, out, err = run_program("""
-        import dataclasses, typing
+        import dataclasses, enum, typing
         from parallel_deco import parallel
+
+        class Color(enum.Enum):
+            __slots__ = ()
+            RED = 1
 
         class Slots:
             __slots__ = ("a", "__private", "__weakref__")
@@ -392,7 +396,7 @@ def test_slots_are_slots_when_a_class_of_the_script_has_them(run_program):
             b: int = 2
 
         def work(given):
-            assert not hasattr(given, "__dict__")
+            assert not hasattr(given, "__dict__") and [*Color] == [Color.RED]
             below, named, opened = Below(1), Named(), Open(2)
             below.b, named.c, opened.d = 3, 4, 5
             return given, below, named, opened, Point(6), Frozen(7), Pair(8)

@@ -46,7 +46,7 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         members = _members(value)
         attributes = {name: attribute for name, attribute in attributes.items() if name not in members}
         # Not to be said of an enumeration, which has a maker of its own, nor of a named tuple, which never has any.
-        if isinstance(arguments[3], dict) and (members or not issubclass(value, tuple)):
+        if isinstance(arguments[0], type) and (members or not issubclass(value, tuple)):
             arguments = (*arguments[:3], {**arguments[3], "__slots__": members}, *arguments[4:])
     if value not in _received:
         _own.add(value)

@@ -97,7 +97,7 @@ class Functions:
 
         Notes
         -----
-        About 1 µs for an importable function, 2 for a small one by value, and 80 ns for each module of the program's
+        About 1 µs for an importable function, 2 for a small one by value, and 100 ns for each module of the program's
         own, which may have been reloaded. When it refers to something mutable (a list among its globals, say) it is
         pickled anew and compared.
         """

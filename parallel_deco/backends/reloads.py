@@ -29,12 +29,11 @@ class Modules:
     are many and not edited, only those are looked at that a function which travels belongs to.
     """
 
-    __slots__ = ("_known", "_modules", "_specs", "changes")
+    __slots__ = ("_known", "_seen", "changes")
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self._modules: dict[str, Any] = {}
-        self._specs: dict[str, ModuleSpec] = {}
+        self._seen: dict[str, tuple[ModuleType, ModuleSpec]] = {}
         self.changes: tuple[Change, ...] = ()
 
     def look(self, name: str | None) -> int:
@@ -42,15 +41,15 @@ class Modules:
 
         Notes
         -----
-        80 ns for each of the program's own modules.
+        100 ns for each of the program's own modules.
         """
         now = sys.modules
         if len(now) != len(self._known):
             self._look_for_new(set(now))
-        if name is not None and name not in self._specs:
+        if name is not None and name not in self._seen:
             self._note(name)
-        for watched, spec in self._specs.items():
-            if (_spec(now.get(watched)) or spec) is not spec:
+        for watched, (module, spec) in self._seen.items():
+            if now.get(watched) is not module or getattr(module, "__spec__", None) is not spec:
                 return self._look_for_changes()
         return len(self.changes)
 
@@ -64,18 +63,17 @@ class Modules:
     def _note(self, name: str) -> None:
         module = sys.modules.get(name)
         spec = _spec(module)
-        if spec is not None:
-            self._modules[name] = module
-            self._specs[name] = spec
+        if module is not None and spec is not None:
+            self._seen[name] = module, spec
 
     def _look_for_changes(self) -> int:
-        for name, spec in [*self._specs.items()]:
+        for name, (before, spec) in [*self._seen.items()]:
             module = sys.modules.get(name)
             now = _spec(module)
             if now is None or now is spec:
                 continue
             file = now.origin if now.has_location else None
-            self.changes += ((len(self.changes) + 1, name, file, module is not self._modules[name]),)
+            self.changes += ((len(self.changes) + 1, name, file, module is not before),)
             self._note(name)
         return len(self.changes)
 
