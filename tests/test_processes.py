@@ -537,6 +537,59 @@ def test_start_names_the_culprit_when_self_cannot_be_pickled(backend, work):
         backend.prepare(one.method)
 
 
+# What tasks leave.
+
+
+def test_worker_ends_as_an_interpreter_does_when_it_is_told_to(run_program, tmp_path):
+    """Exit functions run, files are written, temporary directories go, and pools of processes end."""
+    program = f"""
+    import atexit, concurrent.futures, multiprocessing, os, tempfile, threading
+    import parallel_deco
+    from parallel_deco import parallel
+    folder = {str(tmp_path)!r}
+    kept = []
+
+    def leave(x):
+        file = open(os.path.join(folder, "written"), "w")
+        file.write("to the end")
+        raw = open(os.path.join(folder, "bytes"), "wb")
+        raw.write(b"to the end")
+        scratch = tempfile.TemporaryDirectory(dir=folder)
+        fork = multiprocessing.get_context("fork")
+        pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=fork)
+        threads = concurrent.futures.ThreadPoolExecutor(1)
+        threads.submit(int).result()
+        older = fork.Pool(1)
+        kept.extend((file, raw, scratch, pool, threads, older))
+        atexit.register(lambda: open(os.path.join(folder, "left"), "w").close())
+        atexit.register(print, "bye")
+        return [scratch.name, pool.submit(os.getpid).result(), older.apply(os.getpid)]
+
+    scratch, *children = parallel(leave, backend="processes").submit(1).result()
+    parallel_deco.shutdown()
+    print(os.path.exists(scratch), [os.path.exists(f"/proc/{{child}}") for child in children])
+    """
+    assert run_program(program) == (0, "bye\nFalse [False, False]\n", "")
+    assert [(tmp_path / name).read_text() for name in ("written", "bytes", "left")] == ["to the end", "to the end", ""]
+
+
+def test_worker_is_killed_when_its_exit_function_never_ends(backend, work, tmp_path):
+    """The pool's shutdown does not wait for it for ever."""
+    begun, never = tmp_path / "begun", tmp_path / "never"
+
+    def leave(x):
+        import atexit
+
+        import work_module
+
+        atexit.register(work_module.touch_and_wait, str(begun), str(never))
+        return os.getpid()
+
+    (worker,) = run(backend, leave, [1]).values
+    backend.shutdown()
+    assert (begun.exists(), os.path.exists(f"/proc/{worker}")) == (True, False)
+
+
 # What goes along.
 
 

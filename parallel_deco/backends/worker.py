@@ -7,11 +7,14 @@ and print, so `_send` may be called from any thread, and even from within itself
 from __future__ import annotations
 
 import _thread
+import atexit
 import faulthandler
+import gc
 import os
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from io import BufferedRandom, BufferedWriter, TextIOWrapper
 from math import inf
 from time import monotonic, thread_time
 from types import ModuleType
@@ -58,8 +61,35 @@ def serve(template: int, socket: _socket.socket, slot: int) -> int:
     open_streams()
     worker = Worker(socket, Slot(slot))
     worker.run()
+    _end()
     flush_streams()
     return 0
+
+
+def _end() -> None:
+    """Do what an interpreter does at its end, for what tasks left; a worker that takes too long over it is killed.
+
+    Threads that are not daemons end, pools of `concurrent.futures` among them; then come the exit functions, which
+    remove temporary directories and join children of `multiprocessing`; then files are written that were left open.
+    """
+    steps: list[Callable[[], object]] = [atexit._run_exitfuncs, _flush_files]
+    if "threading" in sys.modules:
+        steps.insert(0, sys.modules["threading"]._shutdown)
+    for step in steps:
+        try:
+            step()
+        except BaseException:  # of the user's: the others come all the same
+            sys.excepthook(*sys.exc_info())
+
+
+def _flush_files() -> None:
+    alive = gc.get_objects()
+    for kind in (TextIOWrapper, BufferedWriter, BufferedRandom):  # text goes to the buffers
+        for file in [value for value in alive if issubclass(type(value), kind)]:
+            try:
+                file.flush()
+            except (OSError, ValueError):  # closed, or a pipe that nobody reads
+                continue
 
 
 class Worker:
