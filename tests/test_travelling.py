@@ -453,3 +453,33 @@ def test_module_made_by_hand_is_sent_again_when_it_changed(run_program):
         assert list(look.map([0])) == [2]
         """)
     assert (code, out, err) == (0, "", "")
+
+
+def test_map_comes_to_its_end_when_a_module_makes_it_at_its_import(backend, run_program, tmp_path):
+    """A worker would import the module too, and results of its classes wait here for the import that waits for them."""
+    (tmp_path / "early.py").write_text(f"""
+import dataclasses
+from parallel_deco import parallel
+
+@dataclasses.dataclass
+class Result:
+    value: int
+
+@parallel(backend={backend!r})
+def work(count):
+    for number in range(count):
+        pass
+    return Result(count)
+
+try:
+    RESULTS = [result.value for result in work.map([200_000] * 20)]
+except TypeError as error:
+    RESULTS = str(error)
+""")
+    code, out, err = run_program("""
+        import early
+        later = [result.value for result in early.work.map([1] * 5)]
+        print(early.RESULTS == [200_000] * 20, "is being imported" in str(early.RESULTS), later == [1] * 5)
+        """)
+    refused = backend == "processes"
+    assert (code, out, err) == (0, f"{not refused} {refused} True\n", "")

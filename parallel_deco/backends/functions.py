@@ -8,9 +8,9 @@ from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from parallel_deco._errors import NotPicklableError
+from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco.backends.payload import dump
-from parallel_deco.backends.references import reference
+from parallel_deco.backends.references import reference, unfinished
 from parallel_deco.backends.reloads import After, Change, Modules
 
 __all__ = ["Functions", "Travelling"]
@@ -139,6 +139,14 @@ class Functions:
         return copy
 
     def _pickled(self, function: Any, known: _Known | None, changes: tuple[Change, ...]) -> Travelling:
+        module = unfinished(function)
+        if module is not None:
+            # A worker would run all of the module too; and results of its classes cannot be unpickled here, in another
+            # thread than the one that imports it, and waits for them.
+            raise NotPicklableError(
+                f"{name_of(function)} cannot be sent to another process while its module {module!r} is being imported: "
+                "call it later, from a function"
+            )
         where = reference(function)
         travelled = function if where is None else where
         buffers: list[memoryview] = []

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reference", "bind", "imported", "locate", "rebuild_view", "reduce_method", "reference"]
+__all__ = ["Reference", "bind", "imported", "locate", "rebuild_view", "reduce_method", "reference", "unfinished"]
 
 #: How many wrappers around a function are looked through.
 _WRAPPERS = 20
@@ -65,6 +65,13 @@ def reference(function: "Any") -> Reference | None:
         if found is None:
             return None
     return None
+
+
+def unfinished(function: "Any") -> str | None:
+    """Return the name of the function's module while that is still being imported."""
+    module = getattr(function, "__module__", None)
+    spec = getattr(sys.modules.get(module), "__spec__", None) if isinstance(module, str) else None
+    return module if getattr(spec, "_initializing", False) else None
 
 
 def locate(where: Reference) -> "Any":
