@@ -63,7 +63,8 @@ class Future(concurrent.futures.Future[R]):
             self._hushed = 0
         if self._done_callbacks:  # type: ignore[attr-defined]  # private, and there for ever
             return True
-        self.call_back()
+        if self._ended is not None:
+            self._ended(self)
         return False
 
     def call_back(self) -> None:

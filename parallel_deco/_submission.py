@@ -18,14 +18,14 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from itertools import count
-from time import perf_counter
+from time import monotonic, perf_counter, process_time
 from typing import Any
 
 from parallel_deco._call import Call, QuickCall, killer, settle
 from parallel_deco._elsewhere import all_failed, start_in_processes
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
-from parallel_deco._judge import Judge
+from parallel_deco._judge import FIRST_LOOK, LONGEST_PAUSE, Judge
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
@@ -51,6 +51,13 @@ REDECIDE = 16
 #: Seconds: calls that are known to be shorter are not measured but for one in `REDECIDE`, which would take longer.
 QUICK = 50e-6
 
+#: How many times as long as a call takes none has ended when those that run may be waiting for those that wait, and
+#: the share of that time that this process computes at most. Guessed.
+STALLED = 10
+SLEEPY = 0.1
+#: Seconds that a look may come too late before another is set: a shutdown drops those that are set.
+LATE = 1.0
+
 #: Futures that were submitted and are not done, of the whole process; the exit waits for them.
 outstanding: set[Future[Any]] = set()
 
@@ -61,12 +68,15 @@ if hasattr(os, "register_at_fork"):
 class _Lane:
     """The calls of one depth: those that wait, and how many batches are running."""
 
-    __slots__ = ("probing", "running", "waiting")
+    __slots__ = ("extra", "probing", "progress", "running", "waiting", "watched")
 
     def __init__(self) -> None:
         self.waiting: deque[Call] = deque()
         self.running = 0
         self.probing = False
+        self.progress = 0  # changes whenever a call has ended
+        self.extra = 0  # places beyond the width, for those that run wait and do not end
+        self.watched = 0.0  # somebody looks whether that is so, before that time of `monotonic`, unless all was ended
 
 
 class _Places:
@@ -108,9 +118,17 @@ class _Places:
                 found.append((number, member))
         return sorted(found, key=lambda pair: pair[0])
 
+    def is_turn(self, level: int, number: int) -> bool:
+        """Whether no call that was submitted before this one could begin; under the lock."""
+        for member in self._members.copy():
+            head = member.first_waiting(level)
+            if head is not None and head < number and member.has_room(level):
+                return False
+        return True
+
     def is_next(self, level: int, number: int) -> bool:
         """Whether no call that was submitted before this one waits."""
-        if self.most is None or len(self._members) == 1:
+        if len(self._members) < 2:
             return True
         heads = (member.first_waiting(level) for member in self._members.copy())
         return all(head is None or head >= number for head in heads)
@@ -173,9 +191,11 @@ class Submissions:
             lane = self._lanes[level]
             lane.waiting.append(call)
             # Whoever gives a place back takes it from there; and a new decision can wait for that.
-            full = known is not None and (lane.running >= known.width or self._places.are_full(level))
+            full = known is not None and (lane.running >= known.width + lane.extra or self._places.are_full(level))
         if not full:
             self._drain(level)
+        if lane.waiting and self._places.most is None and lane.watched < monotonic():
+            self._watch(level, FIRST_LOOK, perf_counter(), process_time())
 
     def _run_quickly(self, level: int, call: Call) -> bool:
         """Run a call of a short function that is known in a thread, if there is a place, without looking at it."""
@@ -185,17 +205,19 @@ class Submissions:
         if not 0 < decision.facts.wall < QUICK or self._evidence.items <= KNOWN:
             return False
         lane = self._lanes.get(level)
-        if lane is None or lane.waiting or lane.running >= decision.width:  # asked again below; what follows is longer
-            return False
+        if lane is None or lane.waiting or lane.running >= decision.width + lane.extra:
+            return False  # this is asked again below; what comes in between is longer
         if self._profile.turns(self._options) is not None and not self._profile.is_pure():
             return False
         quick, taken = QuickCall(call, level, self._freed), False
         try:
             with self._lock:
                 self._unmeasured = (self._unmeasured + 1) % REDECIDE
-                if not self._unmeasured or lane.waiting or lane.probing or lane.running >= decision.width:
+                if not self._unmeasured or lane.waiting or lane.probing:
                     return False
-                if self._places.are_full(level) or not self._places.is_next(level, call.number):
+                if lane.running >= decision.width + lane.extra or self._places.are_full(level):
+                    return False
+                if not self._places.is_next(level, call.number):
                     return False
                 running = self._places.running
                 lane.running += 1
@@ -222,8 +244,51 @@ class Submissions:
             while self._start_next(level):
                 pass
         else:
-            while any(member._start_next(level) for _, member in self._places.waiting(level)):
+            while any(member._start_next(level, number) for number, member in self._places.waiting(level)):
                 pass
+
+    def _watch(self, level: int, pause: float, since: float, computed: float) -> None:
+        """Look at a lane in which calls wait after a while, and after twice as long again, until none does."""
+        lane = self._lanes[level]
+        look = partial(self._look, level, pause, since, computed, lane.progress)
+        when = monotonic() + pause
+        lane.watched = when + LATE if pools.threads().later(when, look) else 0.0
+
+    def _look(self, level: int, pause: float, since: float, computed: float, progress: int) -> None:
+        """Give a lane more places if those that run may be waiting for those that have none; in the alarms' thread.
+
+        No call has ended for many times what one takes, and nothing in this process computes.
+        """
+        now, used = perf_counter(), process_time()
+        decision = self._decision
+        with self._lock:
+            lane = self._lanes[level]
+            if not lane.waiting:
+                lane.watched = 0.0
+                return
+            if lane.progress != progress or lane.probing or decision is None:
+                since, computed, stalled = now, used, False
+            else:
+                long = now - since > STALLED * max(decision.facts.wall, decision.facts.pace)
+                stalled = long and used - computed < SLEEPY * (now - since)
+            stalled = stalled and decision is not None and self._may_widen(decision)
+            stalled = stalled and lane.running < UNKNOWN_WIDTH
+            if stalled:
+                lane.extra += min(lane.running, UNKNOWN_WIDTH - lane.running)
+        if stalled:
+            with suppress(RuntimeError):  # no thread is left
+                pools.threads().call(partial(self._drain, level))
+        self._watch(level, min(2 * pause, LONGEST_PAUSE), since, computed)
+
+    @staticmethod
+    def _may_widen(decision: Decision) -> bool:
+        """Whether calls may run at the same time in threads, as far as we choose how many."""
+        return decision.route == THREADS and THREADS in decision.here.open
+
+    def has_room(self, level: int) -> bool:
+        """Whether its own lane lets another call begin."""
+        lane, decision = self._lanes[level], self._decision
+        return not lane.probing and (decision is None or lane.running < decision.width)
 
     def first_waiting(self, level: int) -> int | None:
         """Return the number of the first call that waits for a place; None where none does."""
@@ -233,8 +298,12 @@ class Submissions:
         except IndexError:
             return None
 
-    def _start_next(self, level: int) -> bool:
-        """Start a batch of waiting calls, if there are any, and a place; return whether that was so."""
+    def _start_next(self, level: int, number: int = 0) -> bool:
+        """Start a batch of waiting calls, if there are any, and a place; return whether that was so.
+
+        With the number of the first one, only if it still is the first: another thread may have been faster, and then
+        it is another lane's turn.
+        """
         if not self._lanes[level].waiting:
             return False
         try:
@@ -244,7 +313,7 @@ class Submissions:
             return False
         hand = _Hand(level)
         try:
-            if not self._take(hand, decision):
+            if not self._take(hand, decision, number):
                 return False
             self._start(hand, decision)
         except BaseException as error:  # Ctrl-C, which may come anywhere, or there is no memory
@@ -253,12 +322,16 @@ class Submissions:
             raise
         return True
 
-    def _take(self, hand: "_Hand", decision: Decision) -> bool:
+    def _take(self, hand: "_Hand", decision: Decision, number: int) -> bool:
         """Take calls and a place for one batch, if there are any."""
         with self._lock:
             lane = self._lanes[hand.level]
             running = self._places.running
-            if not lane.waiting or lane.probing or lane.running >= decision.width or self._places.are_full(hand.level):
+            if not lane.waiting or lane.probing or number not in (0, lane.waiting[0].number):
+                return False
+            if lane.running >= decision.width + lane.extra or self._places.are_full(hand.level):
+                return False
+            if number and not self._places.is_turn(hand.level, number):  # a place was given back just now
                 return False
             probe = self._is_probe(hand.level, decision)
             self._gather(lane, decision, hand.calls)
@@ -521,18 +594,21 @@ class Submissions:
 
     def _follow(self, level: int, goes: Callable[[Call], bool]) -> Call | None:
         """Take the next call from the lane, if it goes with those before, and mark it as running."""
-        waiting = self._lanes[level].waiting
+        lane = self._lanes[level]
+        waiting = lane.waiting
+        bounded = self._places.most is not None
         while True:
             try:
                 call = waiting[0]
             except IndexError:
                 return None
-            if not goes(call) or not self._places.is_next(level, call.number):
+            if not goes(call) or (bounded and not self._places.is_next(level, call.number)):
                 return None
             with self._lock:
                 if not waiting or waiting[0] is not call:  # another thread was faster
                     continue
                 waiting.popleft()
+                lane.progress += 1
             if call.future.set_running_or_notify_cancel():
                 return call
 
@@ -572,6 +648,9 @@ class Submissions:
         with self._lock:
             lane = self._lanes[level]
             lane.running -= place
+            lane.progress += place
+            if not lane.running:
+                lane.extra = 0
             self._places.running[level] -= place
             if probe:
                 lane.probing = False

@@ -350,6 +350,38 @@ def test_calls_run_at_the_same_time_when_they_wait_for_one_another():
             assert sorted(result(future) for future in [function.submit() for _ in range(count)]) == list(range(count))
 
 
+@pytest.mark.parametrize("options", [{"shared": True}, {"backend": "threads"}])
+def test_calls_meet_when_they_only_computed_before(options):
+    """A function that is known as computing has few places; more come when its calls wait for those without one."""
+    barrier = None
+
+    def part(count):
+        total = sum(range(count))
+        if barrier is not None:
+            barrier.wait()
+        return total
+
+    function = parallel(part, **options)
+    for _ in range(3):
+        for future in [function.submit(20_000) for _ in range(30)]:
+            result(future)
+    barrier = threading.Barrier(16, timeout=DEADLINE)
+    for future in [function.submit(20_000) for _ in range(16)]:
+        result(future)
+
+
+def test_calls_meet_when_they_are_inside_of_others():
+    """Nothing is known of them, and inside of parallel work there is one place for computing."""
+
+    def outer(count):
+        inner = parallel(threading.Barrier(count, timeout=DEADLINE).wait, shared=True)
+        return sorted(result(future) for future in [inner.submit() for _ in range(count)])
+
+    function = parallel(outer, shared=True)
+    for count in (2, 8, 16):
+        assert result(function.submit(count)) == list(range(count))
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2 or not gil_enabled(), reason="here, it stays")
 def test_second_call_goes_elsewhere_when_the_first_computes_for_long():
     """Nothing is known of the function; the first call is looked at while it runs, and the second finds its way."""

@@ -58,6 +58,10 @@ class Deadlines:
         with self._lock:
             self._running.discard(batch)
 
+    def later(self, when: float, look: Callable[[], None]) -> bool:
+        """Have something short called at a time of `time.monotonic`, unless all ends before; False if nothing will."""
+        return self._alarms.at(when, look)
+
     def clear(self) -> None:
         """Let the alarm's thread end, unless something runs."""
         with self._lock:

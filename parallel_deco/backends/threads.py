@@ -113,6 +113,10 @@ class ThreadBackend:
             if not isinstance(error, RuntimeError):  # Ctrl-C, above all
                 raise
 
+    def later(self, when: float, look: Callable[[], None]) -> bool:
+        """Have something short called at a time of `time.monotonic`, unless all ends before; False if nothing will."""
+        return self._deadlines.later(when, look)
+
     def _leave_to_others(self) -> bool:
         """Have a call for which no thread could be started wait for one that is busy now; False where there is none.
 
