@@ -6,6 +6,7 @@ import os
 from collections import namedtuple
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import index
 
 from parallel_deco._errors import InvalidOptionError, InvalidTypeError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKENDS", "Options", "config"]
 
+COUNTS = ("max_workers", "chunksize", "buffersize")
 BACKENDS = ("auto", "serial", "threads", "processes")
 #: Seconds: thirty years; longer ones are no timeouts, and some clocks cannot add them.
 LONGEST = 1e9
@@ -65,16 +67,20 @@ class Options(_Fields):
         """Check the values."""
         self = super().__new__(cls, *given, **named)
         self._check()
+        for name in COUNTS:
+            count = getattr(self, name)
+            if count is not None and type(count) is not int:  # one of NumPy's
+                self = self.changed(**{name: index(count)})
         return self
 
     def _check(self) -> None:
         if not callable(self.backend):
             check_backend(self.backend, "backend")
-        if self.shared not in (None, True, False):
+        if self.shared is not None and type(self.shared) is not bool:
             raise InvalidTypeError(f"shared must be True, False or None, not {self.shared!r}")
         if self.shared and self.backend == "processes":
             raise InvalidOptionError("shared=True keeps the work in this process; it contradicts backend='processes'")
-        for name in ("max_workers", "chunksize", "buffersize"):
+        for name in COUNTS:
             check_count(getattr(self, name), name)
         _check_seconds(self.timeout, "timeout")
         if self.timeout is not None and self.backend == "serial":
@@ -130,9 +136,13 @@ def check_count(value: object, name: str) -> None:
     """Raise unless the value is None or a whole number of at least 1."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int):
+    try:
+        count = None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = None
+    if count is None:
         raise InvalidTypeError(f"{name} must be a whole number or None, not {type(value).__name__} {value!r}")
-    if value < 1:
+    if count < 1:
         raise InvalidOptionError(f"{name} must be at least 1, or None to let it be measured; got {value}")
 
 

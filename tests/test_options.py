@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from parallel_deco import InvalidOptionError, InvalidTypeError, ParallelError, config, parallel, shutdown
@@ -279,6 +280,22 @@ def test_explanation_is_plain_when_asked_as_a_dictionary():
 
 
 # A policy of the user's.
+
+
+@pytest.mark.parametrize("name", ["max_workers", "chunksize", "buffersize"])
+def test_count_is_taken_when_it_is_a_whole_number_of_another_type(name, elsewhere):
+    """As NumPy's are, wherever Python wants an index."""
+    three = np.int64(3)
+    assert list(parallel(abs, backend=elsewhere, **{name: three}).map(range(5))) == [0, 1, 2, 3, 4]
+    with pytest.raises(InvalidOptionError):
+        parallel(abs, **{name: np.int64(0)})
+
+
+@pytest.mark.parametrize("shared", [0, 1, 1.0])
+def test_shared_is_refused_when_it_only_equals_a_truth_value(shared):
+    """It would be obeyed as neither."""
+    with pytest.raises(InvalidTypeError, match="shared must be True, False or None"):
+        parallel(abs, shared=shared)
 
 
 def test_policy_is_obeyed_when_it_names_a_route():
