@@ -21,6 +21,9 @@ TRIED = 3
 SHARED_MEMORY = 1.2
 #: A gain of so much of the threads' number is taken for all of it: other programs have had the rest.
 FULL_GAIN = 0.7
+#: Work that computes a smaller share of its time than this leaves a CPU for another worker process; and so many for
+#: each CPU there are at most. Guessed: each takes memory, and the more there are, the less another adds.
+BUSY, PROCESSES_PER_CPU = 0.75, 4
 #: What a batch is cut to, in seconds.
 TARGET = 8e-3
 
@@ -71,6 +74,15 @@ def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
     bound = most or facts.reach
     bottleneck = max(GIL_HANDOVER * facts.held, facts.cpu / cpus, facts.wall / bound, 1e-12)
     return max(1, min(bound, max(cpus, round(1.3 * facts.wall / bottleneck))))
+
+
+def process_width(facts: Facts, cpus: int, most: int | None) -> int:
+    """Return how many worker processes keep the CPUs busy: more than there are, if it waits as well."""
+    if most is not None:
+        return most
+    if facts.cpu >= BUSY * facts.wall:
+        return cpus
+    return min(round(cpus * facts.wall / max(facts.cpu, 1e-12)), PROCESSES_PER_CPU * cpus)
 
 
 def predict(
@@ -154,7 +166,7 @@ def _held_at_least(facts: Facts) -> float:
 
 
 def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool) -> Prediction:
-    width = min(most or cpus, max(1, items))
+    width = min(process_width(facts, cpus, most), max(1, items))
     moving = _moving(facts, machine)
     # Half of the moving is done here, by one thread at a time, while the workers work.
     work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / min(cpus, width), items * moving / 2)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallel_deco import _sampler
 from parallel_deco._texts import seconds_text
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
-from parallel_deco.routing.cost import NO_GAIN, Machine, Prediction, predict
+from parallel_deco.routing.cost import BUSY, NO_GAIN, Machine, Prediction, predict
 from parallel_deco.routing.evidence import INNER, Facts
 
 if TYPE_CHECKING:
@@ -186,10 +186,13 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
     if route == PROCESSES:
         share = facts.held / facts.cpu if facts.cpu else 1.0
         seen = "" if facts.gil is not None else ", as far as is known"
-        return "computes, holds the GIL", (
-            f"it computes and holds the GIL {_percent(share)} of that time{seen}, so threads would take turns; "
-            f"{width} processes have a GIL each"
-        )
+        turns = f"it computes and holds the GIL {_percent(share)} of that time{seen}, so threads would take turns; "
+        if width > here.cpus and facts.cpu < BUSY * facts.wall:
+            return "computes and waits", (
+                f"{turns}as it waits {_percent(1 - facts.cpu / facts.wall)} of its time, {width} processes with a GIL "
+                f"each share {_count(here.cpus, 'CPU', 'CPUs')}"
+            )
+        return "computes, holds the GIL", f"{turns}{width} processes have a GIL each"
     if here.cpus == 1 and not facts.waits:
         return "one CPU", "it computes and there is one CPU to compute on, so the loop is as fast as anything"
     if facts.inner > INNER:
