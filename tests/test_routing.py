@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from parallel_deco import _sampler
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._readings import Readings
-from parallel_deco.routing.cost import NO_GAIN, Machine, predict, waiting_width
+from parallel_deco.routing.cost import NO_GAIN, PROCESSES_PER_CPU, Machine, predict, process_width, waiting_width
 from parallel_deco.routing.evidence import HANDING, KEEP, Evidence, Facts, facts_so_far
 from parallel_deco.routing.guess import guess
 from parallel_deco.routing.prior import Nature, Prior
@@ -258,7 +258,7 @@ def test_width_is_kept_when_the_user_gives_one(known, cpus, most):
     """`max_workers` bounds every route; computing work gets no more threads than CPUs."""
     forecast = predict(known, 10_000, cpus, MACHINE, most=most)
     for prediction in forecast.values():
-        assert prediction.width <= (most or max(cpus, 32))
+        assert prediction.width <= (most or max(PROCESSES_PER_CPU * cpus, 32))
     assert waiting_width(known, cpus, most) >= 1
     if known.computes:
         assert waiting_width(known, cpus, most) <= cpus
@@ -327,6 +327,17 @@ def test_loop_is_kept_when_there_is_one_cpu():
 def test_no_pool_is_started_when_the_gil_was_not_seen():
     """Processes are for what is proved."""
     assert decide(seen(5e-3, 5e-3, None), Situation(items=200, cpus=2)).route != "processes"
+
+
+def test_work_that_computes_and_waits_gets_more_processes_than_cpus():
+    """So many that the CPUs are busy, and no more than allowed; what only computes gets one for each."""
+    here = Situation(items=400, cpus=2)
+    mixed = decide(seen(4e-3, 2e-3, 2e-3), here)
+    assert (mixed.route, mixed.width, mixed.rule) == ("processes", 4, "computes and waits")
+    assert "waits 50 %" in mixed.reason
+    assert decide(seen(4e-3, 2e-3, 2e-3), here._replace(most=3)).width == 3
+    assert decide(seen(4e-3, 3.9e-3, 3.9e-3), here).width == 2
+    assert process_width(seen(1.0, 1e-4, 1e-4), 2, None) == 8
 
 
 def test_chance_counts_against_processes_but_not_for_threads():

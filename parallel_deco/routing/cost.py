@@ -7,7 +7,16 @@ from typing import NamedTuple
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.evidence import INNER, Facts
 
-__all__ = ["NO_GAIN", "Machine", "Prediction", "predict", "waiting_width"]
+__all__ = [
+    "BUSY",
+    "NO_GAIN",
+    "PROCESSES_PER_CPU",
+    "Machine",
+    "Prediction",
+    "predict",
+    "process_width",
+    "waiting_width",
+]
 
 #: A thread that takes the GIL back has waited for it too: seen as 1.4 times the time it holds it.
 GIL_HANDOVER = 1.4
@@ -169,8 +178,9 @@ def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int 
     width = min(process_width(facts, cpus, most), max(1, items))
     moving = _moving(facts, machine)
     # Half of the moving is done here, by one thread at a time, while the workers work.
-    work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / min(cpus, width), items * moving / 2)
-    handing = _batches(facts, items) * machine.dispatch_process / width
+    at_once = min(cpus, width)
+    work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / at_once, items * moving / 2)
+    handing = _batches(facts, items) * machine.dispatch_process / at_once
     return Prediction(work + handing + (machine.start if cold else machine.wake), width)
 
 
