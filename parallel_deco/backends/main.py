@@ -45,9 +45,7 @@ def reduce_function(reduced: "tuple[Any, ...]", main: Main) -> "tuple[Any, ...]"
     return make, arguments, (state, main, fill), None, None, fill_function
 
 
-def fill_function(
-    function: FunctionType, state: "tuple[Any, Main, Callable[[FunctionType, Any], object]]"
-) -> None:
+def fill_function(function: FunctionType, state: "tuple[Any, Main, Callable[[FunctionType, Any], object]]") -> None:
     """Give a function what cloudpickle would, and its place in `__main__`."""
     inner, main, fill = state
     fill(function, inner)
