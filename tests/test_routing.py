@@ -338,6 +338,7 @@ def test_work_that_computes_and_waits_gets_more_processes_than_cpus():
     assert decide(seen(4e-3, 2e-3, 2e-3), here._replace(most=3)).width == 3
     assert decide(seen(4e-3, 3.9e-3, 3.9e-3), here).width == 2
     assert process_width(seen(1.0, 1e-4, 1e-4), 2, None) == 8
+    assert process_width(seen(1.0, 0.3, 0.3)._replace(items=1), 2, None) == 2, "a first call proves nothing"
 
 
 def test_chance_counts_against_processes_but_not_for_threads():
