@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
-from parallel_deco._measure import Readings
+from parallel_deco._measure import UNREAD, Readings
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Ticket
 
@@ -164,7 +164,7 @@ def _up_to_its_error(
 def all_failed(batch: Batch, error: BaseException) -> BatchResult:
     """Return the result of a batch that could not be started."""
     count = len(batch.items)
-    return BatchResult([None] * count, dict.fromkeys(range(count), error), Readings(0, 0.0, 0.0))
+    return BatchResult([None] * count, dict.fromkeys(range(count), error), UNREAD)
 
 
 class _Parts:

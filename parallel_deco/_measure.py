@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
-from parallel_deco._readings import FRACTION, PURE, Readings, Stopwatch, run_delay
+from parallel_deco._readings import FRACTION, PURE, UNREAD, Readings, Stopwatch, run_delay
 
-__all__ = ["FRACTION", "PURE", "Measurement", "Readings", "Stopwatch", "bare", "measure", "run_delay"]
+__all__ = ["FRACTION", "PURE", "UNREAD", "Measurement", "Readings", "Stopwatch", "bare", "measure", "run_delay"]
 
 #: Looks at a call that somebody wants to know about, at one a millisecond; then at one in 20.
 LOOKS = 2000

@@ -51,7 +51,7 @@ else:
         "_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False)
     )
 
-__all__ = ["FRACTION", "PURE", "Readings", "Stopwatch", "count_unmeasured", "overhead", "run_delay"]
+__all__ = ["FRACTION", "PURE", "UNREAD", "Readings", "Stopwatch", "count_unmeasured", "overhead", "run_delay"]
 
 #: Looks of the sampler from which a pure answer (all or nothing held) is believed, and a fraction.
 PURE, FRACTION = 3, 20
@@ -146,6 +146,10 @@ class Readings(_Fields):
         if self.samples < PURE:
             return not gil_enabled()
         return self.samples >= FRACTION or self.held in (0.0, self.looked)
+
+
+#: Of nothing that was measured.
+UNREAD = Readings(0, 0.0, 0.0)
 
 
 class _Statistics:

@@ -21,7 +21,7 @@ from itertools import count
 from time import monotonic, perf_counter, process_time
 from typing import Any
 
-from parallel_deco._call import Call, QuickCall, killer, settle
+from parallel_deco._call import Call, killer, settle
 from parallel_deco._elsewhere import all_failed, start_in_processes
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
@@ -30,6 +30,7 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile
+from parallel_deco._quick import QuickCall, SentCall
 from parallel_deco._shift import Shift
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
@@ -198,18 +199,19 @@ class Submissions:
             self._watch(level, FIRST_LOOK, perf_counter(), process_time())
 
     def _run_quickly(self, level: int, call: Call) -> bool:
-        """Run a call of a short function that is known in a thread, if there is a place, without looking at it."""
+        """Start a call of a short function that is known, if there is a place, without looking at it."""
         decision = self._decision
-        if decision is None or decision.route != THREADS or self._options.timeout is not None:
+        if decision is None or self._options.timeout is not None:
             return False
         if not 0 < decision.facts.wall < QUICK or self._evidence.items <= KNOWN:
             return False
         lane = self._lanes.get(level)
         if lane is None or lane.waiting or lane.running >= decision.width + lane.extra:
             return False  # this is asked again below; what comes in between is longer
-        if self._profile.turns(self._options) is not None and not self._profile.is_pure():
+        quick = self._quick(level, call, decision)
+        if quick is None:
             return False
-        quick, taken = QuickCall(call, level, self._freed), False
+        taken = False
         try:
             with self._lock:
                 self._unmeasured = (self._unmeasured + 1) % REDECIDE
@@ -223,15 +225,21 @@ class Submissions:
                 lane.running += 1
                 running[level] += 1
                 taken = True
-            pools.threads().call(quick)
-        except BaseException as error:  # there are no more threads; or Ctrl-C, and a thread may have it nevertheless
-            if taken and quick.claim():
-                self._freed(level)
-                if call.future.set_running_or_notify_cancel():
-                    call.future.set_exception(error)
+            quick.start()
+        except BaseException as error:  # it cannot be sent, say; or Ctrl-C, and somebody may have it nevertheless
+            if taken:
+                quick.give_up(error)
             if not isinstance(error, Exception):
                 raise
         return True
+
+    def _quick(self, level: int, call: Call, decision: Decision) -> "QuickCall | SentCall | None":
+        """Return a call as it is run quickly on the route; None where that cannot be."""
+        if decision.route == PROCESSES:  # under auto, none so short goes there
+            return None if self._auto else SentCall(call, level, self._freed, decision.width)
+        if self._profile.turns(self._options) is not None and not self._profile.is_pure():
+            return None
+        return QuickCall(call, level, self._freed)
 
     def _freed(self, level: int) -> None:
         """Give a place back, to a call that waits if there is one."""

@@ -94,6 +94,14 @@ def nap(x):
     return x
 
 
+def touch_or_double(x):
+    """Double a number; given a path, make the file and never end."""
+    if isinstance(x, str):
+        open(x, "w").close()
+        time.sleep(3600)
+    return 2 * x
+
+
 class TwoArguments(Exception):
     """Pickles, but cannot be unpickled."""
 

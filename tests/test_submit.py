@@ -755,6 +755,71 @@ def test_calls_come_out_right_when_they_are_too_short_to_be_measured(backend, un
     until(lambda: len(heard) == 1000)  # who waits for a result may be told before the callbacks
 
 
+@pytest.fixture
+def known(functions):
+    """Return a function of the importable ones that is known to be short, so that its calls are not measured."""
+
+    def make(name, backend="processes"):
+        function = parallel(getattr(functions, name), backend=backend, shared=False)
+        for _ in range(80):
+            result(function.submit(1))
+        return function
+
+    return make
+
+
+def test_calls_that_are_not_measured_fail_alone_when_they_cannot_be_sent(known):
+    """The call that cannot be sent fails, says what it is, and gives its place back."""
+    function = known("double")
+    for _ in range(10):
+        with pytest.raises(NotPicklableError, match="lock"):
+            result(function.submit(threading.Lock()))
+        assert result(function.submit(4)) == 8
+
+
+def test_calls_that_are_not_measured_fail_alone_when_results_cannot_come_back(known):
+    """The call whose result cannot be pickled fails and gives its place back."""
+    function = known("lock_on_three")
+    for _ in range(10):
+        with pytest.raises(NotPicklableError):
+            result(function.submit(3))
+        assert result(function.submit(4)) == 4
+
+
+def test_calls_that_are_not_measured_fail_alone_when_workers_die(known):
+    """The call that ended its worker fails with WorkerDied; those after it run in another."""
+    function = known("exit_on_three")
+    for _ in range(5):
+        with pytest.raises(parallel_deco.WorkerDied):
+            result(function.submit(3))
+        assert result(function.submit(4)) == 4
+
+
+def test_calls_that_are_not_measured_are_ended_when_cancelled(known, functions, tmp_path, until):
+    """Cancelling one that takes long after all kills its worker, and gives its place back."""
+    function = known("touch_or_double")
+    for number in range(3):
+        started = tmp_path / str(number)
+        # One in sixteen is measured; it comes out the same.
+        future = function.submit(str(started))
+        until(started.exists)
+        assert future.cancel()
+        with pytest.raises(CancelledError):
+            result(future)
+        assert [result(function.submit(x)) for x in range(4)] == [0, 2, 4, 6]
+
+
+def test_calls_that_are_not_measured_may_be_waited_for_in_callbacks(known):
+    """A callback may submit to the same function and wait: it is not called by who must bring the result."""
+    function, seen = known("double"), []
+    futures = [function.submit(x) for x in range(20)]
+    for future in futures:
+        future.add_done_callback(lambda done: seen.append(result(function.submit(done.result()))))
+    assert [result(future) for future in futures] == [2 * x for x in range(20)]
+    parallel_deco.shutdown()
+    assert sorted(seen) == [4 * x for x in range(20)]
+
+
 def test_width_holds_when_many_threads_submit_short_calls(backend):
     """Never more at once than `max_workers`; every call runs once."""
     lock, ran, inside, most = threading.Lock(), collections.Counter(), 0, 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from time import thread_time
 
 from parallel_deco._nesting import place
-from parallel_deco._readings import Readings, Stopwatch
+from parallel_deco._readings import UNREAD, Readings, Stopwatch, count_unmeasured
 
 # Worker processes load this: `typing` and `dataclasses` would double the time of their start.
 TYPE_CHECKING = False
@@ -61,6 +62,8 @@ class Batch:
         Gives the turn of this batch, if its calls must not run at the same time as others.
     patience : float or None
         Seconds after which no further item begins: the others have no outcome then, and may run elsewhere.
+    measured : bool
+        Read the clocks. Without, the readings are of no items.
     """
 
     __slots__ = (
@@ -71,6 +74,7 @@ class Batch:
         "function",
         "items",
         "keep_going",
+        "measured",
         "patience",
         "shape",
         "stopwatch",
@@ -93,6 +97,7 @@ class Batch:
         careful: bool = True,
         turn: Callable[[Batch], Turn | None] | None = None,
         patience: float | None = None,
+        measured: bool = True,
     ) -> None:
         self.function = function
         self.items = items
@@ -106,7 +111,13 @@ class Batch:
         self.careful = careful
         self.turn = turn
         self.patience = patience
+        self.measured = measured
         self.stopwatch: Stopwatch | None = None
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What tells how long moving it takes: the thread's CPU time, which is a call of the system's, or nothing."""
+        return thread_time if self.measured else float
 
 
 class BatchResult:
@@ -224,7 +235,10 @@ def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: di
     before, watch = place.depth, None
     try:
         place.depth = batch.depth
-        batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
+        if batch.measured:
+            batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
+        else:
+            count_unmeasured()
         run = _LOOPS[batch.shape]
         context = batch.context
         if context is None:
@@ -234,8 +248,7 @@ def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: di
             copied.run(_run_items, run, batch, items, values, errors)
     finally:
         place.depth = before  # first, and with no call, before which Ctrl-C might be heeded
-        if watch is not None:
-            readings = watch.stop(len(values))
+        readings = UNREAD if watch is None else watch.stop(len(values))
     return BatchResult(values, errors, readings)
 
 

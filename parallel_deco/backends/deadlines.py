@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from parallel_deco._errors import ItemTimeoutError, name_of
-from parallel_deco._readings import Readings
+from parallel_deco._readings import UNREAD
 from parallel_deco._turns import Turn
 from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.batch import Batch, BatchResult, Done, nowhere, run_batch
@@ -134,7 +134,7 @@ class TimedBatch:
         self._cancelled = False
         self._values: list[Any] = []
         self._errors: dict[int, BaseException] = {}
-        self._readings = Readings(0, 0.0, 0.0)
+        self._readings = UNREAD
 
     def start(self) -> None:
         """Run the items that have no outcome yet, as soon as a thread is there."""

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from time import monotonic, thread_time
+from time import monotonic
 
 from parallel_deco._starting import start_thread
 from parallel_deco.backends.connection import SMALL, Connection, Frame
@@ -103,9 +103,10 @@ class Link:
         function = piece.task.function
         if function.key not in self.known:
             self._define(function.key, function.body, function.buffers, functions)
-        began = thread_time()
+        clock = piece.task.batch.clock
+        began = clock()
         self._connection.send(RUN, piece.body, piece.buffers)
-        piece.moved += thread_time() - began
+        piece.moved += clock() - began
 
     def _define(self, key: int, body: bytes, buffers: list[memoryview], functions: Functions) -> None:
         dead = functions.dead(self.known)

@@ -31,7 +31,7 @@ class Outcomes:
         None where `errors` has the position.
     errors : dict of int to BaseException
     readings : Readings or None
-        None in a report before the end.
+        None in a report before the end, and where nothing was measured.
     """
 
     __slots__ = ("errors", "readings", "values")

@@ -28,7 +28,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from math import inf
-from time import monotonic, perf_counter, thread_time
+from time import monotonic, perf_counter
 from typing import Any
 
 from parallel_deco._cpus import available_cpus
@@ -433,7 +433,8 @@ class ProcessBackend:
             link.batches += 1
             following = self._next(link)
         self._send_on(link, following)
-        began = thread_time()
+        clock = piece.task.batch.clock
+        began = clock()
         try:
             outcomes = unpack_outcomes(frame.body, frame.buffers)
         except BaseException as error:  # there is no memory; no signal of the user's is handled in this thread
@@ -441,7 +442,7 @@ class ProcessBackend:
             outcomes = Outcomes([None] * left, dict.fromkeys(range(left), error), None)
         received = frame.size
         frame.buffers = ()  # the reader keeps the frame until the next comes, but the values may go before
-        piece.moved += frame.seconds + thread_time() - began
+        piece.moved += frame.seconds + clock() - began
         with self._lock:
             complete = piece.task.ended(piece, outcomes, received) and self._close(piece.task)
         if complete:

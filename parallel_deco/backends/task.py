@@ -1,11 +1,10 @@
 """A batch on its way through workers: what was reported of it, and what must run again when a worker died."""
 
 from collections.abc import Callable
-from time import thread_time
 from typing import Any
 
 from parallel_deco._errors import RemoteError
-from parallel_deco._readings import Readings
+from parallel_deco._readings import UNREAD, Readings
 from parallel_deco.backends.batch import Batch, BatchResult, Done, nowhere
 from parallel_deco.backends.contexts import pack
 from parallel_deco.backends.functions import Travelling
@@ -57,8 +56,9 @@ class Piece:
         """
         if self.body is not None:
             return
-        began = thread_time()
         batch = self.task.batch
+        clock = batch.clock
+        began = clock()
         items = batch.items
         patience = batch.patience
         if len(self) != len(items):
@@ -74,13 +74,14 @@ class Piece:
             batch.keep_going,
             batch.watch,
             batch.careful,
+            batch.measured,
             patience,
             pack(batch.context),
             items,
         )
         self.body = dump(message, self.buffers)
         self.sent = len(self.body) + sum(map(len, self.buffers))
-        self.moved = thread_time() - began
+        self.moved = clock() - began
 
     def again(self) -> "Piece":
         """Return the same to be sent once more: whoever is sending this one may still be about to drop its pickle."""
@@ -290,7 +291,7 @@ class Task:
             values = values[:end]
             errors = {position: error for position, error in errors.items() if position < end}
         unbegun = self.unbegun & errors.keys()
-        return BatchResult(values, errors, self.readings or Readings(0, 0.0, 0.0), unbegun)
+        return BatchResult(values, errors, self.readings or UNREAD, unbegun)
 
 
 def report(piece: Piece, outcomes: Outcomes) -> None:

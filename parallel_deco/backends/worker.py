@@ -198,7 +198,7 @@ class Worker:
         began = thread_time()
         try:
             message = load(frame.body, frame.buffers)
-            key, shape, first, depth, keep_going, watch, careful, patience, packed, items = message
+            key, shape, first, depth, keep_going, watch, careful, measured, patience, packed, items = message
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
             self.send(FAILED, dump((False, pack_error(error))))
             return
@@ -211,8 +211,9 @@ class Worker:
         new = key not in self._run_before
         self._run_before.add(key)
         batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
+        batch.measured = measured
         del message, items
-        moved = thread_time() - began
+        moved = thread_time() - began if measured else 0.0
         self._echoes.at_work = True
         _Run(self, batch, self._slot).run(moved, new, patience)
         self._echoes.at_work = False
@@ -246,7 +247,9 @@ class _Run:
         self._slot.words[1] = FINISHED
         if self._worker.stray:
             return
-        staged = self._stage(DONE, readings._replace(first=True) if new else readings, moved)
+        if new:
+            readings = readings._replace(first=True)
+        staged = self._stage(DONE, readings if batch.measured else None, moved)
         # The arguments go before the reply: their segments are free then, and the reply says so.
         batch.items = ()
         self._values.clear()
@@ -271,7 +274,8 @@ class _Run:
 
     def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> Staged:
         """Make the outcomes ready that were not sent yet."""
-        began = thread_time()
+        clock = self._batch.clock
+        began = clock()
         start, self._flushed = self._flushed, len(self._values)
         values = self._values[start:] if start else self._values
         errors = {position - start: error for position, error in self._errors.items() if position >= start}
@@ -289,4 +293,4 @@ class _Run:
                 return NotPicklableError(f"{what}, which cannot come back from another process")
 
         body = pack_outcomes(Outcomes(values, errors, readings), buffers, unsendable)
-        return self._worker.stage(kind, body, buffers, moved + thread_time() - began)
+        return self._worker.stage(kind, body, buffers, moved + clock() - began)

@@ -5,7 +5,7 @@ from math import inf
 from typing import NamedTuple
 
 from parallel_deco._cpus import gil_enabled
-from parallel_deco._measure import FRACTION, PURE, Readings
+from parallel_deco._measure import FRACTION, PURE, UNREAD, Readings
 from parallel_deco.routing.reach import FIRST, Reach
 from parallel_deco.routing.refusals import Refusals
 
@@ -123,8 +123,8 @@ class Evidence:
         self._seconds = 0.0
         self._alone = _Mean()
         self._cpu = _Mean()
-        self._seen = Readings(0, 0.0, 0.0)
-        self._seen_first = Readings(0, 0.0, 0.0)  # of first calls, which may import or fill a cache, with the GIL held
+        self._seen = UNREAD
+        self._seen_first = UNREAD  # of first calls, which may import or fill a cache, with the GIL held
         self._unseen = 0.0  # seconds in which it should have looked and did not
         self._moved = _Mean()
         self._pickling: float | None = None
@@ -180,7 +180,7 @@ class Evidence:
     def _forget_provisional(self) -> None:
         self._items = 0
         self._seconds = self._most_wall = self._most_cpu = self._unseen = 0.0
-        self._seen = self._seen_first = Readings(0, 0.0, 0.0)
+        self._seen = self._seen_first = UNREAD
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
         self._doubtful = False
 
