@@ -161,13 +161,14 @@ class Submissions:
             self._places = _Places(None)
         else:
             self._places = profile.places.setdefault(options, _Places(options.max_workers))
-            self._places.add(self)
         self._lock = self._places.lock
         self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
         self._started = 0
         self._unmeasured = 0
         self._decision: Decision | None = None
         self._refusals = Refusals(4 * profile.cpus())  # more than are under way when the first refusal comes
+        if options.max_workers is not None:
+            self._places.add(self)  # last: the others ask it what waits, and Ctrl-C may come before all is there
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
