@@ -21,8 +21,11 @@ cdef extern from "_waiting.h":
     void pd_set_later(PyObject *bells)
     int PyErr_CheckSignals() except -1
 
-#: Seconds for which a thread that waits for a socket stays awake.
-cdef double AWAKE = 250e-6
+#: Seconds for which a thread that waits for a socket stays awake: this at least and at most, and in between so many
+#: times as long as it waited the last time. A machine that is slow for a while has longer round trips.
+cdef double LEAST = 100e-6
+cdef double MOST = 1e-3
+cdef double TIMES = 3.0
 #: Bells that are rung at once without the GIL.
 cdef enum:
     HANDFUL = 64
@@ -139,25 +142,25 @@ cdef void release(PyThread_type_lock *locks, int count) noexcept nogil:
         PyThread_release_lock(locks[number])
 
 
-def wait(int descriptor, bint awake):
+def wait(int descriptor, double before):
     """Ring what was kept, and wait until there is something to read from a socket, or it has ended.
 
     Parameters
     ----------
     descriptor : int
-    awake : bool
-        Do not sleep at first: what is waited for came soon the last time.
+    before : float
+        Seconds that the wait before took. If it was short, this one does not sleep at first.
 
     Returns
     -------
-    bool
-        Whether it came soon. It may not have come at all, when a signal did.
+    float
+        Seconds that it took. Nothing may have come, when a signal did.
 
     Notes
     -----
     A CPU that sleeps takes some 60 us to be back on a virtual machine, of which a round trip has three. So who waits
-    stays awake for `AWAKE` seconds at most, without the GIL, and lets others have the CPU; and only as long as that is
-    not in vain.
+    stays awake for a while, without the GIL, and lets others have the CPU; and only as long as that is not in vain: a
+    wait of a millisecond is the last one of its kind.
     """
     cdef PyThread_type_lock locks[HANDFUL]
     cdef list bells = kept()
@@ -165,5 +168,5 @@ def wait(int descriptor, bint awake):
     cdef double began = pd_now()
     with nogil:
         release(locks, count)
-        pd_await(descriptor, AWAKE if awake else 0.0)
-    return pd_now() - began < AWAKE
+        pd_await(descriptor, 0.0 if before > MOST else min(MOST, max(LEAST, TIMES * before)))
+    return pd_now() - began

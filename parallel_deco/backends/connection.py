@@ -5,6 +5,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from time import thread_time
 
 from parallel_deco._shared import Lease
@@ -86,12 +87,12 @@ class Connection:
     when nobody uses it.
     """
 
-    __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_soon", "_space")
+    __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_space", "_waited")
 
     def __init__(self, socket: "_socket.socket") -> None:
         self._socket = socket
         self._rest: bytes = b""
-        self._soon = False  # the last wait was short
+        self._waited = inf  # seconds, the last time
         self._inbox = Inbox()
         self._outbox = Outbox()
         self._descriptors: deque[int] = deque()
@@ -177,7 +178,7 @@ class Connection:
             if self._rest:
                 ring_gathered()
             else:
-                self._soon = wait(self._socket.fileno(), alert and self._soon)
+                self._waited = wait(self._socket.fileno(), self._waited if alert else inf)
             frame = self._receive()
             if frame is None or frame.kind < _SEGMENT:
                 return frame
