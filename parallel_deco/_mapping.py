@@ -71,6 +71,9 @@ MOST_LOOKS = 10e-3
 MOST_NOTES = 16
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
 STALLED = 10e-3
+#: Seconds for which the consumer, who has just taken a result, is not woken for the next one: where they come more
+#: often, each time would cost two more switches of threads, and whoever computes the GIL.
+LULL = 1e-3
 #: Seconds that the consumer sleeps at a time. A signal that comes while it is about to sleep does not wake it: between
 #: giving the GIL up and waiting, CPython does not look (seen once in 14 tries on a loaded machine).
 HEED = 0.1
@@ -122,6 +125,8 @@ class Mapping:
         self._next = 0  # the item whose result the user takes next
         self._size = 0
         self._waiting = False
+        self._rests = False  # who waits will look by itself in a moment, and is not to be woken before
+        self._arrived = 0.0  # when it took a result last
         self._caller_busy = False
         self._lent = False  # the input, to the consumer's own loop
         self._failed = False
@@ -259,14 +264,17 @@ class Mapping:
                         size = self._reserve()  # at once: what runs here counts among the busy workers
                     elif self._waiting:
                         bell = self._bell = Bell()
+                        self._rests = perf_counter() - self._arrived < LULL
                     else:
                         self._waiting = True
                 if size:
                     self._run_here(size)
-                elif bell is not None and not bell.wait(self._patience()):
-                    self._rescue()
-                else:
+                elif bell is None:
                     self._feed_aside()  # who waits is owed a wider window
+                elif self._rests:
+                    bell.wait(LULL)
+                elif not bell.wait(self._patience()):
+                    self._rescue()
         finally:
             self._waiting = False
         self._feed_aside()
@@ -314,6 +322,7 @@ class Mapping:
             return None
         arrived = self._results.pop(self._next if self._ordered else next(iter(self._results)), None)
         if arrived is not None:
+            self._arrived = perf_counter()
             self._handed = len(arrived[0].items)
             self._next += self._handed
             self._count_taken(1)  # the first is as good as taken, the others count as not taken until the next list
@@ -681,7 +690,8 @@ class Mapping:
                 self._put_back(batch, result)
                 self._results[piece.first] = (batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
-            if self._waiting and (self._next in self._results or not self._ordered or not self._flying):
+            due = self._next in self._results or not self._ordered or not self._flying
+            if self._waiting and due and not (self._rests and self._flying):
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._ring()
             over = self.closed or self._failed
