@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from time import perf_counter
 
 from parallel_deco._measure import Readings
@@ -16,6 +18,8 @@ __all__ = ["Judge"]
 #: Seconds until the first look; each later one after twice as long, so a long call is looked at a few times.
 FIRST_LOOK = 2e-3
 LONGEST_PAUSE = 0.25
+#: Looks after the first, in which the matter is settled for most functions: for 30 ms.
+EARLY = 3
 
 
 def _pauses() -> Iterator[float]:
@@ -45,7 +49,7 @@ class Judge:
     def sit(self, threads: ThreadBackend) -> None:
         """Begin to look, in a thread of the pool; where there can be none, the end of the call will tell."""
         with suppress(RuntimeError):
-            threads.call(self._look)
+            threads.call(partial(self._look, perf_counter()))
 
     def watch(self, batch: Batch) -> None:
         """Look at this batch, which is about to run."""
@@ -56,18 +60,25 @@ class Judge:
         self._batch = None
         self._over.ring()
 
-    def _look(self) -> None:
-        for pause in _pauses():
-            due = perf_counter() + pause
-            if self._over.wait(pause):
+    def _look(self, since: float) -> None:
+        pauses = _pauses()
+        # Beside what computes with the GIL, a thread is late at its own beginning already: then it looks at once.
+        if self._is_settled_after(max(0.0, since + next(pauses) - perf_counter())):
+            return
+        with soon():  # for the next ones it asks for the GIL soon, too; who else computes should not notice for long
+            if any(map(self._is_settled_after, islice(pauses, EARLY))):
                 return
-            batch = self._batch
-            if batch is None:
-                self._nothing_running()
-                continue
+        any(map(self._is_settled_after, pauses))
+
+    def _is_settled_after(self, pause: float) -> bool:
+        """Look after so many seconds; return whether there is nothing more to look for."""
+        due = perf_counter() + pause
+        if self._over.wait(pause):
+            return True
+        batch = self._batch
+        if batch is None:
+            self._nothing_running()
+            return False
+        with soon(), overhead(due):  # to peek gives the GIL up, and what the call does meanwhile was not peeked at
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
-            if seen is None:
-                continue
-            with soon(), overhead(due):
-                if self._verdict(seen):
-                    return
+            return seen is not None and self._verdict(seen)

@@ -1,11 +1,12 @@
 """The judge: looks at a call while it runs, and is gone when nobody needs it."""
 
+import sys
 import threading
 import time
 
 import pytest
 
-from parallel_deco._judge import FIRST_LOOK, Judge
+from parallel_deco._judge import EARLY, FIRST_LOOK, Judge
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape, run_batch
 
@@ -83,3 +84,24 @@ def test_nothing_is_lost_when_no_thread_can_be_had():
             raise RuntimeError("can't start new thread")
 
     Judge(lambda seen: True, lambda: None).sit(NoThreads())
+
+
+def test_switch_interval_is_the_users_again_when_the_judge_has_gone(heard, until):
+    """It is short for the early looks of a call that goes on, and as before when that has ended."""
+    before = sys.getswitchinterval()
+    looked = threading.Event()
+
+    def verdict(seen):
+        heard.append(sys.getswitchinterval())
+        if len(heard) > EARLY:
+            looked.set()
+        return False
+
+    judge = Judge(verdict, lambda: None)
+    batch = watched(looked.wait, 60)
+    judge.watch(batch)
+    judge.sit(pools.threads())
+    assert run_batch(batch).values == [True]
+    judge.dismiss()
+    assert max(heard[: EARLY + 1]) < before
+    until(lambda: sys.getswitchinterval() == before)

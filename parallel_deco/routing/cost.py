@@ -33,8 +33,9 @@ FULL_GAIN = 0.7
 #: Work that computes a smaller share of its time than this leaves a CPU for another worker process; and so many for
 #: each CPU there are at most. Guessed: each takes memory, and the more there are, the less another adds.
 BUSY, PROCESSES_PER_CPU = 0.75, 4
-#: Items that are seen before that is believed: a first call computes more than those after it.
-PROVED = 8
+#: Items, and their seconds, that are seen before that is believed: a first call computes more than those after it, and
+#: beside the judge one waits for the GIL. A worker too many costs its start and the imports of what it is to run.
+PROVED, PROVED_SECONDS = 8, 24e-3
 #: What a batch is cut to, in seconds.
 TARGET = 8e-3
 
@@ -91,7 +92,7 @@ def process_width(facts: Facts, cpus: int, most: int | None) -> int:
     """Return how many worker processes keep the CPUs busy: more than there are, if it waits as well."""
     if most is not None:
         return most
-    if facts.cpu >= BUSY * facts.wall or facts.items < PROVED:
+    if facts.cpu >= BUSY * facts.wall or facts.items < PROVED or facts.seconds < PROVED_SECONDS:
         return cpus
     return min(round(cpus * facts.wall / max(facts.cpu, 1e-12)), PROCESSES_PER_CPU * cpus)
 
