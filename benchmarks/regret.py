@@ -6,7 +6,12 @@ The contenders take turns in one process: the list comprehension, ThreadPoolExec
 ProcessPoolExecutor with a chunk size of 1 and of an eighth of the input, joblib as it is and with threads; and `auto`
 with a function that it does not know yet (first use), and again (later use). Regret is auto's median over the least
 median among the others: 1.00 is as fast as the best of them, whichever that is. `loop` is auto's later use over the
-list comprehension. A contender that took more than four times as long as the best in the first round is out.
+list comprehension. A contender that took more than four times as long as the best in the first round is out. Short
+workloads get more rounds, up to `BUDGET` seconds.
+
+The least of eight medians is less than any one of them would be, the more so the noisier the machine: where all are
+equally fast and times vary by a fifth, the regret of each is 1.1. So the means are given once more for a choice that is
+made beforehand: the best of every second round, compared in the others, and the other way round.
 """
 
 import argparse
@@ -29,6 +34,8 @@ Run = Callable[[Callable[[Any], Any], Iterable[Any]], list[Any]]
 HOPELESS, WORTH = 4.0, 0.05
 #: Dispatching so many items one by one through a pool of the standard library takes minutes.
 MANY = 50_000
+#: Seconds for which a workload gets more rounds, and how many times as many at most.
+BUDGET, MORE = 8.0, 5
 #: Seconds of a job from which a ratio to the loop means something; below, what is lost counts.
 LONG = 10e-3
 
@@ -77,12 +84,14 @@ def one_by_one(name: str) -> bool:
     return name not in ("list", "processes N/8")
 
 
-def compete(workload: Workload, hands: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Return the medians of all; an entry is missing where the contender dropped out."""
+def compete(workload: Workload, hands: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """Return the times of all, by rounds; an entry is missing where the contender dropped out."""
     times: dict[str, list[float]] = {name: [] for name in (*hands, "first", "later")}
     count = sum(1 for _ in workload.items())
     out = {name for name in hands if count > MANY and one_by_one(name)}
-    for number in range(rounds):
+    number = 0
+    while number < rounds:
+        began = time.perf_counter()
         known = parallel(workload.function)
         turns: list[tuple[str, Callable[[], Any]]] = [
             (name, lambda run=run: run(workload.function, workload.items()))
@@ -100,7 +109,26 @@ def compete(workload: Workload, hands: dict[str, Run], rounds: int) -> dict[str,
             out |= {n for n in hands if times[n] and times[n][0] > HOPELESS * best and times[n][0] > WORTH}
             out.discard("list")
             times = {name: [] for name in times} if rounds > 1 else times
-    return {name: statistics.median(each) for name, each in times.items() if each}
+        if number == 1:
+            rounds = max(rounds, min(MORE * rounds, int(BUDGET / (time.perf_counter() - began))))
+        number += 1
+    return {name: each for name, each in times.items() if each}
+
+
+def medians_of(times: dict[str, list[float]], every: slice = slice(None)) -> dict[str, float]:
+    """Return the medians of some rounds."""
+    return {name: statistics.median(each[every]) for name, each in times.items() if each[every]}
+
+
+def beforehand(times: dict[str, list[float]], use: str, names: list[str]) -> float:
+    """Return the regret against the contender that was the best in other rounds."""
+    halves = [medians_of(times, slice(start, None, 2)) for start in (0, 1)]
+    ratios = []
+    for chosen, compared in (halves, halves[::-1]):
+        best = min((name for name in names if name in chosen), key=chosen.__getitem__, default=None)
+        if best in compared and use in compared:
+            ratios.append(compared[use] / compared[best])
+    return geometric_mean(ratios)
 
 
 def short(name: str) -> str:
@@ -114,8 +142,9 @@ def geometric_mean(ratios: Iterable[float]) -> float:
     return math.exp(sum(logarithms) / len(logarithms)) if logarithms else math.nan
 
 
-def report(workload: Workload, medians: dict[str, float], names: list[str]) -> dict[str, Any]:
+def report(workload: Workload, times: dict[str, list[float]], names: list[str]) -> dict[str, Any]:
     """Print a workload's line, and return its figures."""
+    medians = medians_of(times)
     best = min(names, key=lambda name: medians.get(name, math.inf))
     figures = {
         "name": workload.name,
@@ -125,6 +154,9 @@ def report(workload: Workload, medians: dict[str, float], names: list[str]) -> d
         "first": medians["first"] / medians[best],
         "later": medians["later"] / medians[best],
         "loop": medians["later"] / medians["list"],
+        "first beforehand": beforehand(times, "first", names),
+        "later beforehand": beforehand(times, "later", names),
+        "rounds": len(times["list"]),
         "lost": max(0.0, max(medians["first"], medians["later"]) - medians["list"]),
     }
     cells = "".join(f"{1e3 * medians[name]:9.1f}" if name in medians else "        —" for name in names)
@@ -146,6 +178,11 @@ def summary(title: str, rows: list[dict[str, Any]]) -> None:
         worst = max(rows, key=lambda row: row[use])
         parts.append(f"{use} use {geometric_mean(r[use] for r in rows):.2f} (worst {worst[use]:.2f}, {worst['name']})")
     print(f"{title}: regret on {', on '.join(parts)}")
+    first, later = (
+        geometric_mean(row[f"{use} beforehand"] for row in rows if not math.isnan(row[f"{use} beforehand"]))
+        for use in ("first", "later")
+    )
+    print(f"{title}: against the best of the other rounds: first use {first:.2f}, later use {later:.2f}")
 
 
 def against_the_loop(rows: list[dict[str, Any]]) -> None:

@@ -53,9 +53,9 @@ __all__ = ["Mapping", "close_left_open"]
 #: and to be interrupted.
 SHORT = 50e-3
 #: Tiny items are run without a list between them and the user for so long at first and at most, in seconds; the
-#: measured batches between are much shorter.
+#: measured batches between are much shorter, but take 0.3 ms with all that goes with them.
 STRETCH = 16e-3
-LONGEST_STRETCH = 64e-3
+LONGEST_STRETCH = 256e-3
 #: Seconds an item up to which the loop is always faster, and from which on some say enough of what pickling takes.
 LIGHT, HEAVY = 0.4e-6, 20e-6
 #: Seconds of tiny items in a batch in which the sampler is to look at them a few times.
@@ -133,7 +133,7 @@ class Mapping:
         self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
-        self._stretch_seconds = STRETCH
+        self._stretch_seconds = LONGEST_STRETCH if self._steering.known else STRETCH
         self._stretch_pace = 0.0
         self._sized = 0  # batches whose results came from no other process
         self._looked = 0.0  # seconds of items that were run one by one, for the sampler to look at
@@ -425,7 +425,7 @@ class Mapping:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
         wall = self._steering.facts.wall
         items = self._source.lend()
-        most = max(1, int(self._stretch_seconds / wall))
+        most = max(1, int(self._stretch_seconds / (self._stretch_pace or wall)))
         self._stretch_seconds = min(2 * self._stretch_seconds, LONGEST_STRETCH)
         # What the user does with a result takes its time too, as long as the last time.
         expected = max(wall, self._stretch_pace)

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
 
-#: How much better than the loop a route must be: a share of its time, and seconds. Processes need a little more.
+#: How much better than the loop a route must be: a share of its time, and seconds, or the time of so many trips there and
+#: back, where the machine is slow at these. Processes need a little more.
 SHARE = {THREADS: 0.10, PROCESSES: 0.15}
 SECONDS = {THREADS: 2e-3, PROCESSES: 3e-3}
+TRIPS = 16
 #: Seconds of execution before the loop is left: a first call is slow for reasons of its own.
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
@@ -158,11 +160,17 @@ def _best(forecast: dict[Route, Prediction], here: Situation) -> Route:
         if route not in forecast:
             continue
         seconds = forecast[route].seconds
-        margin = 0.0 if route == here.current else max(loop * SHARE[route], SECONDS[route])
+        margin = 0.0 if route == here.current else max(loop * SHARE[route], _least_gain(route, here.machine))
         worth = seconds < loop - margin
         if worth and seconds < (least if best == SERIAL else least * OVER_THREADS):
             best, least = route, forecast[route].least or seconds
     return best
+
+
+def _least_gain(route: Route, machine: Machine) -> float:
+    """Return the seconds that a route must save."""
+    trip = machine.dispatch_thread if route == THREADS else machine.dispatch_process
+    return max(SECONDS[route], TRIPS * trip)
 
 
 def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, str]:
