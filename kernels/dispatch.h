@@ -12,6 +12,7 @@
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && __GNUC__ >= 12 && \
     !defined(__clang__) && !defined(PARALLEL_DECO_NO_CLONES)
+#define PARALLEL_DECO_HAS_CLONES
 #define PARALLEL_DECO_CLONES __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
 
 /* The same questions in the same order as the resolver that GCC makes for the clones. */

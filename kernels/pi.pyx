@@ -7,7 +7,13 @@ from dispatch cimport cloned
 
 from .arguments import LAST_SAMPLES, LAST_SEED, integer
 
+cdef extern from "points.h" nogil:
+    bint parallel_deco_has_only_avx2()
+    uint64_t parallel_deco_outside(uint64_t counter, uint64_t step, uint64_t samples)
+
 __all__ = ["monte_carlo_pi"]
+
+cdef uint64_t STEP = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, made odd
 
 
 cdef inline uint64_t stir(uint64_t bits) noexcept nogil:
@@ -22,11 +28,9 @@ cdef inline uint64_t mix(uint64_t bits) noexcept nogil:
     return bits ^ bits >> 31
 
 
-cdef cloned count_hits(uint64_t seed, uint64_t samples, uint64_t* hits) noexcept nogil:
-    """Set `hits` to how many of the first `samples` points of `seed` lie inside the quarter disc."""
+cdef cloned add_outside(uint64_t counter, uint64_t step, uint64_t samples, uint64_t* total) noexcept nogil:
+    """Add to `total` how many of so many points, whose counters begin with the given one, are outside the disc."""
     cdef uint64_t i, bits, x, y, outside = 0
-    cdef uint64_t step = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, made odd
-    cdef uint64_t counter = mix(seed) + step
     for i in range(samples):
         bits = stir(counter)
         # Bits 33 to 63 of what `mix` gives, which are as they were, and bits 1 to 31.
@@ -36,7 +40,17 @@ cdef cloned count_hits(uint64_t seed, uint64_t samples, uint64_t* hits) noexcept
         # this is below 2**63, and bit 62 says it without a comparison.
         outside += x * (x + 1) + y * (y + 1) >> 62
         counter += step
-    hits[0] = samples - outside
+    total[0] += outside
+
+
+cdef uint64_t count_hits(uint64_t seed, uint64_t samples) noexcept nogil:
+    """Return how many of the first `samples` points of `seed` lie inside the quarter disc."""
+    cdef uint64_t counter = mix(seed) + STEP, fours = 0, outside = 0
+    if parallel_deco_has_only_avx2():
+        fours = samples & ~<uint64_t> 3
+        outside = parallel_deco_outside(counter, STEP, fours)
+    add_outside(counter + fours * STEP, STEP, samples - fours, &outside)
+    return samples - outside
 
 
 def monte_carlo_pi(samples, seed):
@@ -68,7 +82,7 @@ def monte_carlo_pi(samples, seed):
     so that neighbouring seeds give unrelated points. A point has 31 bits a coordinate; hits are told in
     integer arithmetic.
 
-    Takes O(samples) time, 0.5 ns (AVX-512) to 2 ns a sample on one core, and no memory. Works with one thread
+    Takes O(samples) time, 0.5 ns (AVX-512), 0.9 ns (AVX2) or 2.5 ns a sample on one core, and no memory. Works with one thread
     and releases the GIL: give each thread a seed of its own and take the mean.
 
     Examples
@@ -78,8 +92,8 @@ def monte_carlo_pi(samples, seed):
     """
     cdef uint64_t count = integer("samples", samples, 1, LAST_SAMPLES)
     cdef uint64_t key = integer("seed", seed, 0, LAST_SEED)
-    cdef uint64_t hits = 0
+    cdef uint64_t hits
     with nogil:
-        count_hits(key, count, &hits)
+        hits = count_hits(key, count)
     # As Python ints: their quotient is correctly rounded, that of C doubles only up to 2**53.
     return 4 * int(hits) / int(count)

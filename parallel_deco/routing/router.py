@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
 
-#: How much better than the loop a route must be: a share of its time, and seconds, or the time of so many trips there and
-#: back, where the machine is slow at these. Processes need a little more.
+#: How much better than the loop a route must be: a share of its time, and seconds, or the time of so many trips there
+#: and back, where the machine is slow at these. Processes need a little more.
 SHARE = {THREADS: 0.10, PROCESSES: 0.15}
 SECONDS = {THREADS: 2e-3, PROCESSES: 3e-3}
 TRIPS = 16
