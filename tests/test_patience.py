@@ -47,7 +47,7 @@ def test_long_items_are_shared_when_they_come_among_many_short_ones(elsewhere):
     function = parallel(doze, backend=elsewhere, max_workers=2)
     list(function.map([0] * 3000))  # it is known now how short they are
     places = list(function.map([0] * 500 + [0.02] * 30 + [0] * 5500))
-    assert len(set(places[500:530])) == 2
+    assert len(set(places[500:530])) >= 2  # at most two at a time, but a place may pass from one thread to another
 
 
 def test_a_batch_runs_to_its_end_when_its_size_was_given(elsewhere):
