@@ -340,8 +340,10 @@ def _elapsed_so_far() -> float:
 
 def _sweep() -> None:
     """Forget the stopwatches that are gone and were never stopped."""
-    for number, watch in list(_ticking.items()):
-        if watch() is None:
+    # Not the list of its items: each makes a tuple, with which the collector may run in Python 3.11, and others go on.
+    for number in list(_ticking):
+        watch = _ticking.get(number)
+        if watch is not None and watch() is None:
             _ticking.pop(number, None)
 
 

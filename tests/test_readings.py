@@ -1,5 +1,6 @@
 """The stopwatch: what it says of a call is the call's own."""
 
+import gc
 import hashlib
 import os
 import threading
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from parallel_deco import _sampler, measure, parallel
+from parallel_deco import _readings, _sampler, measure, parallel
 from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._readings import Readings, Stopwatch, overhead
 from tests.workloads import burn
@@ -263,3 +264,30 @@ def test_calls_wait_side_by_side_when_the_sampler_has_no_slot(no_slot):
 def test_computing_leaves_when_the_sampler_has_no_slot(no_slot):
     """Where nothing is ever seen of the GIL, it is taken for held; that is no reason to stay for good."""
     assert set(parallel(burn).map([0.01] * 60)) - {os.getpid()}
+
+
+def test_stopwatches_are_swept_when_the_collector_runs_meanwhile():
+    """In Python 3.11 it runs where objects are made, others go on then, and what is swept changes."""
+    kept = [Stopwatch(watch=False, careful=False) for _ in range(50)]
+    over = threading.Event()
+
+    def others():
+        while not over.is_set():
+            Stopwatch(watch=False, careful=False).stop(1)
+
+    def give_way(*_):
+        time.sleep(0)
+
+    thread, threshold = threading.Thread(target=others), gc.get_threshold()
+    thread.start()
+    gc.callbacks.append(give_way)
+    gc.set_threshold(1)
+    try:
+        for _ in range(300):
+            _readings._sweep()
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(give_way)
+        over.set()
+        thread.join()
+    assert [watch.stop(1).items for watch in kept] == [1] * 50

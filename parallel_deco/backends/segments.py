@@ -254,8 +254,9 @@ class Inbox:
 
     def keep(self) -> None:
         """Have what is leased now never be written to again: a process is about to be forked that will have it too."""
-        for number, lease in list(self._leases.items()):
-            if lease() is not None and number not in self._keeps:
+        for number in list(self._leases):  # as the collector may run with each tuple of its items, and others go on
+            lease = self._leases.get(number)
+            if lease is not None and lease() is not None and number not in self._keeps:
                 self._keeps.add(number)
                 self.kept.append(number)
 

@@ -39,11 +39,13 @@ def place(variable: ContextVar[Any]) -> Place:
 
 
 def _search(variable: ContextVar[Any]) -> Place:
-    for name, module in list(sys.modules.items()):
+    for name in list(sys.modules):  # not of the items: the collector may run with each tuple, and others import
+        module = sys.modules.get(name)
         if name == "__main__" or getattr(module, "__spec__", None) is None:
             continue
-        for attribute, value in list(vars(module).items()):
-            if value is variable:
+        names = vars(module)
+        for attribute in list(names):
+            if names.get(attribute) is variable:
                 return name, attribute
     number = len(_places)
     _numbered[number] = variable
