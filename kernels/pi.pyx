@@ -82,8 +82,8 @@ def monte_carlo_pi(samples, seed):
     so that neighbouring seeds give unrelated points. A point has 31 bits a coordinate; hits are told in
     integer arithmetic.
 
-    Takes O(samples) time, 0.5 ns (AVX-512), 0.9 ns (AVX2) or 2.5 ns a sample on one core, and no memory. Works with one thread
-    and releases the GIL: give each thread a seed of its own and take the mean.
+    Takes O(samples) time, 0.5 ns (AVX-512), 0.9 ns (AVX2) or 2.5 ns a sample on one core, and no memory. Works with
+    one thread and releases the GIL: give each thread a seed of its own and take the mean.
 
     Examples
     --------

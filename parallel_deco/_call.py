@@ -4,14 +4,16 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import InvalidStateError
 from contextvars import Context
+from functools import partial
 from types import MethodType
 from typing import Any, NamedTuple
 
 from parallel_deco._future import Future
 from parallel_deco._nesting import same_context
+from parallel_deco.backends import pools
 from parallel_deco.backends.batch import BatchResult, Ticket
 
-__all__ = ["Call", "call_back", "killer", "settle"]
+__all__ = ["Call", "call_back", "call_back_aside", "killer", "settle"]
 
 
 class Call(NamedTuple):
@@ -34,8 +36,8 @@ def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     return one is other or (type(one) is MethodType and type(other) is MethodType and one == other)
 
 
-def settle(calls: Sequence[Call], result: BatchResult) -> None:
-    """Give each future its value or error; then have the callbacks called, which may wait for any of them."""
+def settle(calls: Sequence[Call], result: BatchResult) -> list[Future[Any]]:
+    """Give each future its value or error; return those whose callbacks are to be called, which may wait for any."""
     heard = []
     for position, call in enumerate(calls):
         try:
@@ -43,7 +45,17 @@ def settle(calls: Sequence[Call], result: BatchResult) -> None:
                 heard.append(call.future)
         except InvalidStateError:  # cancelled while it ran, and its worker was slower to die
             continue
-    call_back(heard)
+    return heard
+
+
+def call_back_aside(heard: Sequence[Future[Any]]) -> None:
+    """Have a thread of the pool call the callbacks of futures that have ended: others wait for what this one does."""
+    if not heard:
+        return
+    try:
+        pools.threads().call(partial(call_back, heard))
+    except RuntimeError:  # at the interpreter's exit there are no new threads
+        call_back(heard)
 
 
 def call_back(heard: Iterable[Future[Any]]) -> None:

@@ -12,7 +12,7 @@ __all__ = ["TINY", "Demand", "batch_size", "patience", "window"]
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
 #: What a batch of the loop is cut to, in seconds: a decision may come after each. So much that is left is run in one,
-#: for no other route is worth it any more; of what computes, twice as much, for two workers save half of it at most.
+#: for no other route is worth it any more.
 SERIAL_TARGET = 1e-3
 SERIAL_REST = 2e-3
 #: What handing a batch out is worth, in seconds: none is smaller, even when that leaves a worker without any.
@@ -61,14 +61,16 @@ def batch_size(facts: Facts, options: Options, route: Route, width: int, left: i
     # Short waits that take longer beside others do so for the GIL, the more the smaller the batches are.
     pace = max(facts.wall, facts.pace / CROWDED) if facts.waits else facts.pace
     size = min(int(target / max(pace, 1e-9)), MOST_ITEMS // 8)
-    if route == SERIAL and left is not None and left * pace < SERIAL_REST * (1 + facts.computes):
+    if route == SERIAL and left is not None and left * pace < SERIAL_REST:
         size = left
     if before:
         size = min(size, GROWTH * before)
     if left is not None and route != SERIAL:
-        # Waits that take so many times as long beside others wait for the GIL, which each batch wants for long: with
-        # as many items in each, it is free half of the time.
-        least = facts.pace / facts.wall if facts.waits else LEAST / max(pace, 1e-9)
+        least = LEAST / max(pace, 1e-9)
+        if facts.waits and facts.wall:
+            # Waits that take so many times as long beside others wait for the GIL, which each batch wants for long:
+            # with as many items in each, it is free half of the time.
+            least = max(least, facts.pace / facts.wall)
         size = min(size, max(-(-left // (2 * width)), int(least)))
     if options.buffersize is not None:
         size = min(size, options.buffersize // (4 * width))

@@ -41,9 +41,10 @@ cdef extern from *:
     bint pd_finalizing()
     object pd_as_object(PyObject *reference)  # the caller's reference becomes the object's
 
-# A stretch looks at the clock once in so many items, and after the 1st, 2nd, 4th, … before: 0.2 ns for each.
+# A stretch looks at the clock once in so many items, or seconds of them, and after the 1st, 2nd, 4th, … before.
 cdef enum:
     LOOK = 128
+cdef double LOOK_AGAIN = 5e-6
 
 # Seconds, and how many times what was expected, that a stretch may take.
 cdef double GRACE = 2e-3
@@ -74,6 +75,7 @@ cdef class Stretch:
     cdef iternextfunc next_item
     cdef bint star
     cdef Py_ssize_t most
+    cdef Py_ssize_t stride  # items between two looks at the clock
     cdef Py_ssize_t until  # the number of items after which it is asked whether to go on
     cdef double wall, since
     cdef readonly Py_ssize_t drawn  # items that were drawn
@@ -88,6 +90,7 @@ cdef class Stretch:
         self.star = star
         self.most = most
         self.wall = wall
+        self.stride = <Py_ssize_t> min(LOOK, max(1.0, LOOK_AGAIN / max(wall, 1e-9)))
         self.since = pd_now()
 
     cdef PyObject *step(self) noexcept:
@@ -124,7 +127,7 @@ cdef class Stretch:
         """Return whether another item is to be begun."""
         if self.drawn >= self.most or pd_now() - self.since > GRACE + PATIENCE * self.wall * self.drawn:
             return False
-        self.until = min(self.most, self.drawn + max(1, min(self.drawn, LOOK)))
+        self.until = min(self.most, self.drawn + max(1, min(self.drawn, self.stride)))
         return True
 
 
@@ -216,8 +219,9 @@ cdef class MapIterator:
         cdef PyObject *result
         cdef Stretch stretch
         while True:
-            stretch = self._stretch
-            if stretch is not None:  # held here: what it calls may close the map
+            with cython.critical_section(self):
+                stretch = self._stretch  # held here: what it calls may close the map
+            if stretch is not None:
                 result = stretch.step()
                 if result is not NULL:
                     return pd_as_object(result)

@@ -62,8 +62,10 @@ class Judge:
 
     def _look(self, since: float) -> None:
         pauses = _pauses()
-        # Beside what computes with the GIL, a thread is late at its own beginning already: then it looks at once.
-        if self._is_settled_after(max(0.0, since + next(pauses) - perf_counter())):
+        pause = next(pauses)
+        if self._batch is not None:  # beside what computes with the GIL, this comes late already: then it looks at once
+            pause = max(0.0, since + pause - perf_counter())
+        if self._is_settled_after(pause):
             return
         with soon():  # for the next ones it asks for the GIL soon, too; who else computes should not notice for long
             if any(map(self._is_settled_after, islice(pauses, EARLY))):
@@ -79,6 +81,9 @@ class Judge:
         if batch is None:
             self._nothing_running()
             return False
-        with soon(), overhead(due):  # to peek gives the GIL up, and what the call does meanwhile was not peeked at
+        with soon():  # to peek gives the GIL up, and what the call does meanwhile was not peeked at
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
-            return seen is not None and self._verdict(seen)
+            if seen is None:
+                return False
+            with overhead(due):
+                return self._verdict(seen)

@@ -133,7 +133,7 @@ class Mapping:
         self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
-        self._stretch_seconds = LONGEST_STRETCH if self._steering.known else STRETCH
+        self._stretch_seconds = STRETCH
         self._stretch_pace = 0.0
         self._sized = 0  # batches whose results came from no other process
         self._looked = 0.0  # seconds of items that were run one by one, for the sampler to look at
@@ -147,6 +147,8 @@ class Mapping:
         _open.add(self)
         steering = self._steering
         judge = None
+        if steering.known and steering.facts.wall < TINY and self._source.left is not None:
+            self._stretch_seconds = LONGEST_STRETCH  # nothing else is worth it, and it ends early if that is not so
         if not steering.known and (self._options.chooses or self._options.backend == THREADS):
             judge = self._judge = Judge(self._hear, self._start_without_consumer)  # before there is anything to see
         steering.begin(self._source.left)
@@ -258,13 +260,15 @@ class Mapping:
                     arrived = self._pop()
                     if arrived is not None or self._at_end():
                         break
-                    size, bell = 0, None
+                    size, bell, lull = 0, None, 0.0
                     if self._runs_here():
                         self._caller_busy = self._waiting = True
                         size = self._reserve()  # at once: what runs here counts among the busy workers
                     elif self._waiting:
                         bell = self._bell = Bell()
-                        self._rests = perf_counter() - self._arrived < LULL
+                        lull = self._arrived + LULL - perf_counter()
+                        # Not with a window of the user's: it may be full, and the workers wait for what is taken.
+                        self._rests = lull > 0 and self._options.buffersize is None
                     else:
                         self._waiting = True
                 if size:
@@ -272,7 +276,7 @@ class Mapping:
                 elif bell is None:
                     self._feed_aside()  # who waits is owed a wider window
                 elif self._rests:
-                    bell.wait(LULL)
+                    bell.wait(lull)
                 elif not bell.wait(self._patience()):
                     self._rescue()
         finally:

@@ -7,9 +7,8 @@ Guarantees
 
 import threading
 from collections.abc import Callable
-from functools import partial
 
-from parallel_deco._call import Call, killer, settle
+from parallel_deco._call import Call, call_back_aside, killer, settle
 from parallel_deco._nesting import set_depth
 from parallel_deco._readings import count_unmeasured
 from parallel_deco.backends import pools
@@ -29,13 +28,18 @@ class _Claimed:
         self._freed = freed
         self._claim = threading.Lock()
 
-    def _is_first(self) -> bool:
-        """Return whether the caller is the one to end it."""
+    def _take(self) -> bool:
+        """Take the claim; return whether the caller is the one to end it."""
         return self._claim.acquire(blocking=False)
+
+    def _call_off(self) -> None:
+        """Give the place back, unless somebody else does: the future was ended."""
+        if self._take():
+            self._freed(self._level)
 
     def give_up(self, error: BaseException) -> None:
         """End it with an error, unless somebody else does: it could not be started."""
-        if not self._is_first():
+        if not self._take():
             return
         self._freed(self._level)
         future = self._call.future
@@ -54,7 +58,7 @@ class QuickCall(_Claimed):
 
     def __call__(self) -> None:
         """Run it and deliver what became of it."""
-        if not self._is_first():
+        if not self._take():
             return
         call = self._call
         if not call.future.set_running_or_notify_cancel():
@@ -95,21 +99,15 @@ class SentCall(_Claimed):
         """
         call = self._call
         if not call.future.set_running_or_notify_cancel():
-            if self._is_first():
-                self._freed(self._level)
+            self._call_off()
             return
         item = call.args, call.kwargs
         depth = self._level + 1
         batch = Batch(call.function, [item], Shape.CALL, 0, call.context, depth, keep_going=True, measured=False)
         ticket = pools.processes().start(batch, self._done, width=self._width)
-        call.future._kill = killer(ticket, partial(self._freed, self._level))
+        call.future._kill = killer(ticket, self._call_off)
 
     def _done(self, result: BatchResult) -> None:
-        if not self._is_first():
-            return
-        self._freed(self._level)
-        call = self._call
-        if call.future.is_heard:
-            pools.threads().call(partial(settle, (call,), result))  # a worker's reader must go on reading
-        else:
-            settle((call,), result)
+        if self._take():
+            self._freed(self._level)
+            call_back_aside(settle((self._call,), result))  # a worker's reader must go on reading

@@ -21,7 +21,7 @@ from itertools import count
 from time import monotonic, perf_counter, process_time
 from typing import Any
 
-from parallel_deco._call import Call, killer, settle
+from parallel_deco._call import Call, call_back, call_back_aside, killer, settle
 from parallel_deco._elsewhere import all_failed, start_in_processes
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
@@ -234,7 +234,7 @@ class Submissions:
                 raise
         return True
 
-    def _quick(self, level: int, call: Call, decision: Decision) -> "QuickCall | SentCall | None":
+    def _quick(self, level: int, call: Call, decision: Decision) -> QuickCall | SentCall | None:
         """Return a call as it is run quickly on the route; None where that cannot be."""
         if decision.route == PROCESSES:  # under auto, none so short goes there
             return None if self._auto else SentCall(call, level, self._freed, decision.width)
@@ -530,7 +530,8 @@ class Submissions:
             if claim.acquire(blocking=False):
                 free(result.readings)
                 self._drain(level)  # before: a callback of a future may wait for other calls
-                settle(calls, result)
+                heard = settle(calls, result)
+                call_back_aside(heard) if there else call_back(heard)  # a worker's reader must go on reading
 
         def ended(readings: Readings) -> None:
             free(readings)
@@ -555,7 +556,7 @@ class Submissions:
             if claim.acquire(blocking=False):
                 result = all_failed(batch, error)
                 free(result.readings)
-                settle(calls, result)  # who called this goes on with those behind
+                call_back(settle(calls, result))  # who called this goes on with those behind
             if not isinstance(error, Exception):
                 raise
             return
@@ -636,14 +637,7 @@ class Submissions:
         self, calls: list[Call], batch: Batch, done: Done, width: int, here: Callable[[Batch, Done], None]
     ) -> Ticket | None:
         """Hand a batch to the worker processes; under auto, to threads if they cannot take it."""
-
-        def deliver(result: BatchResult) -> None:
-            if any(call.future.is_heard for call in calls):
-                pools.threads().call(partial(done, result))  # a worker's reader must go on reading
-            else:
-                done(result)
-
-        return start_in_processes(batch, deliver, chooses=self._auto, stuck=self._note_stuck, here=here, width=width)
+        return start_in_processes(batch, done, chooses=self._auto, stuck=self._note_stuck, here=here, width=width)
 
     def _note_stuck(self, reason: str, of_function: bool) -> None:
         if of_function:

@@ -21,11 +21,11 @@ cdef extern from "_waiting.h":
     void pd_set_later(PyObject *bells)
     int PyErr_CheckSignals() except -1
 
-#: Seconds for which a thread that waits for a socket stays awake: this at least and at most, and in between so many
-#: times as long as it waited the last time. A machine that is slow for a while has longer round trips.
+#: A thread that waits for a socket stays awake for so many times as long as it waited the last time, and at least and at
+#: most for so many seconds; where that would be more, it sleeps. A machine that is slow has longer round trips.
+cdef double TIMES = 2.0
 cdef double LEAST = 100e-6
 cdef double MOST = 1e-3
-cdef double TIMES = 3.0
 #: Bells that are rung at once without the GIL.
 cdef enum:
     HANDFUL = 64
@@ -160,7 +160,7 @@ def wait(int descriptor, double before):
     -----
     A CPU that sleeps takes some 60 us to be back on a virtual machine, of which a round trip has three. So who waits
     stays awake for a while, without the GIL, and lets others have the CPU; and only as long as that is not in vain: a
-    wait of a millisecond is the last one of its kind.
+    wait of half a millisecond is the last one of its kind.
     """
     cdef PyThread_type_lock locks[HANDFUL]
     cdef list bells = kept()
@@ -168,5 +168,5 @@ def wait(int descriptor, double before):
     cdef double began = pd_now()
     with nogil:
         release(locks, count)
-        pd_await(descriptor, 0.0 if before > MOST else min(MOST, max(LEAST, TIMES * before)))
+        pd_await(descriptor, 0.0 if TIMES * before > MOST else max(LEAST, TIMES * before))
     return pd_now() - began

@@ -37,6 +37,16 @@ def test_batches_are_even_at_the_end_when_the_length_is_known(wall, width, left)
     assert size <= max(-(-left // (2 * width)), 0.5e-3 / wall)
 
 
+@given(st.floats(1e-4, 8e-3), st.floats(1.0, 8.0), st.integers(1, 64), st.integers(1, 10**6))
+@LAWS
+def test_batches_stay_as_large_as_waits_are_crowded_when_the_end_comes(wall, crowded, width, left):
+    """Where waits take so many times as long beside others, a batch has that many items, unless they take too long."""
+    facts = known(wall)._replace(cpu=0.0, gil=0.0, pace=crowded * wall)
+    size = batch_size(facts, Options(), "threads", width, left, 0)
+    assert size >= min(int(crowded), int(TARGET / max(wall, facts.pace / 4)), left)
+    assert size <= max(-(-left // (2 * width)), 0.5e-3 / wall, crowded)
+
+
 @given(walls, routes, st.integers(1, 64), lefts, st.integers(1, 10**5), st.integers(0, 10**4))
 @LAWS
 def test_chunksize_is_obeyed_when_given(wall, route, width, left, chunksize, before):

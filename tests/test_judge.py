@@ -86,22 +86,59 @@ def test_nothing_is_lost_when_no_thread_can_be_had():
     Judge(lambda seen: True, lambda: None).sit(NoThreads())
 
 
+def test_call_that_sleeps_is_judged_at_the_first_look_when_nothing_else_runs(heard, until):
+    """What the judge does for itself is not taken for a disturbance of the call, whose first look then says nothing."""
+
+    def is_undisturbed():
+        heard.clear()
+        looked = threading.Event()
+        judge = Judge(lambda seen: (heard.append(seen), looked.set()), lambda: None)
+        batch = watched(looked.wait, 60)
+        judge.watch(batch)
+        judge.sit(pools.threads())
+        run_batch(batch)
+        judge.dismiss()
+        return not heard[0].disturbed
+
+    until(is_undisturbed)
+
+
+def test_nobody_is_said_to_have_asked_when_the_judge_is_late_itself():
+    """It may be so late that the call would have been looked at: that is no reason to begin without who asks."""
+    nothing = []
+    judge = Judge(lambda seen: True, lambda: nothing.append(time.perf_counter()))
+    began = time.perf_counter()
+    thread = threading.Thread(target=judge._look, args=(began - 1.0,))
+    thread.start()
+    while not nothing:
+        time.sleep(0)
+    judge.dismiss()
+    thread.join()
+    assert nothing[0] - began >= FIRST_LOOK
+
+
 def test_switch_interval_is_the_users_again_when_the_judge_has_gone(heard, until):
-    """It is short for the early looks of a call that goes on, and as before when that has ended."""
-    before = sys.getswitchinterval()
-    looked = threading.Event()
+    """It is short between the early looks of a call that goes on, and as before when that has ended."""
+    before, looked = 0.004, threading.Event()
+    users = sys.getswitchinterval()
+    sys.setswitchinterval(before)
 
     def verdict(seen):
-        heard.append(sys.getswitchinterval())
-        if len(heard) > EARLY:
-            looked.set()
+        heard.append(seen)
         return False
 
     judge = Judge(verdict, lambda: None)
     batch = watched(looked.wait, 60)
     judge.watch(batch)
-    judge.sit(pools.threads())
-    assert run_batch(batch).values == [True]
-    judge.dismiss()
-    assert max(heard[: EARLY + 1]) < before
-    until(lambda: sys.getswitchinterval() == before)
+    thread = threading.Thread(target=run_batch, args=(batch,))
+    try:
+        thread.start()
+        judge.sit(pools.threads())
+        until(lambda: len(heard) == 1 and sys.getswitchinterval() < 1e-3)  # it sleeps until its next look
+        until(lambda: len(heard) > EARLY + 1)
+        until(lambda: abs(sys.getswitchinterval() - before) < 2e-6)  # though it looks on
+    finally:
+        looked.set()
+        thread.join()
+        judge.dismiss()
+        sys.setswitchinterval(users + 0.5e-6)

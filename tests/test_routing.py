@@ -358,6 +358,25 @@ def test_threads_are_left_when_they_gain_nothing():
     assert decide(seen(5e-3, 5e-3, 1e-4, gain=1.9), here).route == "threads"
 
 
+def test_loop_is_kept_when_trips_are_dear():
+    """Two threads would save 2.5 ms, which a machine whose threads are slow to wake does not give for certain."""
+    known = seen(0.5e-3, 0.5e-3, 0.0)
+    quick, slow = Machine(dispatch_thread=20e-6), Machine(dispatch_thread=220e-6)
+    routes = frozenset(("serial", "threads"))
+    assert decide(known, Situation(items=10, cpus=2, open=routes, machine=quick)).route == "threads"
+    assert decide(known, Situation(items=10, cpus=2, open=routes, machine=slow)).route == "serial"
+    # It was timed once, perhaps at a bad moment: what saves twice as much leaves all the same.
+    worst = Machine(dispatch_thread=600e-6)
+    assert decide(seen(1e-3, 1e-5, 0.0), Situation(items=8, cpus=2, open=routes, machine=worst)).route == "threads"
+
+
+def test_no_worker_beyond_the_cpus_is_started_when_little_was_seen():
+    """The first calls wait for the judge's GIL, and a worker too many costs its start."""
+    known = seen(2e-3, 1e-3, 1e-3)._replace(items=100)
+    assert process_width(known._replace(seconds=5e-3), 2, None) == 2
+    assert process_width(known._replace(seconds=1.0), 2, None) == 4
+
+
 def test_margin_says_how_sure_it_was_when_decided():
     """Seconds to the next best route."""
     decision = decide(seen(5e-3, 5e-3, 5e-3), Situation(items=200, cpus=2))

@@ -17,7 +17,7 @@ __all__ = ["NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
 #: and back, where the machine is slow at these. Processes need a little more.
 SHARE = {THREADS: 0.10, PROCESSES: 0.15}
 SECONDS = {THREADS: 2e-3, PROCESSES: 3e-3}
-TRIPS = 16
+WORTH_TRIPS = 16
 #: Seconds of execution before the loop is left: a first call is slow for reasons of its own.
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
@@ -168,9 +168,9 @@ def _best(forecast: dict[Route, Prediction], here: Situation) -> Route:
 
 
 def _least_gain(route: Route, machine: Machine) -> float:
-    """Return the seconds that a route must save."""
+    """Return the seconds that a route must save; not too many, for the trip is timed once, perhaps at a bad moment."""
     trip = machine.dispatch_thread if route == THREADS else machine.dispatch_process
-    return max(SECONDS[route], TRIPS * trip)
+    return max(SECONDS[route], min(WORTH_TRIPS * trip, 2 * SECONDS[route]))
 
 
 def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, str]:
