@@ -167,8 +167,8 @@ class ParallelFunction(_Callable[P, R]):
         Notes
         -----
         The function never runs in the caller's thread. Calls that cannot go to a worker process although
-        ``backend="processes"`` was asked for fail with `NotPicklableError`. 25 to 70 µs to a thread and back, 110 to
-        160 to a warm process (on a virtual machine of two CPUs, `benchmarks/questions/submit.py`); many small calls
+        ``backend="processes"`` was asked for fail with `NotPicklableError`. 25 to 180 µs to a thread and back, 110 to
+        180 to a warm process (on a virtual machine of two CPUs, `benchmarks/questions/submit.py`); many small calls
         are gathered while the workers are busy, and take 15 to 25 each.
         """
         options = self._options.in_force()

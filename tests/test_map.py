@@ -891,3 +891,19 @@ def test_rows_may_wait_for_results_when_a_thread_takes_the_next_itself():
 
     rows = [(0,), (1,), (2,), (3,), (4,), waits()]
     assert list(parallel(work, backend="threads", max_workers=2, chunksize=1).starmap(rows)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_result_comes_when_it_is_there_although_another_takes_long():
+    """Who has just taken a result is not woken for the next, and looks by itself, whatever is still under way."""
+    gate = threading.Event()
+
+    def wait(x):
+        if x == 39:
+            gate.wait(DEADLINE)
+        return x
+
+    results = parallel(wait, backend="threads", max_workers=2).map(range(40), chunksize=1)
+    assert [next(results) for _ in range(39)] == list(range(39))
+    assert not gate.is_set()
+    gate.set()
+    assert list(results) == [39]
