@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+#: Seconds of a batch up to which the next one is waited for awake: what takes longer comes late enough, and the CPU may
+#: be another worker's.
+BRIEF = 0.5e-3
 #: Seconds after which outcomes are sent although the batch goes on: what a worker's death can cost at most.
 FLUSH = 0.01
 
@@ -109,6 +112,7 @@ class Worker:
         self._functions: dict[int, tuple[Any, PackedError | None]] = {}
         self._run_before: set[int] = set()
         self._batches = 0
+        self._brief = False  # the last one was
         self._pid = os.getpid()
         self._outbox: deque[Staged] = deque()
         self._sending = _thread.allocate_lock()
@@ -120,7 +124,7 @@ class Worker:
         """Do what comes until nothing comes any more."""
         tasks = {SURROUNDINGS: self._adapt, DEFINE: self._define, RUN: self._run}
         self.send(HELLO, dump(self._pid))
-        while (frame := self._connection.receive()) is not None:
+        while (frame := self._connection.receive(alert=self._brief)) is not None:
             tasks[frame.kind](frame)
 
     @property
@@ -191,7 +195,7 @@ class Worker:
     def _run(self, frame: Frame) -> None:
         words = self._slot.words
         self._batches += 1
-        self._slot.times[0] = monotonic()
+        arrived = self._slot.times[0] = monotonic()
         words[1] = LOADING
         words[0] = self._batches
         self._unpack_functions()
@@ -219,6 +223,7 @@ class Worker:
         self._echoes.at_work = False
         if self.stray:
             os._exit(0)
+        self._brief = monotonic() - arrived < BRIEF
 
 
 class _Run:
