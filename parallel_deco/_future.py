@@ -104,11 +104,6 @@ class Future(concurrent.futures.Future[R]):
         self.set_running_or_notify_cancel()
         return True
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether code of somebody's is called when this is done, which may take its time or wait for other calls."""
-        return bool(self._done_callbacks)  # type: ignore[attr-defined]  # private, and there for ever
-
     def result(self, timeout: float | None = None) -> R:
         """Return what the call returned, waiting for it; raise what it raised.
 

@@ -34,7 +34,7 @@ from parallel_deco._quick import QuickCall, SentCall
 from parallel_deco._shift import Shift
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
-from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape, Ticket
+from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
 from parallel_deco.routing.refusals import Refusals
@@ -548,7 +548,9 @@ class Submissions:
                 alone = self._batch(level, calls, decision.facts)
                 self._launch_thread(level, calls[0], alone, decision, claim, done, ended)
 
-            ticket = self._launch_process(calls, batch, done, decision.width, here)
+            ticket = start_in_processes(
+                batch, done, chooses=self._auto, stuck=self._note_stuck, here=here, width=decision.width
+            )
         except BaseException as error:  # it cannot travel, or there are no more threads or processes; or Ctrl-C
             if isinstance(error, NotPicklableError) and len(calls) > 1:
                 self._launch_apart(hand, calls, decision)
@@ -632,12 +634,6 @@ class Submissions:
             self._places.running[hand.level] += len(calls) - 1
         for call in calls:
             self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, there=True)
-
-    def _launch_process(
-        self, calls: list[Call], batch: Batch, done: Done, width: int, here: Callable[[Batch, Done], None]
-    ) -> Ticket | None:
-        """Hand a batch to the worker processes; under auto, to threads if they cannot take it."""
-        return start_in_processes(batch, done, chooses=self._auto, stuck=self._note_stuck, here=here, width=width)
 
     def _note_stuck(self, reason: str, of_function: bool) -> None:
         if of_function:
