@@ -37,7 +37,7 @@ ZERO, ONE, TWO, THREE, FOUR, SEVEN, EIGHT, THIRTY = (np.uint64(n) for n in (0, 1
 
 BLOCK = 32 * 1024  # bytes
 SEGMENT = 16 * BLOCK  # bytes
-SMALL = np.uint64(64 * 1024)  # primes below it are crossed off block by block
+SMALL = np.uint64(4 * 1024)  # primes below it are crossed off block by block
 PATTERN_LIMIT = 167  # the first prime that no pattern covers
 PATTERN_PRIMES = (
     (7, 23, 37), (11, 19, 31), (13, 17, 29), (41, 163), (43, 157), (47, 151), (53, 149), (59, 139),

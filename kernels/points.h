@@ -15,20 +15,24 @@
 typedef uint64_t parallel_deco_lanes __attribute__((vector_size(32)));
 #define PARALLEL_DECO_AVX2 static inline __attribute__((target("avx2"), always_inline))
 
-/* The lower 32 bits of each lane of both, multiplied. */
+/* Each lane as two of 32 bits, and as GCC's own functions take them. */
+typedef uint32_t parallel_deco_halves __attribute__((vector_size(32)));
+typedef int parallel_deco_ints __attribute__((vector_size(32)));
+
+/* The lower halves of each lane of both, multiplied. */
 PARALLEL_DECO_AVX2 parallel_deco_lanes parallel_deco_low(parallel_deco_lanes a, parallel_deco_lanes b)
 {
-    typedef int halves __attribute__((vector_size(32)));
-    return (parallel_deco_lanes)__builtin_ia32_pmuludq256((halves)a, (halves)b);
+    return (parallel_deco_lanes)__builtin_ia32_pmuludq256((parallel_deco_ints)a, (parallel_deco_ints)b);
 }
 
-/* Each lane times a number, modulo 2**64. */
+/* Each lane times a number, modulo 2**64: the lower halves, and what each lower half and a higher one add above. */
 PARALLEL_DECO_AVX2 parallel_deco_lanes parallel_deco_times(parallel_deco_lanes a, uint64_t factor)
 {
     const parallel_deco_lanes zero = {0, 0, 0, 0};
-    const parallel_deco_lanes low = zero + (factor & 0xFFFFFFFF), high = zero + (factor >> 32);
-    const parallel_deco_lanes across = parallel_deco_low(a >> 32, low) + parallel_deco_low(a, high);
-    return parallel_deco_low(a, low) + (across << 32);
+    const parallel_deco_lanes swapped = zero + (factor << 32 | factor >> 32);
+    const parallel_deco_halves across = (parallel_deco_halves)a * (parallel_deco_halves)swapped;
+    const parallel_deco_halves above = across + (parallel_deco_halves)((parallel_deco_lanes)across >> 32);
+    return parallel_deco_low(a, zero + factor) + ((parallel_deco_lanes)above << 32);
 }
 
 /* How many of so many points, a multiple of 4, whose counters begin with the given one, are outside the disc. */
@@ -41,7 +45,7 @@ static __attribute__((target("avx2"), noinline)) uint64_t parallel_deco_outside(
         bits = parallel_deco_times(lanes ^ lanes >> 30, 0xBF58476D1CE4E5B9);
         bits = parallel_deco_times(bits ^ bits >> 27, 0x94D049BB133111EB);
         x = bits >> 33;
-        y = (bits >> 1 ^ bits >> 32) & 0x7FFFFFFF;
+        y = (parallel_deco_lanes)((parallel_deco_halves)(bits ^ bits >> 31) >> 1); /* the lower half counts */
         outside += (parallel_deco_low(x, x + 1) + parallel_deco_low(y, y + 1)) >> 62;
         lanes += 4 * step;
     }

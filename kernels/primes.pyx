@@ -12,6 +12,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
+from dispatch cimport cloned
+
 from .arguments import number_range
 
 __all__ = ["count_primes"]
@@ -27,7 +29,7 @@ cdef extern from "wheel.h" nogil:
 cdef enum:
     BLOCK = 32 * 1024  # bytes; the L1 data cache of most processors
     SEGMENT = 16 * BLOCK  # bytes; half of a usual L2 cache
-    SMALL = 64 * 1024  # primes below it are crossed off block by block
+    SMALL = 4 * 1024  # primes below it are crossed off block by block
     PATTERNS = 16
     PATTERN_SPACE = 144 * 1024
     PATTERN_LIMIT = 167  # the first prime that no pattern covers
@@ -102,7 +104,7 @@ def _fill_patterns():
 _fill_patterns()
 
 
-cdef void and_four(
+cdef cloned and_four(
     uint8_t* bits, const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d, size_t size
 ) noexcept nogil:
     cdef size_t k
@@ -151,6 +153,8 @@ cdef inline void cross_off_class(
     block's end.
     """
     cdef size_t n, k, a, prime, last, phase
+    cdef uint8_t *at
+    cdef const uint8_t *end
     cdef SievingPrime* item
     for n in range(primes.length):
         item = &primes.items[n]
@@ -164,16 +168,20 @@ cdef inline void cross_off_class(
         if phase == 0:
             prime = 30 * a + wheel_residue[residue]
             last = 28 * a + wheel_offset[residue][7]
-            while k + last < size:
-                bits[k] &= wheel_mask[residue][0]
-                bits[k + 6 * a + wheel_offset[residue][1]] &= wheel_mask[residue][1]
-                bits[k + 10 * a + wheel_offset[residue][2]] &= wheel_mask[residue][2]
-                bits[k + 12 * a + wheel_offset[residue][3]] &= wheel_mask[residue][3]
-                bits[k + 16 * a + wheel_offset[residue][4]] &= wheel_mask[residue][4]
-                bits[k + 18 * a + wheel_offset[residue][5]] &= wheel_mask[residue][5]
-                bits[k + 22 * a + wheel_offset[residue][6]] &= wheel_mask[residue][6]
-                bits[k + last] &= wheel_mask[residue][7]
-                k += prime
+            if k + last < size:  # with pointers, all fits the registers
+                at = bits + k
+                end = bits + size - last
+                while at < end:
+                    at[0] &= wheel_mask[residue][0]
+                    at[6 * a + wheel_offset[residue][1]] &= wheel_mask[residue][1]
+                    at[10 * a + wheel_offset[residue][2]] &= wheel_mask[residue][2]
+                    at[12 * a + wheel_offset[residue][3]] &= wheel_mask[residue][3]
+                    at[16 * a + wheel_offset[residue][4]] &= wheel_mask[residue][4]
+                    at[18 * a + wheel_offset[residue][5]] &= wheel_mask[residue][5]
+                    at[22 * a + wheel_offset[residue][6]] &= wheel_mask[residue][6]
+                    at[last] &= wheel_mask[residue][7]
+                    at += prime
+                k = at - bits
             while k < size:
                 bits[k] &= wheel_mask[residue][phase]
                 k += a * wheel_gap[phase] + wheel_carry[residue][phase]
@@ -303,17 +311,17 @@ cdef uint8_t* sieve_from_zero(size_t size) noexcept nogil:
     return bits
 
 
-cdef uint64_t count_bits(const uint8_t* bits, size_t size) noexcept nogil:
-    """Number of set bits, words of eight bytes at once; `size` is a multiple of 8."""
-    cdef uint64_t word, total = 0
+cdef cloned add_count(const uint8_t* bits, size_t size, uint64_t* total) noexcept nogil:
+    """Add the number of set bits, words of eight bytes at once; `size` is a multiple of 8."""
+    cdef uint64_t word, found = 0
     cdef size_t k
     for k in range(0, size, 8):
         memcpy(&word, bits + k, 8)
         word -= word >> 1 & <uint64_t> 0x5555555555555555
         word = (word & <uint64_t> 0x3333333333333333) + (word >> 2 & <uint64_t> 0x3333333333333333)
         word = (word + (word >> 4)) & <uint64_t> 0x0F0F0F0F0F0F0F0F
-        total += word * <uint64_t> 0x0101010101010101 >> 56
-    return total
+        found += word * <uint64_t> 0x0101010101010101 >> 56
+    total[0] += found
 
 
 cdef void clip(uint8_t* bits, uint64_t first, size_t size, uint64_t start, uint64_t stop) noexcept nogil:
@@ -340,7 +348,7 @@ cdef bint count(uint64_t start, uint64_t stop, uint64_t* total) noexcept nogil:
         done = sieve_segment(&sieve, bits, begin, size)
         if done:
             clip(bits, begin, size, start, stop)
-            total[0] += count_bits(bits, (size + 7) & ~<size_t> 7)
+            add_count(bits, (size + 7) & ~<size_t> 7, total)
         begin += size
     if bits != NULL:
         release(&sieve)

@@ -20,7 +20,7 @@ static inline size_t lesser(size_t a, size_t b) { return a < b ? a : b; }
 enum {
     BLOCK = 32 * 1024,    /* bytes */
     SEGMENT = 16 * BLOCK, /* bytes */
-    SMALL = 64 * 1024,    /* primes below it are crossed off block by block */
+    SMALL = 4 * 1024,     /* primes below it are crossed off block by block */
     PATTERNS = 16,
     PATTERN_SPACE = 144 * 1024,
     PATTERN_LIMIT = 167 /* the first prime that no pattern covers */
@@ -131,15 +131,19 @@ static inline __attribute__((always_inline)) void cross_off_class(uint8_t *bits,
         }
         if (phase == 0) {
             size_t last = 28 * a + offset[7];
-            for (; k + last < size; k += 30 * a + wheel_residue[c]) {
-                bits[k] &= mask[0];
-                bits[k + 6 * a + offset[1]] &= mask[1];
-                bits[k + 10 * a + offset[2]] &= mask[2];
-                bits[k + 12 * a + offset[3]] &= mask[3];
-                bits[k + 16 * a + offset[4]] &= mask[4];
-                bits[k + 18 * a + offset[5]] &= mask[5];
-                bits[k + 22 * a + offset[6]] &= mask[6];
-                bits[k + last] &= mask[7];
+            if (k + last < size) { /* with pointers, all fits the registers */
+                uint8_t *at = bits + k, *stop = bits + size - last;
+                for (; at < stop; at += 30 * a + wheel_residue[c]) {
+                    at[0] &= mask[0];
+                    at[6 * a + offset[1]] &= mask[1];
+                    at[10 * a + offset[2]] &= mask[2];
+                    at[12 * a + offset[3]] &= mask[3];
+                    at[16 * a + offset[4]] &= mask[4];
+                    at[18 * a + offset[5]] &= mask[5];
+                    at[22 * a + offset[6]] &= mask[6];
+                    at[last] &= mask[7];
+                }
+                k = (size_t)(at - bits);
             }
             for (; k < size; phase++) { /* ends before the turn does */
                 bits[k] &= mask[phase];
