@@ -93,7 +93,7 @@ cdef class Stretch:
         self.stride = <Py_ssize_t> min(LOOK, max(1.0, LOOK_AGAIN / max(wall, 1e-9)))
         self.since = pd_now()
 
-    cdef PyObject *step(self) noexcept:
+    cdef inline PyObject *step(self) noexcept:
         """Return the next result; NULL at the end, and NULL with an exception set."""
         cdef PyObject *result
         cdef PyObject *place[2]  # the callee may use the one before the argument
@@ -216,25 +216,13 @@ cdef class MapIterator:
         return self
 
     def __next__(self):
-        cdef PyObject *result
+        # Short, and with little to remember: this is what a tiny item costs beyond its call.
         cdef Stretch stretch
-        while True:
-            with cython.critical_section(self):
-                stretch = self._stretch  # held here: what it calls may close the map
-            if stretch is not None:
-                result = stretch.step()
-                if result is not NULL:
-                    return pd_as_object(result)
-                self._end_stretch(stretch)
-            if self._at < self._size:
-                # Without a GIL, another thread may take one, or close the map, meanwhile; with one, this is nothing.
-                with cython.critical_section(self):
-                    if self._at < self._size:
-                        self._at += 1
-                        return <object>PyList_GET_ITEM(self._values, self._at - 1)
-            with self._turn:  # two threads may take from one map
-                if self._at >= self._size and self._stretch is None:
-                    self._next_piece()
+        cdef PyObject *result
+        with cython.critical_section(self):
+            stretch = self._stretch  # held here: what it calls may close the map
+        result = NULL if stretch is None else stretch.step()
+        return self._advance(stretch) if result is NULL else pd_as_object(result)
 
     def __length_hint__(self):
         """Return how many results are to come, where the input tells its length; else 0."""
@@ -247,6 +235,28 @@ cdef class MapIterator:
             self._values = None
             self._stretch = None
         self._mapping.close()
+
+    cdef object _advance(self, Stretch stretch):
+        """Return the next result, after the stretch that gave none."""
+        cdef PyObject *result
+        while True:
+            if stretch is not None:
+                self._end_stretch(stretch)
+            if self._at < self._size:
+                # Without a GIL, another thread may take one, or close the map, meanwhile; with one, this is nothing.
+                with cython.critical_section(self):
+                    if self._at < self._size:
+                        self._at += 1
+                        return <object>PyList_GET_ITEM(self._values, self._at - 1)
+            with self._turn:  # two threads may take from one map
+                if self._at >= self._size and self._stretch is None:
+                    self._next_piece()
+            with cython.critical_section(self):
+                stretch = self._stretch
+            if stretch is not None:
+                result = stretch.step()
+                if result is not NULL:
+                    return pd_as_object(result)
 
     cdef int _end_stretch(self, Stretch stretch) except -1:
         if self._stretch is stretch:  # no other thread has

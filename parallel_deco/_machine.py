@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, TypeAlias
 
+from parallel_deco._traits import SERIAL
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape
 from parallel_deco.routing.cost import Machine
@@ -60,9 +61,10 @@ def may_matter(decision: Decision) -> bool:
     facts, here = decision.facts, decision.here
     if not SMALL < here.items * facts.wall < LARGE or len(here.open) == 1:
         return False
+    factors = (1 / DOUBT,) if decision.route == SERIAL else (DOUBT, 1 / DOUBT)  # the loop hands nothing out
     return any(
         decide(facts, here._replace(machine=_scaled(here.machine, factor))).route != decision.route
-        for factor in (DOUBT, 1 / DOUBT)
+        for factor in factors
     )
 
 
