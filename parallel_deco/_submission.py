@@ -196,7 +196,7 @@ class Submissions:
             full = known is not None and (lane.running >= known.width + lane.extra or self._places.are_full(level))
         if not full:
             self._drain(level)
-        if lane.waiting and self._places.most is None and lane.watched < monotonic():
+        if lane.waiting and lane.watched < monotonic():
             self._watch(level, FIRST_LOOK, perf_counter(), process_time())
 
     def _run_quickly(self, level: int, call: Call) -> bool:
@@ -281,7 +281,7 @@ class Submissions:
                 long = now - since > STALLED * max(decision.facts.wall, decision.facts.pace)
                 stalled = long and used - computed < SLEEPY * (now - since)
             stalled = stalled and decision is not None and self._may_widen(decision)
-            stalled = stalled and lane.running < UNKNOWN_WIDTH
+            stalled = stalled and lane.running < UNKNOWN_WIDTH and not self._places.are_full(level)
             if stalled:
                 lane.extra += min(lane.running, UNKNOWN_WIDTH - lane.running)
         if stalled:
@@ -297,7 +297,7 @@ class Submissions:
     def has_room(self, level: int) -> bool:
         """Whether its own lane lets another call begin."""
         lane, decision = self._lanes[level], self._decision
-        return not lane.probing and (decision is None or lane.running < decision.width)
+        return not lane.probing and (decision is None or lane.running < decision.width + lane.extra)
 
     def first_waiting(self, level: int) -> int | None:
         """Return the number of the first call that waits for a place; None where none does."""

@@ -4,6 +4,7 @@ import asyncio
 import collections
 import concurrent.futures
 import contextvars
+import hashlib
 import itertools
 import os
 import sys
@@ -367,6 +368,27 @@ def test_calls_meet_when_they_only_computed_before(options):
             result(future)
     barrier = threading.Barrier(16, timeout=DEADLINE)
     for future in [function.submit(20_000) for _ in range(16)]:
+        result(future)
+
+
+@pytest.mark.parametrize("options", [{"shared": True}, {"shared": True, "max_workers": 20}])
+def test_calls_meet_when_they_computed_beside_each_other_before(options):
+    """Without the GIL they have as many places as there are CPUs; `max_workers` says how many they may have."""
+    barrier = None
+    block = bytes(4_000_000)
+
+    def part(_):
+        digest = hashlib.sha256(block).digest()
+        if barrier is not None:
+            barrier.wait()
+        return digest
+
+    function = parallel(part, **options)
+    for _ in range(3):
+        for future in [function.submit(number) for number in range(30)]:
+            result(future)
+    barrier = threading.Barrier(16, timeout=DEADLINE)
+    for future in [function.submit(number) for number in range(16)]:
         result(future)
 
 
