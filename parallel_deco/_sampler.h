@@ -39,6 +39,7 @@ typedef struct {
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -267,6 +268,15 @@ static double pd_run_delay(int descriptor) {
     return 1e-9 * (double)strtoull(end, NULL, 10);
 }
 
+/* How often the calling thread gave its CPU up by itself, to wait for something; -1 where the system does not count. */
+static long pd_rests(void) {
+#ifdef RUSAGE_THREAD
+    struct rusage usage;
+    if (!getrusage(RUSAGE_THREAD, &usage)) return usage.ru_nvcsw;
+#endif
+    return -1;
+}
+
 /* The interpreter is about to go: look at nobody any more, and wait for a look under way. */
 static void pd_close(void) {
     atomic_store(&pd_closed, 1);
@@ -292,6 +302,7 @@ static pd_reading pd_end(int index) { pd_reading none = {0}; (void)index; return
 static pd_reading pd_peek(int index) { pd_reading none = {-1}; (void)index; return none; }
 static double pd_spent(void) { return 0.0; }
 static double pd_run_delay(int descriptor) { (void)descriptor; return 0.0; }
+static long pd_rests(void) { return -1; }
 static void pd_close(void) {}
 static int pd_self_test(void) { return 0; }
 

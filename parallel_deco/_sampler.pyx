@@ -16,6 +16,7 @@ cdef extern from "_sampler.h" nogil:
     pd_reading pd_peek(int index)
     double pd_spent()
     double pd_run_delay(int descriptor)
+    long pd_rests()
     void pd_close()
 
 cdef extern from "_sampler.h":
@@ -100,6 +101,11 @@ def spent():
 def run_delay(int descriptor):
     """Return the seconds that a thread could have run but got no CPU, from its open schedstat; 0.0 if it has none."""
     return pd_run_delay(descriptor)
+
+
+def rests():
+    """Return how often the calling thread gave its CPU up by itself, to wait; -1 where the system does not count."""
+    return pd_rests()
 
 
 def close():

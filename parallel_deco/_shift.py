@@ -10,7 +10,7 @@ Guarantees
 import threading
 from collections.abc import Callable, Iterator
 from math import inf
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 from parallel_deco._call import Call, call_back
@@ -48,6 +48,7 @@ class Shift:
         "_following",
         "_heard",
         "_own",
+        "_own_cpu",
         "_seconds",
         "_values",
     )
@@ -70,7 +71,7 @@ class Shift:
         self._values: list[Any] = []
         self._errors: dict[int, BaseException] = {}
         self._heard: list[Future[Any]] = []
-        self._own = inf
+        self._own = self._own_cpu = inf  # seconds between two calls, at least
 
     def __call__(self) -> None:
         """Run it."""
@@ -79,9 +80,12 @@ class Shift:
         readings = run_batch(self._batch, self._values, self._errors, self._calls()).readings
         if readings.items > 1:
             # What futures take to end is not the function's, nor is a wait for the GIL in it: the least counts for all.
-            own = readings.items * self._own
-            wall, cpu = max(readings.wall - own, 0.0), max(readings.cpu - own, 0.0)
-            readings = readings._replace(wall=wall, cpu=cpu)
+            own, own_cpu = readings.items * self._own, readings.items * self._own_cpu
+            readings = readings._replace(
+                wall=max(readings.wall - own, 0.0),
+                cpu=max(readings.cpu - own_cpu, 0.0),
+                process_cpu=max(readings.process_cpu - own_cpu, 0.0),
+            )
         self._ended(readings)
         call_back(self._heard)
 
@@ -91,7 +95,7 @@ class Shift:
         end = perf_counter() + self._seconds
         while call is not None:
             yield call.args, call.kwargs
-            began = perf_counter()
+            began, computed = perf_counter(), thread_time()
             future, call = call.future, None
             error = self._errors.pop(len(self._values) - 1, None) if self._errors else None
             value, self._values[-1] = self._values[-1], None
@@ -102,3 +106,4 @@ class Shift:
             if began >= end or (call := self._following()) is None:
                 return
             self._own = min(self._own, perf_counter() - began)
+            self._own_cpu = min(self._own_cpu, thread_time() - computed)

@@ -200,6 +200,24 @@ def test_call_that_computes_does_not_look_like_waiting_when_it_gets_no_cpu():
             assert waited > 0.005 if name == "sleeps" else seen.disturbed or waited < 0.5 * seen.wall
 
 
+@pytest.mark.skipif(_sampler.rests() < 0, reason="this system does not count")
+def test_call_that_waits_for_nothing_was_only_kept_from_computing(until):
+    """By others, or by a hypervisor, whom no statistics name: whatever is missing is a delay, and no waiting."""
+
+    def seen(function):
+        watch = Stopwatch(watch=False, careful=False)
+        function()
+        return watch.stop(1)
+
+    def computes():
+        read = seen(lambda: burn(0.005))
+        return 0 < read.delay == read.wall - read.cpu  # not where it had to wait for the GIL
+
+    until(computes)
+    asleep = seen(lambda: time.sleep(0.01))
+    assert asleep.delay < 0.1 * asleep.wall
+
+
 needs_sampler = pytest.mark.skipif(not (_sampler.works and gil_enabled()), reason="nobody holds a GIL here")
 
 

@@ -31,9 +31,8 @@ SHARED_MEMORY = 1.2
 #: A gain of so much of the threads' number is taken for all of it: other programs have had the rest.
 FULL_GAIN = 0.7
 #: Work that computes a smaller share of its time than this leaves a CPU for another worker process; and so many for
-#: each CPU there are at most. Guessed: each takes memory, and the more there are, the less another adds. What a
-#: hypervisor takes from a CPU looks like waiting too, and is 40 % at bad times.
-BUSY, PROCESSES_PER_CPU = 0.55, 4
+#: each CPU there are at most. Guessed: each takes memory, and the more there are, the less another adds.
+BUSY, PROCESSES_PER_CPU = 0.65, 4
 #: Items, and their seconds, that are seen before that is believed: a first call computes more than those after it, and
 #: beside the judge one waits for the GIL. A worker too many costs its start and the imports of what it is to run.
 PROVED, PROVED_SECONDS = 8, 24e-3
