@@ -83,7 +83,7 @@ class Readings(_Fields):
     cpu : float
         CPU time of the thread.
     delay : float
-        Time in which the thread could have run but got no CPU, or its CPU did not run; 0 where the system does not tell.
+        Time in which the thread could have run but got no CPU, or its CPU stood; 0 where the system does not tell.
     samples : int
         Looks of the sampler; 0 when nothing was watched.
     looked, held : float
@@ -370,7 +370,7 @@ class Stopwatch(_sampler.Watched):
     watch : bool
         Have the sampler look at the thread, and read the CPU time of the whole process.
     careful : bool
-        Read the run delay too, as a watched batch does anyway; 3 µs more. Of what waits for nothing it is known without.
+        Read the run delay too, as a watched batch does anyway; 3 µs more. What never waits tells it without.
     looks : int
         How often the sampler looks before it takes longer pauses. The error of a share is one over twice the root of
         that.
