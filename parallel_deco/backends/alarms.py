@@ -8,6 +8,7 @@ from itertools import count
 from time import monotonic
 
 from parallel_deco._starting import start_thread
+from parallel_deco._waiting import Bell
 
 __all__ = ["Alarms"]
 
@@ -21,24 +22,26 @@ class Alarms:
 
     Notes
     -----
-    `_condition` is never held while an alarm is called. An alarm cannot be taken back, only all of them: it is to
-    look whether there is still anything to do. The thread starts with the first alarm.
+    `_lock` is never held while an alarm is called. An alarm cannot be taken back, only all of them: it is to look
+    whether there is still anything to do. The thread starts with the first alarm. No `threading.Condition`: alarms are
+    set where Ctrl-C may come, and in its `__enter__` that leaves the lock taken.
     """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._bell = Bell()  # the thread of the alarms waits for it
         self._set: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._thread: threading.Thread | None = None
 
     def at(self, when: float, alarm: Callable[[], None]) -> bool:
         """Have something called at a time of `time.monotonic`, in the thread of the alarms; False if there is none."""
-        with self._condition:
+        with self._lock:
             heapq.heappush(self._set, (when, next(self._numbers), alarm))
             if self._thread is None:
                 self._start()
             elif self._set[0][0] == when:  # sooner than what it waits for
-                self._condition.notify()
+                self._bell.ring()
             return self._thread is not None
 
     def _start(self) -> None:
@@ -54,9 +57,9 @@ class Alarms:
 
     def forget(self) -> threading.Thread | None:
         """Forget all alarms; return the thread that ends therefore."""
-        with self._condition:
+        with self._lock:
             self._set.clear()
-            self._condition.notify()
+            self._bell.ring()
             return self._thread
 
     @staticmethod
@@ -67,15 +70,18 @@ class Alarms:
 
     def _keep(self) -> None:
         while True:
-            with self._condition:
+            with self._lock:
                 if not self._set:
                     self._thread = None
                     return
                 wait = self._set[0][0] - monotonic()
                 if wait > 0:
-                    self._condition.wait(min(wait, LONGEST))
-                    continue
-                _, _, alarm = heapq.heappop(self._set)
+                    bell = self._bell = Bell()
+                else:
+                    _, _, alarm = heapq.heappop(self._set)
+            if wait > 0:
+                bell.wait(min(wait, LONGEST))
+                continue
             try:
                 alarm()
             except Exception:  # a mistake of ours must not end the alarms of others
