@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import copy
 import dataclasses
+import enum
 import functools
 import hashlib
 import heapq
@@ -1796,6 +1797,269 @@ def _steps_with_arrays(position, velocity):
         velocity = velocity + force * 0.1
         position = position + velocity * 0.1
     return position, velocity
+
+
+# --- what is found only where all is looked into -----------------------------------------------------------------
+
+LISTS = {"a": [[0]], "b": []}
+SORT = operator.methodcaller("sort")
+
+
+class Task:
+    """Runs what it was given."""
+
+    def __init__(self, function):
+        self.function = function
+
+
+class Operator(enum.Enum):
+    """An enumeration that does something."""
+
+    ADD = "+"
+
+    def apply(self, stack):
+        stack.append(stack.pop() + stack.pop())  # <- _calls_a_method_of_an_enumeration
+
+
+class Colour(enum.Enum):
+    """One that only names."""
+
+    RED = 1
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    """Has no namespace."""
+
+    x: int = 0
+
+
+@dataclasses.dataclass
+class Announced:
+    """Making one, in whatever way, is an effect."""
+
+    x: int
+
+    def __post_init__(self):
+        LOG.append(self)  # <- _replaces_fields_of_what_announces_itself
+
+
+def _linked():
+    nodes = [Node([]), Node([])]
+    nodes[0].left, nodes[1].left = Node([]), None
+    return nodes
+
+
+@changes("a")
+def _changes_an_element_where_the_last_has_none(key):
+    for item in LISTS[key]:
+        item.append(1)  # <-
+
+
+@changes(_linked())
+def _writes_to_a_child_where_the_last_has_none(nodes):
+    for node in nodes:
+        if node.left is not None:
+            node.left.seen = True  # <-
+
+
+@changes([{"x": [1]}, {"x": None}])
+def _appends_to_a_field_that_not_all_have(rows):
+    for row in rows:
+        if row["x"] is not None:
+            row["x"].append(0)  # <-
+
+
+@changes([Task(handle_purely), Task(handle)])
+def _calls_what_one_of_several_was_given(tasks):
+    return [task.function(1) for task in tasks]
+
+
+@changes(np.zeros(4, [("x", "i4"), ("n", "i4")]))
+def _fills_a_field_of_records(records):
+    records["x"][records["n"] >= 0] = 1  # <-
+
+
+@changes(np.zeros(4, [("x", "i4")])[0])
+def _fills_a_record(record):
+    record["x"] = 7  # <-
+
+
+@changes(np.zeros(8), slice(0, 4))
+def _changes_a_part_that_a_slice_names(array, part):
+    view = array[part]
+    view -= view.mean()  # <-
+
+
+@changes(np.zeros(8))
+def _sorts_parts_of_an_array(array):
+    for part in (slice(0, 4), slice(4, 8)):
+        array[part].sort()  # <-
+
+
+@changes(np.zeros(8))
+def _changes_a_view_with_one_more_dimension(array):
+    view = array[:, None]
+    view *= 2  # <-
+
+
+@changes(np.zeros(8))
+def _changes_a_view_of_all(array):
+    view = array[...]
+    view += 2  # <-
+
+
+@changes(np.zeros(8))
+def _changes_its_conjugate(array):
+    conjugate = array.conj()
+    conjugate *= 2  # <-
+
+
+@changes(np.zeros(8))
+def _writes_into_a_tuple_of_outputs(array):
+    np.add(array, 1, out=(array,))  # <-
+
+
+@changes(np.zeros(8))
+def _puts_by_name(array):
+    np.put(a=array, ind=[0], v=5)  # <-
+
+
+@changes([3, 1, 2], 1)
+def _shuffles_an_argument_with_its_own_generator(items, seed):
+    generator = random.Random(seed)
+    generator.shuffle(items)  # <-
+
+
+@changes([Node([])])
+def _writes_to_what_it_has_grouped(nodes):
+    groups = collections.defaultdict(list)
+    for node in nodes:
+        groups[node.seen].append(node)
+    for group in groups.values():
+        for node in group:
+            node.seen = True  # <-
+
+
+@changes([Node([])])
+def _writes_to_what_comes_off_its_heap(nodes):
+    heap = []
+    for number, node in enumerate(nodes):
+        heapq.heappush(heap, (number, node))
+    heapq.heappop(heap)[1].seen = True  # <-
+
+
+@changes({Node([])}, set())
+def _changes_what_is_left_of_a_set(nodes, done):
+    for node in nodes - done:
+        node.seen = True  # <-
+
+
+@changes(3)
+def _permutes_with_the_stream_that_numpy_shares(count):
+    return np.random.permutation(count)  # <-
+
+
+@changes(Operator.ADD, [1, 2])
+def _calls_a_method_of_an_enumeration(operation, stack):
+    operation.apply(stack)
+
+
+@changes([[2, 1]])
+def _sorts_with_a_method_caller(rows):
+    list(map(SORT, rows))  # <-
+
+
+@changes([1, 2])
+def _reduces_into_a_global_list(numbers):
+    return functools.reduce(lambda total, x: total.append(x) or total, numbers, LOG)  # <-
+
+
+@changes(iter([1, 2]))
+def _extends_a_list_of_its_own_by_an_iterator(numbers):
+    found = []
+    found.extend(numbers)  # <-
+    return found
+
+
+@changes(Announced(1))
+def _replaces_fields_of_what_announces_itself(thing):
+    return dataclasses.replace(thing, x=2)
+
+
+@pure([{"x": [1]}, {"x": None}])
+def _sums_a_field_that_not_all_have(rows):
+    return sum(sum(row["x"]) for row in rows if row["x"] is not None)
+
+
+@pure([{"name": "a", "x": 1}] * 100)
+def _capitalises_a_field_of_many(rows):
+    return [row["name"].upper() * row["x"] for row in rows]
+
+
+@pure([Task(handle_purely), Task(same)])
+def _calls_what_each_was_given(tasks):
+    return [task.function(1) for task in tasks]
+
+
+@pure(np.zeros(8), slice(0, 4))
+def _adds_to_a_copy_of_a_part(array, part):
+    own = array[part].copy()
+    own -= own.mean()
+    return own
+
+
+@pure(np.zeros(8), 3)
+def _adds_to_an_element_of_an_array(array, place):
+    value = array[place]
+    value += 1
+    return value
+
+
+@pure(Colour.RED)
+def _names_a_constant(colour):
+    return colour.name.lower(), colour is Colour.RED
+
+
+@pure(3)
+def _sets_slots_of_its_own(x):
+    slotted = Slotted()
+    slotted.x += x
+    return slotted
+
+
+@pure(Point(1.0))
+def _sets_fields_of_a_replacement(point):
+    moved = dataclasses.replace(point, x=2.0)
+    moved.y = 3.0
+    return dataclasses.asdict(point), moved
+
+
+@pure([1, 2, 2])
+def _groups_numbers(numbers):
+    groups = collections.defaultdict(list)
+    for number in numbers:
+        groups[number].append(number)
+    return {key: len(values) for key, values in groups.items()}
+
+
+@pure({1, 2}, {2})
+def _lists_what_is_left_of_a_set(numbers, done):
+    return sorted(numbers - done)
+
+
+@pure([3, 1], 1)
+def _shuffles_a_copy(items, seed):
+    own = list(items)
+    random.Random(seed).shuffle(own)
+    return own
+
+
+@pure(3)
+def _takes_planes_of_a_grid_of_its_own(count):
+    xs, ys = np.meshgrid(np.arange(count), np.arange(count))
+    xs += ys
+    return xs
 
 
 # --- tests -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ change of what was passed. What cannot be walked through is a matter for `native
 
 from __future__ import annotations
 
+import operator
 import types
 from typing import Final
 
@@ -99,7 +100,11 @@ class Calls(Members):
         """Call ``owner.name(…)``."""
         examples = self.ledger.ask(owner)
         if examples is not None:
-            return union([self._call_member(thing, owner, place, given) for thing in examples])
+            own = [thing for thing in owner.examples or () if self._has_own(thing, place.step[1:])]
+            if own:  # what these are to call is no matter of their types
+                self.ledger.ask(place)
+            once = {id(thing): thing for thing in (*examples, *own)}
+            return union([self._call_member(thing, owner, place, given) for thing in once.values()])
         name = place.step[1:]
         library = _library_name(place)
         if library:
@@ -109,6 +114,14 @@ class Calls(Members):
         if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
             self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}")
         return self.native_method(owner, name, given)
+
+    @staticmethod
+    def _has_own(thing: object, name: str) -> bool:
+        """Say whether an object of the user's has, itself, what its class has not or has otherwise."""
+        if species(type(thing))[0] is not Species.PLAIN:
+            return False
+        found = attribute(thing, name)
+        return found is not MISSING and found is not class_attribute(type(thing), name)
 
     def _call_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
         name = place.step[1:]
@@ -197,6 +210,9 @@ class Calls(Members):
             if receiver is not None and not is_any(receiver, (types.ModuleType, type)):
                 return self._call_bound_object(thing, receiver, value, given)
             return self.native_function(via or dotted_name(thing), thing, given)
+        if type(thing) is operator.methodcaller:
+            name = thing.__reduce__()[1][0]
+            return self.call(self.attribute(given.first(), name, to_call=True), Given([]))
         return self._call_instance(thing, value, given, via)
 
     def _without_partial(self, thing: object, given: Given) -> tuple[object, Given]:

@@ -155,7 +155,7 @@ def _load_const(frame: Frame, argument: int) -> None:
 
 def constant(ledger: Ledger, value: object) -> Value:
     """Return the value of a constant, which is told apart only where it may matter."""
-    if type(value) not in (str, bool, types.CodeType, tuple, slice, int):
+    if type(value) not in (str, bool, types.CodeType, tuple, slice, int, types.NoneType, types.EllipsisType):
         return EMPTY
     site = ledger.constants.get(id(value))
     if site is None:
@@ -329,7 +329,7 @@ _OPERATORS: Final = (
     *("add", "and", "floordiv", "lshift", "matmul", "mul", "mod", "or", "pow", "rshift", "sub", "truediv", "xor"),
 )
 _INPLACE: Final = range(13, 26)
-_JOINING: Final = frozenset((0, 5, 7, 13, 18, 20))  # + * | may copy the elements of a container
+_JOINING: Final = frozenset((0, 1, 5, 7, 10, 12, 13, 14, 18, 20, 23, 25))  # + * | & - ^ may copy a container's elements
 
 
 @on("BINARY_OP")

@@ -83,6 +83,8 @@ MUTATING_METHODS: Final = _words("""
     append appendleft extend extendleft insert remove pop popleft popitem clear update setdefault add discard sort
     reverse rotate move_to_end subtract difference_update intersection_update symmetric_difference_update
     write writelines writestr put put_nowait get_nowait send sendall fill resize itemset partition setfield setflags
+    set paste putpixel putdata putalpha putpalette thumbnail alpha_composite setdiag eliminate_zeros sum_duplicates
+    sort_indices read_string read_dict read_file
     seek truncate flush close frombytes fromlist fromfile fromunicode byteswap
     acquire release notify notify_all set_result set_exception set_state setstate seed shuffle
     fit partial_fit fit_transform fit_predict set_params load_state_dict register backward step zero_grad train
@@ -129,7 +131,7 @@ VERBS: Final = {
 
 # Methods whose result shares nothing with the receiver, except the elements of a shallow copy.
 FRESH_METHODS: Final = _words("""
-    all any argmax argmin argsort astype choose clip compress conj conjugate copy cumprod cumsum count decode dot
+    all any argmax argmin argsort astype choose clip compress copy cumprod cumsum count decode dot
     encode endswith find format hex index isalnum isalpha isdigit islower isnumeric isoformat isspace isupper
     issubset issuperset isdisjoint join ljust lower lstrip max mean min nonzero prod ptp read readline readlines
     removeprefix removesuffix repeat replace rfind rindex rjust round rpartition rsplit rstrip searchsorted split
@@ -223,6 +225,9 @@ SHARED_RANDOM: Final = _words("""
     torch.rand_like torch.randn_like cupy.random.rand cupy.random.randn cv2.randu cv2.randn
 """)
 
+# What of `numpy.random` does not draw from the stream that it shares.
+UNSHARED_RANDOM: Final = _words("default_rng get_state")
+
 # Methods that configure a logger.
 LOGGING_SETTINGS: Final = _words("addHandler removeHandler setLevel addFilter removeFilter setFormatter setStream")
 
@@ -232,7 +237,7 @@ ALIASING: Final = _words("""
     moveaxis rollaxis expand_dims atleast_1d atleast_2d atleast_3d broadcast_to broadcast_arrays array_split split
     hsplit vsplit dsplit diagonal diag real imag real_if_close flip fliplr flipud rot90 trim_zeros require frombuffer
     as_strided sliding_window_view nditer ndenumerate asmatrix matrix_transpose permute_dims unstack from_dlpack
-    from_numpy as_tensor view_as narrow chunk unbind exif_transpose nan_to_num meshgrid matrix shares_memory
+    from_numpy as_tensor view_as narrow chunk unbind exif_transpose nan_to_num matrix shares_memory conj conjugate
     Series DataFrame fromarray einsum masked_array masked_where getdata memoryview ChainMap proxy ref cast view
 """)
 
@@ -272,7 +277,7 @@ _SCALARS: Final = _words("""
     datetime.date datetime.time datetime.datetime datetime.timedelta datetime.timezone datetime.tzinfo
     decimal.Decimal fractions.Fraction re.Pattern uuid.UUID pathlib.PurePath pathlib._local.PurePath
     dataclasses._HAS_DEFAULT_FACTORY_CLASS dataclasses._MISSING_TYPE zoneinfo.ZoneInfo enum.Enum
-    numpy.generic numpy.dtype _struct.Struct ipaddress.IPv4Address ipaddress.IPv6Address
+    numpy.generic numpy.dtype ipaddress.IPv4Address ipaddress.IPv6Address
 """)
 _FROZEN: Final = _words("builtins.tuple builtins.frozenset builtins.mappingproxy types.MappingProxyType")
 _RESOURCES: Final = {
@@ -356,9 +361,11 @@ def _classify(cls: type) -> tuple[Species, str]:
     own = names[0]
     if own == "builtins.object":  # a sentinel
         return Species.SCALAR, "value"
+    if "numpy.void" in names:  # a record of an array, which it may write to
+        return Species.NATIVE, "record"
     if not _SCALARS.isdisjoint(names):
-        # A subclass in Python may carry attributes; an enumeration's members are looked upon as constants.
-        if own in _SCALARS or "enum.Enum" in names or is_library(own):
+        # A subclass in Python may carry attributes; members of an enumeration that only names them are constants.
+        if own in _SCALARS or is_library(own) or ("enum.Enum" in names and not _does_something(cls)):
             return Species.SCALAR, "value"
         return Species.PLAIN, "object"
     if own in _FROZEN:
@@ -368,6 +375,16 @@ def _classify(cls: type) -> tuple[Species, str]:
     if is_library(own):
         return Species.NATIVE, "object"
     return (Species.FOREIGN if _compiled(cls) else Species.PLAIN), "object"
+
+
+def _does_something(cls: type) -> bool:
+    """Say whether `cls` or a base has methods or properties in Python of the user's."""
+    for member in [member for base in mro(cls) for member in namespace(base).values()]:
+        wraps = is_a(member, staticmethod) or is_a(member, classmethod)
+        function = member.__func__ if wraps else member.fget if is_a(member, property) else member  # type: ignore[attr-defined]
+        if is_a(function, types.FunctionType) and own_function(function):
+            return True
+    return False
 
 
 def _compiled(cls: type) -> bool:

@@ -196,11 +196,13 @@ class Ledger:
         )
 
     def ask(self, place: Outside) -> Examples:
-        """Return the examples of a place to decide by; of an argument, note that the answer relies on them."""
+        """Return the examples of a place to decide by, one of each type; of an argument, note that it is relied on."""
         if place.origin is Origin.ARGUMENT:
             self.depends = True
             self.guards.setdefault(place, signature(place.examples))
-        return place.examples
+        if place.examples is None or len(place.examples) < 2:
+            return place.examples
+        return tuple({id(identity(thing)): thing for thing in place.examples}.values())
 
     @staticmethod
     def is_lock(place: Place) -> bool:

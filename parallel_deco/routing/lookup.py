@@ -94,10 +94,10 @@ def class_attribute(cls: type, name: str) -> object:
 def instance_namespace(instance: object) -> dict[str, object] | None:
     """Return the ``__dict__`` of `instance` if it is the ordinary one, read through its C getter."""
     getter = class_attribute(type(instance), "__dict__")
-    if type(getter) is not types.GetSetDescriptorType:
+    if type(getter) not in (types.GetSetDescriptorType, types.MemberDescriptorType):
         return None
     try:
-        own = getter.__get__(instance)
+        own = getter.__get__(instance)  # type: ignore[attr-defined]
     except Exception:  # a C getter of an extension type may fail in its own way
         return None
     return own if is_a(own, dict) else None

@@ -17,7 +17,8 @@ from parallel_deco.routing.values import EMPTY, Const, Given, Made, Origin, Outs
 __all__ = ["Members"]
 
 _PROPERTIES: Final = (property, functools.cached_property)
-_METHODS: Final = (*CALLABLES, staticmethod, classmethod)
+_METHODS: Final = (*CALLABLES, staticmethod, classmethod, types.MemberDescriptorType)
+_VIEWING: Final = (slice, tuple, types.NoneType, types.EllipsisType)
 
 
 class Members(Natives):
@@ -172,14 +173,28 @@ class Members(Natives):
 
     def item(self, value: Value, key: Value) -> Value:
         """Return what ``value[key]`` may be."""
-        constant = next((place.value for place in key if type(place) is Const), None)
+        constant = next((place.value for place in key if type(place) is Const), 0)
+        views = any(map(self._gives_views, key))
         found: set[Place] = set()
         for place in value:
             if type(place) is Outside:
                 found |= self._outside_item(place, constant)
+                if views and any(home(type(thing)).partition(".")[0] == "numpy" for thing in place.examples or ()):
+                    found |= self.ledger.child(place, "[:]")
             elif type(place) is Site:
                 found |= self._site_item(place, constant)
         return self.ledger.narrow(frozenset(found))
+
+    def _gives_views(self, key: Place) -> bool:
+        """Say whether an array that has this as an index may give a view of itself, also where it has one dimension."""
+        if type(key) is Const:
+            return type(key.value) in _VIEWING
+        if type(key) is Site:
+            return key.fields is not None and any(self._gives_views(place) for field in key.fields for place in field)
+        if type(key) is not Outside:
+            return False
+        examples = self.ledger.ask(key)
+        return examples is None or any(type(thing) in _VIEWING for thing in examples)
 
     def _outside_item(self, place: Outside, constant: object) -> Value:
         examples = self.ledger.ask(place)

@@ -108,11 +108,14 @@ class Natives:
         if name in known.PROCESS_STATE or true_name in known.PROCESS_STATE:
             self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
         if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
-            self.ledger.change(first, f"changes, with {name}(),")
+            self.ledger.change(first or union(given.keywords.values()), f"changes, with {name}(),")
+            self.put_into(first, union(given.positional[1:]))
         elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
-        if name in known.SHARED_RANDOM:
+        if name in known.SHARED_RANDOM or (
+            name.startswith("numpy.random.") and last[:1].islower() and last not in known.UNSHARED_RANDOM
+        ):
             self.ledger.record(
                 EffectKind.RANDOM_STATE, f"draws from the shared random stream with {name}()", atomic=True
             )
@@ -156,6 +159,7 @@ class Natives:
             self.ledger.change(given.all(), "fills")
         if name in known.LOGGING_SETTINGS:
             self.set_logging(name)
+        self._draws(name, given)
         if name == "at":  # ``np.add.at(x, indices, 1)``
             self.ledger.change(given.first(), "writes into")
         elif name in known.OUT_POSITIONS:
@@ -163,6 +167,12 @@ class Natives:
         self.outputs(given, receiver)
         self.callbacks(given)
         return self._method_result(owner, name, given)
+
+    def _draws(self, name: str, given: Given) -> None:
+        """``norm.rvs(size=3)`` draws from NumPy's shared stream, unless it is given another."""
+        if name == "rvs" and "random_state" not in given.keywords:
+            what = "draws from the shared random stream with .rvs()"
+            self.ledger.record(EffectKind.RANDOM_STATE, what, atomic=True)
 
     def set_logging(self, name: str) -> None:
         """A logger is configured: loggers belong to the process, whoever asked for one."""
@@ -202,9 +212,14 @@ class Natives:
             self.ledger.change(everything, "fills")
         if name in known.LOGGING_SETTINGS:
             self.set_logging(name)
+        if name == "shuffle":  # of a random generator
+            self.ledger.change(given.first(), "shuffles")
+        self._draws(name, given)
         self.outputs(given)
         self.callbacks(given)
         extends = name in ("extend", "update", "extendleft")
+        if extends:
+            self.ledger.uses_up(everything)
         self.ledger.put(owner, self.ledger.reach(everything) if extends else everything)
         owner.read = True
         if name in ("__enter__", "__iter__"):
@@ -225,6 +240,7 @@ class Natives:
         for name, value in given.keywords.items():
             if name in ("out", "file", "output", "dst"):
                 self.ledger.change(value, "writes into")
+                self.ledger.change(_fields(value), "writes into")
             elif (name == "inplace" or name.startswith("overwrite_")) and not is_constant(value, False):
                 self.ledger.change(receiver, f"with {name}, changes")
 
@@ -283,6 +299,11 @@ class Natives:
         for place in value:
             if type(place) is Site:
                 self.ledger.put(place, contents)
+
+
+def _fields(value: Value) -> Value:
+    """Return what is in the tuples of `value` that were made during the call."""
+    return union([union(place.fields) for place in value if type(place) is Site and place.fields is not None])
 
 
 def is_constant(value: Value, constant: object) -> bool:

@@ -129,11 +129,15 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
     builtins.oct builtins.repr builtins.str builtins.int builtins.float builtins.bool builtins.complex
     builtins.isinstance builtins.issubclass builtins.callable builtins.round builtins.divmod builtins.pow
     builtins.ascii builtins.format builtins.range builtins.hasattr builtins.bytes builtins.any builtins.all
-    builtins.slice
 """)
 def _number_or_text(caller: Caller, given: Given) -> Value:
     caller.ledger.uses_up(given.all())
     return EMPTY
+
+
+@_rule("builtins.slice")
+def _slice(caller: Caller, given: Given) -> Value:
+    return single(Const(slice(None)))
 
 
 @_rule("builtins.hash")
@@ -227,6 +231,7 @@ def _applied(caller: Caller, given: Given) -> Value:
     if not given.positional:
         return caller.doubtful(given)
     elements = union([caller.ledger.inside(caller.iterate(value)) for value in given.positional])
+    elements |= union(given.positional[2:])  # what `reduce` begins with
     result = elements
     for function in (given.positional[0], *given.positional[1:], *given.keywords.values()):
         if function is given.positional[0] or any(looks_callable(place) for place in function):
@@ -234,11 +239,19 @@ def _applied(caller: Caller, given: Given) -> Value:
     return _holding(caller, result) | result
 
 
-@_rule("builtins.dict collections.OrderedDict collections.Counter collections.defaultdict")
+@_rule("builtins.dict collections.OrderedDict collections.Counter")
 def _dict(caller: Caller, given: Given) -> Value:
     caller.callbacks(given)
     once = caller.ledger.inside(caller.iterate(union((*given.positional, given.spread or EMPTY))))
     return _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()))
+
+
+@_rule("collections.defaultdict")
+def _defaultdict(caller: Caller, given: Given) -> Value:
+    made = caller.call(given.first(), Given([])) if given.first() else EMPTY
+    result = _dict(caller, given._replace(positional=given.positional[1:]))
+    caller.put_into(result, made)
+    return result
 
 
 @_rule("copy.copy")
@@ -249,7 +262,20 @@ def _copy(caller: Caller, given: Given) -> Value:
     return single(site)
 
 
-@_rule("copy.deepcopy")
+@_rule("dataclasses.replace")
+def _replace(caller: Caller, given: Given) -> Value:
+    site = caller.new_site("replaced")
+    site.opaque = True
+    caller.ledger.put(
+        site, caller.ledger.inside(given.first()) | union(given.keywords.values()) | (given.spread or EMPTY)
+    )
+    for cls in caller.classes_of(given.first()):
+        site.cls = cls
+        caller.own_special(site, "__post_init__", Given([]))
+    return single(site)
+
+
+@_rule("copy.deepcopy dataclasses.asdict dataclasses.astuple")
 def _deepcopy(caller: Caller, given: Given) -> Value:
     return single(caller.new_site("copy"))
 
@@ -327,7 +353,11 @@ def _type(caller: Caller, given: Given) -> Value:
 @_rule("numpy.nan_to_num numpy.array")
 def _maybe_copied(caller: Caller, given: Given) -> Value:
     copies = given.keywords.get("copy")
-    if copies is None or any(type(place) is Const and place.value is True for place in copies):
+    if copies is None and not given.positional[1:]:
+        site = caller.new_site("copy")
+        caller.ledger.put(site, caller.ledger.inside(given.first(), "[*]"))  # objects in it are the same
+        return single(site)
+    if copies is not None and any(type(place) is Const and place.value is True for place in copies):
         return single(caller.new_site("copy"))
     caller.ledger.change(given.first(), "with copy=False, may change")
     return caller.doubtful(given)

@@ -52,9 +52,11 @@ class Origin(enum.Enum):
     NOWHERE = "something unknown in"
 
 
-# Examples stand for all objects that a place may hold, one for each type that occurs; `None`: nobody knows.
+# Examples stand for all objects that a place may hold: one of each type that occurs, and of those that are not
+# immutable as many as are looked into, for one list may be empty and the next not. `None`: nobody knows.
 Examples: TypeAlias = "tuple[object, ...] | None"
-_EXAMPLES_MAX: Final = 8
+_TYPES_MAX: Final = 8
+_LOOKED_INTO: Final = 32  # of more, so many are, spread evenly
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
 
@@ -226,6 +228,7 @@ _BY_IDENTITY: Final = (
 )
 _SEQUENCES: Final = (list, tuple, set, frozenset, collections.deque)
 _CONTAINERS: Final = (*_SEQUENCES, dict)
+_USUAL_KEYS: Final = frozenset(map(id, (str, int, float, bool, bytes)))
 _DICTS: Final = (dict, collections.OrderedDict, collections.defaultdict, collections.Counter)
 
 
@@ -258,24 +261,31 @@ def follow(examples: Examples, step: str) -> Examples:
     """Return examples of what is found one step inside the examples."""
     if examples is None:
         return None
-    found: dict[int, object] = {}
-    for thing in examples:
-        inner = _inside(thing, step)
-        if inner is None:
-            return None
-        for part in inner:
-            found[id(identity(part))] = part
-    return tuple(found.values()) if len(found) <= _EXAMPLES_MAX else None
+    found: list[object] = []
+    try:
+        for thing in examples:
+            inner = _inside(thing, step)
+            if inner is None:
+                return None
+            found += inner
+    except RuntimeError:  # changed by another thread meanwhile
+        return None
+    return _sample(found)
 
 
-def _inside(thing: object, step: str) -> Examples:
-    kind = species(type(thing))[0]
+def _inside(thing: object, step: str) -> Iterable[object] | None:
+    """Return all that is found one step inside `thing`; None where nobody knows."""
+    cls = type(thing)
+    if (cls is dict or cls is list or cls is tuple) and (step == "[]" or step == "[*]"):  # the usual case, quickly
+        return _elements(thing)
+    kind = species(cls)[0]
     if kind is Species.SCALAR:
         return (0,)
     if step[0] == ".":
         return _member(thing, step[1:], kind)
     if step == "[*]" and not is_any(thing, _CONTAINERS):
-        return (0,) if kind is Species.NATIVE else None  # arrays and frames: their copies are deep
+        deep = kind is Species.NATIVE and not _holds_objects(thing)
+        return (0,) if deep else None  # arrays and frames: their copies are deep
     if step in ("[]", "[*]"):
         return _elements(thing)
     if step == "[:]":
@@ -299,24 +309,31 @@ def _member(thing: object, name: str, kind: Species) -> Examples:
     return (found,)
 
 
-def _elements(thing: object) -> Examples:
+def _elements(thing: object) -> Iterable[object] | None:
     cls = type(thing)
-    if is_any(thing, _BY_IDENTITY):
+    if cls is not dict and is_any(thing, _BY_IDENTITY):
         return ()
     if cls in _SEQUENCES or (is_any(thing, (list, tuple)) and _iterates_plainly(cls)):
-        return _sample(thing) if len(thing) <= _ELEMENTS_MAX else None  # type: ignore[arg-type]
+        return thing if len(thing) <= _ELEMENTS_MAX else None  # type: ignore[arg-type, return-value]
     if cls in _DICTS:
         if dict.__len__(thing) > _ELEMENTS_MAX:  # type: ignore[arg-type]
             return None
-        keys, values = _sample(dict.keys(thing)), _sample(dict.values(thing))  # type: ignore[arg-type]
-        if keys is None or values is None:
-            return None
-        return values if is_scalar(keys) else (*keys, *values)
-    if type_name(cls) == "numpy.ndarray":  # elements of one dimension are scalars; of more they are views
-        return (0,) if thing.ndim <= 1 and thing.dtype.kind != "O" else (thing,)  # type: ignore[attr-defined]
+        keys: Iterable[object] = dict.keys(thing)  # type: ignore[arg-type]
+        values: Iterable[object] = dict.values(thing)  # type: ignore[arg-type]
+        plain = _USUAL_KEYS.issuperset(map(id, map(type, keys))) or is_scalar(_sample(list(keys)))
+        return values if plain else (*keys, *values)
+    if type_name(cls) == "numpy.ndarray":  # elements of one dimension are scalars; of more, and fields, are views
+        if thing.dtype.kind == "O":  # type: ignore[attr-defined]
+            return (thing, *thing.flat) if thing.size <= _ELEMENTS_MAX else None  # type: ignore[attr-defined]
+        return (0,) if thing.ndim <= 1 and thing.dtype.kind != "V" else (thing,)  # type: ignore[attr-defined]
     if cls is bytearray or type_name(cls) == "array.array":
         return (0,)
     return None
+
+
+def _holds_objects(thing: object) -> bool:
+    """Say whether `thing` is an array of objects, which its copy shares."""
+    return type_name(type(thing)) == "numpy.ndarray" and thing.dtype.hasobject  # type: ignore[attr-defined]
 
 
 def _iterates_plainly(cls: type) -> bool:
@@ -324,11 +341,21 @@ def _iterates_plainly(cls: type) -> bool:
     return all(class_attribute(cls, name) is base.__dict__[name] for name in ("__iter__", "__getitem__", "__len__"))
 
 
-def _sample(things: Iterable[object]) -> Examples:
-    try:
-        by_type = {id(type(thing)): thing for thing in things}
-        if any(is_any(thing, _BY_IDENTITY) for thing in by_type.values()):
-            by_type = {id(thing): thing for thing in things}
-    except RuntimeError:  # changed by another thread meanwhile
+def _sample(things: list[object]) -> Examples:
+    """Return the examples that stand for all `things`; None where these are of too many types."""
+    kinds = set(map(id, map(type, things)))
+    if len(kinds) > _TYPES_MAX:
         return None
-    return tuple(by_type.values()) if len(by_type) <= _EXAMPLES_MAX else None
+    by_type: dict[int, object] = {}
+    for thing in things:
+        by_type.setdefault(id(type(thing)), thing)
+        if len(by_type) == len(kinds):
+            break
+    if any(is_any(thing, _BY_IDENTITY) for thing in by_type.values()):
+        functions = {id(thing): thing for thing in things}
+        return tuple(functions.values()) if len(functions) <= _TYPES_MAX else None
+    mutable = {kind for kind, thing in by_type.items() if species(type(thing))[0] is not Species.SCALAR}
+    if len(kinds) == len(things) or not mutable:
+        return tuple(by_type.values())
+    several = [thing for thing in things[:: -(-len(things) // _LOOKED_INTO)] if id(type(thing)) in mutable]
+    return tuple({id(thing): thing for thing in (*by_type.values(), *several)}.values())
