@@ -631,6 +631,35 @@ def test_arrays_of_the_child_stay_as_they_are_when_the_parent_goes_on(run_progra
     assert run_program(body) == (0, "child 0\n", "")
 
 
+def test_arguments_of_a_tasks_child_stay_as_they_are_when_others_follow(run_program, tmp_path):
+    """A child that a task forks may outlive it: the memory of its arguments is not written to again."""
+    body = program(
+        """
+        import time
+        import numpy
+
+        def task(array, last):
+            if not last and os.fork() == 0:
+                while not os.path.exists("gate"):
+                    time.sleep(0.001)
+                with open("seen.part", "w") as file:
+                    file.write(str(sorted(set(array))))
+                os.rename("seen.part", "seen")
+                os._exit(0)
+            return array[0]
+
+        function = parallel(task, backend="processes", max_workers=1)
+        for number in range(4):
+            assert list(function.starmap([(numpy.full(100_000, number), number > 0)])) == [number]
+        open("gate", "w").close()
+        while not os.path.exists("seen"):
+            time.sleep(0.001)
+        print(open("seen").read().replace("np.", "").replace("int64", ""))
+        """
+    )
+    assert run_program(body) == (0, "[(0)]\n", "")
+
+
 def test_child_works_when_the_program_forks_while_the_code_reader_loads(run_program):
     """A thread of ours imports it; the child must not inherit the lock of that import."""
     body = program(

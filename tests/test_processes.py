@@ -113,6 +113,13 @@ def wait_for(path):
         time.sleep(0.001)
     return path
 
+def leave_a_thread(_):
+    threading.Thread(target=threading.Event().wait).start()
+    return os.getpid()
+
+def say_in_parts(text):
+    print(text, end="")
+
 def touch_and_wait(started, path):
     open(started, "w").close()
     return wait_for(path)
@@ -635,6 +642,14 @@ def test_print_reaches_the_callers_stream_when_it_was_replaced(backend, work, ca
     assert capsys.readouterr().out == "said 1\nsaid 2\n"
 
 
+def test_part_of_a_line_is_kept_when_the_surroundings_change(backend, work, capsys, monkeypatch):
+    """It is shipped with its end."""
+    run(backend, work.say_in_parts, ["abc"])
+    monkeypatch.setenv("PARALLEL_DECO_TEST", "new")
+    run(backend, work.say_in_parts, ["d\n"])
+    assert capsys.readouterr().out == "abcd\n"
+
+
 def test_print_is_whole_lines_when_stdout_is_inherited():
     """Workers write to the program's own stdout, line by line."""
     done = script(
@@ -827,6 +842,15 @@ def test_workers_are_started_when_the_pool_is_warmed(backend):
     backend.warm(2)
     until(lambda: backend.workers == 2 and backend.idle == 2)
     assert backend.width == 2
+
+
+def test_workers_are_as_many_as_asked_for_when_there_were_more_before(backend, work, monkeypatch):
+    """What was asked for once is not asked for again."""
+    backend.warm(3)
+    until(lambda: backend.idle == 3)
+    backend.shutdown()
+    backend.warm(1)
+    assert backend.width == 1
 
 
 def test_width_bounds_the_workers_when_many_batches_wait(backend, work):
@@ -1083,6 +1107,14 @@ def test_idle_workers_end_when_they_are_not_used(backend, work, monkeypatch):
     (pid,) = run(backend, work.pid, [0]).values
     until(lambda: backend.workers == 0 and not os.path.exists(f"/proc/{pid}"))
     assert run(backend, work.double, [1]).values == [2]
+
+
+def test_idle_worker_is_killed_when_a_thread_of_its_own_does_not_end(backend, work, monkeypatch):
+    """It is told to end, and has a moment for that."""
+    monkeypatch.setattr(processes, "IDLE", 0.05)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.1)
+    (pid,) = run(backend, work.leave_a_thread, [0]).values
+    until(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 # Ctrl-C, refusals of the system, and what comes in between.

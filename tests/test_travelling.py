@@ -483,3 +483,65 @@ except TypeError as error:
         """)
     refused = backend == "processes"
     assert (code, out, err) == (0, f"{not refused} {refused} True\n", "")
+
+
+def test_worker_has_the_filters_of_the_program_when_a_category_is_found_beside_the_script(run_program, tmp_path):
+    """It is looked for when the paths are known; where it cannot be had, the worker keeps what it has, and works."""
+    (tmp_path / "own.py").write_text("class Own(UserWarning):\n    pass\n")
+    (tmp_path / "gone.py").write_text("class Gone(UserWarning):\n    pass\n")
+    code, out, err = run_program("""
+        import os, warnings
+        import gone, own
+        from parallel_deco import parallel
+
+        def warned(x):
+            warnings.warn("careful", own.Own)
+            return x
+
+        warnings.simplefilter("error", own.Own)
+        try:
+            print(list(parallel(warned, backend="processes").map([1])))
+        except own.Own as warning:
+            print("an error:", warning)
+        os.remove(gone.__file__)
+        warnings.simplefilter("ignore", gone.Gone)
+        print(list(parallel(abs, backend="processes").map([-1, -2])))
+        """)
+    assert (code, out, err) == (0, "an error: careful\n[1, 2]\n", "")
+
+
+def test_worker_has_the_callers_state_when_a_function_refers_to_a_method_in_c(run_program):
+    """What it is bound to may change, as a dictionary does whose `get` is kept."""
+    code, out, err = run_program("""
+        from parallel_deco import parallel
+
+        table = {1: "old"}
+        get = table.get
+        function = parallel(lambda x: get(x), backend="processes")
+        print(list(function.map([1])))
+        table[1] = "new"
+        print(list(function.map([1])))
+        """)
+    assert (code, out, err) == (0, "['old']\n['new']\n", "")
+
+
+def test_function_is_loaded_again_when_what_kept_it_from_that_has_gone(run_program, tmp_path):
+    """A module that cannot be imported now may be later, and the same worker then runs the function."""
+    (tmp_path / "late.py").write_text("import os\nopen(os.environ['GATE']).close()\ndef double(x):\n    return 2 * x\n")
+    code, out, err = run_program("""
+        import os, sys
+        os.environ["GATE"] = os.path.join(os.getcwd(), "gate")
+        open(os.environ["GATE"], "w").close()
+        import late
+        from parallel_deco import parallel
+
+        function = parallel(late.double, backend="processes", max_workers=1)
+        os.remove(os.environ["GATE"])
+        try:
+            list(function.map([1]))
+        except FileNotFoundError:
+            print("not yet")
+        open(os.environ["GATE"], "w").close()
+        print(list(function.map([1])))
+        """)
+    assert (code, out, err) == (0, "not yet\n[2]\n", "")

@@ -42,6 +42,7 @@ class Echoes:
         self._level: int | None = None
         self._handler: Any = None
         self._own = sys.stdout, sys.stderr
+        self._lines = _Lines("stdout", ship), _Lines("stderr", ship)  # once: they may keep part of a line
         warnings.showwarning = self._show_warning
 
     def follow(self, level: int | None, streams: tuple[bool, bool]) -> None:
@@ -52,8 +53,7 @@ class Echoes:
         elif level is not None:
             once("logging", self._follow_level)
         sys.stdout, sys.stderr = (
-            own if inherited else _Lines(name, self._ship)
-            for own, name, inherited in zip(self._own, ("stdout", "stderr"), streams, strict=True)
+            own if inherited else lines for own, lines, inherited in zip(self._own, self._lines, streams, strict=True)
         )
 
     def _follow_level(self) -> None:
@@ -162,9 +162,10 @@ class _Lines:
         """Ship what ends with a newline, and keep the rest."""
         end = text.rfind("\n") + 1
         if end:
-            self._ship(dump((TEXT, self._stream, self._kept + text[:end])))
-            self._kept = ""
-        self._kept += text[end:]
+            kept, self._kept = self._kept, text[end:]  # first: other threads may print while this is shipped
+            self._ship(dump((TEXT, self._stream, kept + text[:end])))
+        else:
+            self._kept += text
         return len(text)
 
     def writelines(self, lines: Any) -> None:

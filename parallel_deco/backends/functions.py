@@ -18,7 +18,7 @@ __all__ = ["Functions", "Travelling"]
 #: What cannot change, or is the same object in spirit for as long as it is the same in fact.
 _ATOMS = (
     *(type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)),
-    *(BuiltinFunctionType, ModuleType, CodeType),
+    *(ModuleType, CodeType),
 )
 _keys = count(1)
 
@@ -228,6 +228,8 @@ def _collect(value: Any, seen: dict[int, Any], found: list[_References]) -> bool
         return True
     if isinstance(value, _ATOMS):  # a module that was made by hand goes by value
         return not (isinstance(value, ModuleType) and getattr(value, "__spec__", None) is None)
+    if isinstance(value, BuiltinFunctionType):  # a method of something goes with that
+        return value.__self__ is None or isinstance(value.__self__, ModuleType)
     seen[id(value)] = value  # kept, or another could come to have its id
     if isinstance(value, (FunctionType, type)) and reference(value) is not None:
         return True

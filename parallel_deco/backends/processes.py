@@ -114,7 +114,6 @@ class ProcessBackend:
         self._idle: list[Link] = []
         self._queue: deque[Piece] = deque()
         self._open: set[Task] = set()  # started, and neither delivered nor called off
-        self._width = 0
         self._failed_starts = 0
         self._cold_since: float | None = None  # when the first worker was asked for
         self.started_in: float | None = None  #: seconds that the first worker took to be ready
@@ -145,8 +144,8 @@ class ProcessBackend:
 
     @property
     def width(self) -> int:
-        """The most workers that were asked for so far."""
-        return self._width
+        """How many workers there are, those that are being started included."""
+        return len(self._links)
 
     def prepare(self, function: Callable[..., Any]) -> Travelling:
         """Return a function made ready to travel, for `start`.
@@ -160,11 +159,9 @@ class ProcessBackend:
 
     def warm(self, width: int | None = None) -> None:
         """Start workers up to a width, in the background; returns at once. What goes wrong is for `start` to raise."""
-        with self._lock:
-            self._width = max(self._width, width or available_cpus())
-            with suppress(OSError, ParallelError):
-                while len(self._links) < self._width:
-                    self._add_worker()
+        with self._lock, suppress(OSError, ParallelError):
+            while len(self._links) < (width or available_cpus()):
+                self._add_worker()
 
     def start(
         self,
@@ -241,8 +238,8 @@ class ProcessBackend:
             self._kill_all()
         if not wait:
             ending = threading.Thread(target=self._wind_down, name="parallel_deco-shutdown", daemon=True)
-            self._endings.append(ending)
             ending.start()
+            self._endings = [*filter(threading.Thread.is_alive, self._endings), ending]
             return
         self._wind_down()
         for ending in self._endings.copy():  # of shutdowns that did not wait
@@ -358,7 +355,6 @@ class ProcessBackend:
         if not self._queue:
             return
         width = max(self._queue[0].task.width, self._queue[-1].task.width)
-        self._width = max(self._width, width)
         starting = sum(1 for link in self._links.values() if not link.pid)
         while len(self._links) < width and starting < len(self._queue):
             self._add_worker()
@@ -531,8 +527,17 @@ class ProcessBackend:
                 link.leaving = True
             if self._idle:
                 self._reaping = self._alarms.at(self._idle[0].idle_since + IDLE, self._reap)
+            if idle:  # one may wait for a thread of its own, which a task has left
+                self._alarms.at(now + _PATIENCE, partial(self._kill_late, idle))
         for link in idle:
             link.hang_up()
+
+    def _kill_late(self, leaving: list[Link]) -> None:
+        """End workers that were told to end and have not."""
+        with self._lock:
+            for link in leaving:
+                if not link.exited.is_set():
+                    self._kill(link)
 
     # Workers go.
 
@@ -547,6 +552,7 @@ class ProcessBackend:
             task.done = nowhere  # it leads to whoever holds the ticket, and the ticket to the task: a circle
             for link in links:
                 if link.work[0].task is task:  # a piece that was only sent ahead runs, and is not delivered
+                    link.blameless = True  # it may have gone on to the one behind by the time it dies
                     self._kill(link)
             return True
 

@@ -8,7 +8,7 @@ import time
 import warnings
 
 from parallel_deco.backends.environment import for_workers
-from parallel_deco.backends.payload import dump_plain
+from parallel_deco.backends.payload import dump_plain, load
 
 try:
     import _locale  # `locale` imports `re`
@@ -74,13 +74,18 @@ def _locale_now() -> str | None:
 
 def _pickled(state: tuple[Any, ...]) -> bytes:
     path, directory, _, argv, level, filters, streams, limits = state
-    common = (path, directory, dict(os.environ), argv, level)
-    # A category of `__main__`'s does not travel; everything else does without cloudpickle, which is slow to import.
-    filters = [entry for entry in filters if getattr(entry[2], "__module__", None) != "__main__"]
+    return dump_plain((path, directory, dict(os.environ), argv, level, _pickled_filters(filters), streams, limits))
+
+
+def _pickled_filters(filters: list[Any]) -> bytes | None:
+    """Pickle the warning filters apart: a category is found only where the paths are right, or not at all.
+
+    One of `__main__`'s does not travel; everything else does without cloudpickle, which is slow to import.
+    """
     try:
-        return dump_plain((*common, filters, streams, limits))
+        return dump_plain([entry for entry in filters if getattr(entry[2], "__module__", None) != "__main__"])
     except Exception:  # a category or pattern of the user's that cannot travel: a worker keeps what it has then
-        return dump_plain((*common, None, streams, limits))
+        return None
 
 
 def _is_own(stream: Any, descriptor: int) -> bool:
@@ -133,10 +138,9 @@ def apply(state: tuple[Any, ...]) -> None:
             invalidate()
     sys.argv = argv
     _apply_environment(for_workers(environment))
-    if filters is not None and warnings.filters != filters:
-        warnings.filters[:] = filters  # type: ignore[index]
-        getattr(warnings, "_filters_mutated", lambda: None)()
     _apply_limits(*limits)
+    if filters is not None:
+        _apply_filters(filters)
 
 
 def _directory() -> str:
@@ -155,6 +159,16 @@ def _apply_environment(environment: dict[str, str]) -> None:
     os.environ.update(environment)
     if zone != environment.get("TZ") and hasattr(time, "tzset"):
         time.tzset()
+
+
+def _apply_filters(pickled: bytes) -> None:
+    try:
+        filters = load(pickled)  # imports the modules of the user's categories
+    except BaseException:  # which may fail here in any way: a worker keeps what it has then
+        return
+    if warnings.filters != filters:
+        warnings.filters[:] = filters  # type: ignore[index]
+        getattr(warnings, "_filters_mutated", lambda: None)()
 
 
 def _apply_limits(recursion: int, digits: int, locale: str | None) -> None:

@@ -155,7 +155,7 @@ class Task:
         if missing and not stopped and len(piece) == len(self.batch.items) and self.batch.patience is not None:
             self.values, self.errors = piece.values, piece.errors
             return self._closed()
-        if missing and not stopped:  # a signal handler of the user's that raised between two items
+        if missing > 0 and not stopped:  # a signal handler of the user's that raised between two items
             for position in range(len(piece.values), len(piece)):
                 piece.errors[position] = RemoteError("the worker stopped in the middle of a batch")
             piece.values += [None] * missing

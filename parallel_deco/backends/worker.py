@@ -110,6 +110,7 @@ class Worker:
         self._slot = slot
         self._arrived: list[tuple[int, bytes, Sequence[Any]]] = []
         self._functions: dict[int, tuple[Any, PackedError | None]] = {}
+        self._refused: dict[int, tuple[bytes, Sequence[Any]]] = {}  # those that could not be loaded
         self._run_before: set[int] = set()
         self._batches = 0
         self._brief = False  # the last one was
@@ -118,7 +119,8 @@ class Worker:
         self._sending = _thread.allocate_lock()
         faulthandler.enable(file=slot.descriptor)
         self._echoes = Echoes(self._echo)
-        os.register_at_fork(after_in_child=self._leave)
+        # A child that a task forks may keep the arguments for longer than the task does.
+        os.register_at_fork(before=self._connection.keep_received, after_in_child=self._leave)
 
     def run(self) -> None:
         """Do what comes until nothing comes any more."""
@@ -179,6 +181,7 @@ class Worker:
         key, forget, body = load(frame.body)
         for old in forget:
             self._functions.pop(old, None)
+            self._refused.pop(old, None)
             self._run_before.discard(old)
         self._arrived.append((key, body, frame.buffers))
         frame.buffers = ()
@@ -186,11 +189,24 @@ class Worker:
     def _unpack_functions(self) -> None:
         while self._arrived:
             key, body, buffers = self._arrived.pop()
-            try:
-                function = load(body, buffers)
-                self._functions[key] = (locate(function) if isinstance(function, Reference) else function), None
-            except BaseException as error:  # importing a module runs it; SystemExit too must reach the caller
-                self._functions[key] = None, pack_error(error)
+            self._functions[key] = self._unpack_function(key, body, buffers)
+
+    def _unpack_function(self, key: int, body: bytes, buffers: Sequence[Any]) -> tuple[Any, PackedError | None]:
+        try:
+            function = load(body, buffers)
+            return (locate(function) if isinstance(function, Reference) else function), None
+        except BaseException as error:  # importing a module runs it; SystemExit too must reach the caller
+            self._refused[key] = body, buffers
+            return None, pack_error(error)
+
+    def _function(self, key: int) -> tuple[Any, PackedError | None]:
+        """Return a function, or why it cannot be had: not now, but a file or a network may be there another time."""
+        if key not in self._functions:
+            self._functions[key] = self._unpack_function(key, *self._refused.pop(key))
+        function, problem = self._functions[key]
+        if problem is not None:
+            del self._functions[key]
+        return function, problem
 
     def _run(self, frame: Frame) -> None:
         words = self._slot.words
@@ -207,7 +223,7 @@ class Worker:
             self.send(FAILED, dump((False, pack_error(error))))
             return
         frame.buffers = ()
-        function, problem = self._functions[key]
+        function, problem = self._function(key)
         if problem is not None:
             self.send(FAILED, dump((True, problem)))
             return
