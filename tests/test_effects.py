@@ -1909,6 +1909,17 @@ def _changes_a_view_of_all(array):
     view += 2  # <-
 
 
+@changes(np.zeros((4, 4)))
+def _changes_the_rows_that_it_selects(matrix):
+    matrix[matrix[:, 0] > 3] -= 1  # <-
+
+
+@changes(np.zeros((4, 4)))
+def _changes_a_view_of_some_rows(matrix):
+    rows = matrix[1:, :]
+    rows[rows > 3] = 0  # <-
+
+
 @changes(np.zeros(8))
 def _changes_its_conjugate(array):
     conjugate = array.conj()
@@ -2041,6 +2052,17 @@ def _groups_numbers(numbers):
     for number in numbers:
         groups[number].append(number)
     return {key: len(values) for key, values in groups.items()}
+
+
+@pure(np.zeros((4, 4)))
+def _centres_the_rows_that_it_selects(matrix):
+    rows = matrix[(matrix[:, 0] > 3) & ~(matrix[:, 1] < 0)]
+    rows -= rows.mean()
+    few = matrix[np.argsort(matrix[:, 0])]
+    few += 1
+    some = matrix[:, np.isfinite(matrix[0])]
+    some *= 2
+    return rows, few, some
 
 
 @pure({1, 2}, {2})

@@ -19,6 +19,7 @@ from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, ho
 
 __all__ = [
     "EMPTY",
+    "MASK",
     "Bound",
     "Cell",
     "Const",
@@ -129,6 +130,10 @@ class Const:
 
     def __init__(self, value: object) -> None:
         self.value = value
+
+
+#: What came of a comparison, or of a search for places: an array that has it as an index gives a copy.
+MASK: Final = Const(object())
 
 
 class Method:
