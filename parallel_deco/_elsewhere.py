@@ -174,7 +174,7 @@ class _Parts:
         self._lock = threading.Lock()
         self._missing = count
         self._done = done
-        self._result = BatchResult([None] * count, {}, Readings(count, 0.0, 0.0))
+        self._result = BatchResult([None] * count, {}, UNREAD)
 
     def taker(self, position: int) -> Done:
         """Return what takes the result of the item at this position."""

@@ -3,7 +3,7 @@
 
 cimport cython
 from cpython.exc cimport PyErr_Occurred
-from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 

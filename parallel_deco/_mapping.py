@@ -232,6 +232,7 @@ class Mapping:
             _open.discard(self)
             flying = [ticket for ticket in self._flying.values() if ticket is not None]
             results, self._results = self._results, {}
+            self._flying.clear()  # what is called off leads here
             self._ring()
         del results  # the user's, who may do something when they go
         self._source.end()
@@ -478,7 +479,7 @@ class Mapping:
             self._ring()
 
     def _dismiss_judge(self) -> None:
-        judge = self._judge
+        judge, self._judge = self._judge, None  # it leads here
         if judge is not None:
             judge.dismiss()
 
@@ -601,8 +602,9 @@ class Mapping:
         """Look at the first call: how large it is, and, by the judge, how it goes."""
         if not self._source.first():
             self._follow(batch.items[0])
-        if self._judge is not None:
-            self._judge.watch(batch)
+        judge = self._judge
+        if judge is not None:
+            judge.watch(batch)
 
     def _follow(self, item: Any) -> None:
         """Go by the evidence of calls of this size."""

@@ -9,6 +9,7 @@ Guarantees
 
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import Context, copy_context
 from math import inf
 from time import perf_counter, thread_time
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from parallel_deco._call import Call, call_back
 from parallel_deco._future import Future
 from parallel_deco._measure import Readings
+from parallel_deco._nesting import same_context
 from parallel_deco.backends.batch import Batch, run_batch
 
 __all__ = ["Shift"]
@@ -92,6 +94,7 @@ class Shift:
     def _calls(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Yield the arguments of call after call; what came of one is there when the next is asked for."""
         call, self._first, self._batch.items = self._first, None, ()  # the arguments go when the call has ended
+        context = call.context if call is not None else Context()
         end = perf_counter() + self._seconds
         while call is not None:
             yield call.args, call.kwargs
@@ -103,7 +106,7 @@ class Shift:
                 self._heard.append(future)
                 return
             del future, value, error  # nothing of it is kept while the next one runs
-            if began >= end or (call := self._following()) is None:
-                return
+            if began >= end or not same_context(copy_context(), context) or (call := self._following()) is None:
+                return  # the next one is not to see what this one has set
             self._own = min(self._own, perf_counter() - began)
             self._own_cpu = min(self._own_cpu, thread_time() - computed)

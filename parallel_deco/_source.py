@@ -15,6 +15,8 @@ __all__ = ["Piece", "Source"]
 SLOW = 8e-3
 #: So many items in a row must come without a wait before they are pulled together again. Guessed.
 TRUST = 16
+#: Rows of `starmap` that are looked at, to know whether they are there.
+SOME = 256
 
 
 class Piece(NamedTuple):
@@ -78,8 +80,12 @@ class Source:
 
         Each row becomes a tuple once, for looking into an iterator empties it.
         """
-        source = cls(map(tuple, rows), _length(rows), prompt=_is_plain(rows))
-        source.instant = False  # a row may be an iterator that waits
+        prompt = _is_plain(rows)
+        if prompt:  # unless the rows are iterators, which may wait, each of them
+            some = rows[:: len(rows) // SOME + 1]  # type: ignore[arg-type, index]
+            prompt = all(hasattr(type(row), "__len__") for row in some)
+        source = cls(map(tuple, rows), _length(rows), prompt=prompt)
+        source.instant = False  # one that is not among those may be
         return source
 
     @classmethod

@@ -252,9 +252,12 @@ class Submissions:
         if self._places.most is None:
             while self._start_next(level):
                 pass
-        else:
-            while any(member._start_next(level, number) for number, member in self._places.waiting(level)):
-                pass
+            return
+        heads = None
+        while (waiting := self._places.waiting(level)) != heads:  # else another thread took one, and its place is free
+            heads = waiting
+            if any(member._start_next(level, number) for number, member in waiting):
+                heads = None
 
     def _watch(self, level: int, pause: float, since: float, computed: float) -> None:
         """Look at a lane in which calls wait after a while, and after twice as long again, until none does."""
@@ -363,9 +366,7 @@ class Submissions:
             hand.judge.dismiss()
         if hand.placed:
             self._vacate(hand.level, hand.probe)
-        for call in hand.calls:
-            if call.future.running():
-                call.future.set_exception(error)
+        _fail([call for call in hand.calls if call.future.running()], error)
         with suppress(RuntimeError):  # those that wait are others' too, and there may be nobody to take them
             pools.threads().call(partial(self._drain, hand.level))
 
@@ -375,9 +376,7 @@ class Submissions:
             waiting = self._lanes[level].waiting
             calls = [*waiting]
             waiting.clear()
-        for call in calls:
-            if call.future.set_running_or_notify_cancel():
-                call.future.set_exception(error)
+        _fail([call for call in calls if call.future.set_running_or_notify_cancel()], error)
 
     def _is_probe(self, level: int, decision: Decision) -> bool:
         """Whether this is the first call of an unknown function here, which the next ones wait 2 ms for."""
@@ -558,19 +557,12 @@ class Submissions:
             if claim.acquire(blocking=False):
                 result = all_failed(batch, error)
                 free(result.readings)
-                call_back(settle(calls, result))  # who called this goes on with those behind
+                call_back_aside(settle(calls, result))  # who called this goes on with those behind
             if not isinstance(error, Exception):
                 raise
             return
         if len(calls) == 1 and ticket is not None and ticket.kills:
-
-            def freed() -> None:
-                if judge is not None:
-                    judge.dismiss()
-                self._vacate(level, probe=judge is not None)
-                self._drain(level)
-
-            calls[0].future._kill = killer(ticket, freed)
+            calls[0].future._kill = killer(ticket, partial(self._freed, level))
 
     def _launch_thread(
         self,
@@ -626,9 +618,6 @@ class Submissions:
 
     def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision) -> None:
         """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
-        if hand.judge is not None:
-            hand.judge.dismiss()
-            hand.judge = None
         with self._lock:
             self._lanes[hand.level].running += len(calls) - 1
             self._places.running[hand.level] += len(calls) - 1
@@ -658,6 +647,14 @@ class Submissions:
 def _is_gathered(facts: Facts) -> bool:
     """Whether calls are short enough for several to share the cost of a batch, as far as is known; none that waits."""
     return facts.wall > 0 and not facts.so_far and not facts.waits
+
+
+def _fail(calls: list[Call], error: BaseException) -> None:
+    """End the futures of calls that are marked as running; all of them before a callback is called, and that elsewhere.
+
+    Whoever finds that they fail may be a worker's reader, or be about to start others that a callback waits for.
+    """
+    call_back_aside([call.future for call in calls if call.future.end(None, error)])
 
 
 def _no_call() -> Call | None:

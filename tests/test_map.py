@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallel_deco import MapIterator, _sampler, config, parallel, shutdown
+from parallel_deco import MapIterator, NotPicklableError, _sampler, config, parallel, shutdown
 from parallel_deco._cpus import available_cpus, gil_enabled
 from tests import workloads
 from tests.workloads import burn, busy, crawl, double, fails_on_odd, pause
@@ -399,6 +399,35 @@ def test_items_and_results_are_let_go_when_taken(backend, until):
     until(lambda: gc.collect() is not None and not alive)  # a thread that has just delivered one may not have gone on
 
 
+def test_items_are_let_go_without_the_collector_when_a_map_is_closed(until):
+    """What was called off leaves no circle behind."""
+
+    class Item:
+        pass
+
+    gc.collect()
+    gc.disable()
+    try:
+        items = [Item() for _ in range(8)]
+        alive = weakref.WeakSet(items)
+        results = parallel(lambda _: time.sleep(0.01), backend="threads", max_workers=2).map(items)
+        results.close()
+        del results, items
+        until(lambda: not alive)
+    finally:
+        gc.enable()
+
+
+def test_readings_stay_when_items_were_sent_one_by_one():
+    """A batch that has an item that cannot be sent says nothing of what the others take."""
+    function = parallel(time.sleep, backend="processes", max_workers=1)
+    list(function.map([0.003] * 8))
+    for _ in range(6):
+        results = list(function.map([0.003] * 7 + [threading.Lock()], return_exceptions=True, chunksize=8))
+        assert [type(value) for value in results] == [type(None)] * 7 + [NotPicklableError]
+    assert function.explain().readings.wall > 2e-3
+
+
 # Errors.
 
 
@@ -679,6 +708,20 @@ def test_input_has_the_callers_context_when_drawn(backend):
     token = workloads.VARIABLE.set("mine")
     try:
         results = parallel(str.upper, backend=backend).map(items())
+    finally:
+        workloads.VARIABLE.reset(token)
+    assert list(results) == ["MINE"] * 50
+
+
+def test_rows_have_the_callers_context_when_each_is_a_generator(backend):
+    """In a list they are there, but what is in them is not."""
+
+    def row():
+        yield workloads.VARIABLE.get()
+
+    token = workloads.VARIABLE.set("mine")
+    try:
+        results = parallel(str.upper, backend=backend).starmap([row() for _ in range(50)])
     finally:
         workloads.VARIABLE.reset(token)
     assert list(results) == ["MINE"] * 50

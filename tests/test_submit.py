@@ -4,6 +4,7 @@ import asyncio
 import collections
 import concurrent.futures
 import contextvars
+import gc
 import hashlib
 import itertools
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 
 import pytest
@@ -655,8 +657,6 @@ def test_shutdown_waits_for_the_others_when_in_a_callback(backend):
 
 def test_future_lets_go_of_arguments_when_done(backend):
     """A finished future keeps its result and nothing else."""
-    import gc
-    import weakref
 
     class Argument:
         pass
@@ -683,6 +683,52 @@ def test_context_is_the_callers_when_submitted(backend):
         workloads.VARIABLE.reset(token)
     counts = collections.Counter(result(future) for future in futures)
     assert counts == {"one": 5, "two": 5, "three": 5}
+
+
+@pytest.mark.parametrize("backend", ["threads", "auto"])
+def test_context_is_the_callers_when_the_call_before_has_set_something(backend):
+    """Calls that one thread takes one after the other do not see what each other has set."""
+
+    def call(number):
+        before = workloads.VARIABLE.get()
+        workloads.VARIABLE.set(number)
+        return before
+
+    function = parallel(call, backend=backend, max_workers=1, shared=None if backend == "threads" else True)
+    assert {result(future) for future in [function.submit(number) for number in range(200)]} == {"default"}
+
+
+def test_callback_may_wait_for_a_later_call_when_one_cannot_be_sent():
+    """It is not called by who has yet to start that call, the reader of a worker for one."""
+    function = parallel(time.sleep, backend="processes", max_workers=1)
+    told = collections.deque()
+    first, stuck = function.submit(0.1), function.submit(threading.Lock())
+    stuck.add_done_callback(lambda _: told.append(result(last)))
+    last = function.submit(0)
+    assert [result(future) for future in (first, last)] == [None, None]
+    with pytest.raises(TypeError):
+        result(stuck)
+
+
+def test_arguments_are_let_go_without_the_collector_when_a_call_has_ended(until):
+    """A short call that a worker process ran leaves no circle behind."""
+
+    function = parallel(id, backend="processes", max_workers=1)
+    for _ in range(3):
+        for future in [function.submit(-1) for _ in range(100)]:
+            result(future)
+    alive = []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            argument = workloads.Elementwise(1)
+            alive.append(weakref.ref(argument))
+            result(function.submit(argument))
+        del argument
+        until(lambda: all(argument() is None for argument in alive))
+    finally:
+        gc.enable()
 
 
 def test_evidence_is_shared_when_map_follows_submit(backend):

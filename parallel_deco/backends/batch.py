@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, ClassVar, Protocol
 
-    from parallel_deco._traits import Traits
     from parallel_deco._turns import Turn
 else:
     Protocol = object
 
-__all__ = ["SHAPES", "Backend", "Batch", "BatchResult", "Done", "Shape", "Ticket", "nowhere", "run_batch"]
+__all__ = ["SHAPES", "Batch", "BatchResult", "Done", "Shape", "Ticket", "nowhere", "run_batch"]
 
 
 class Shape(int):
@@ -175,20 +174,6 @@ class Ticket(Protocol):
 
         A batch that is already running is only ended with `kill`, on a backend that can.
         """
-        ...
-
-
-class Backend(Protocol):
-    """A way of running batches."""
-
-    traits: Traits
-
-    def start(self, batch: Batch, done: Done) -> Ticket:
-        """Run the batch elsewhere, soon; then call `done`, once, in a thread of the backend's."""
-        ...
-
-    def shutdown(self, wait: bool = True, kill: bool = False) -> None:
-        """End the workers: after the batches already started, or (`kill`) as they are."""
         ...
 
 
