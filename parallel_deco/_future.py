@@ -26,7 +26,8 @@ class Future(concurrent.futures.Future[R]):
     Notes
     -----
     `cancel` calls off a call that has not started. One that is running in a worker process is ended, and its worker
-    replaced; one that is running in a thread cannot be ended.
+    replaced; one that is running in a thread cannot be ended. Nor can short calls that were gathered, while the workers
+    were busy, into a batch of up to 8 ms, when that was sent.
     """
 
     _kill: Callable[[], bool] | None = None
