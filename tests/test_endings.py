@@ -193,3 +193,25 @@ def test_measurements_are_right_when_interrupts_came_into_batches(run_program):
     """
     status, out, _ = run_program(program)  # as above
     assert (status, out) == (0, "0 0\n")
+
+
+def test_shutdown_waits_for_what_another_thread_imports(run_program):
+    """At the exit, a thread of ours may be about to start the first workers."""
+    program = """
+    import importlib.util, threading, time
+    from parallel_deco.backends import pools
+    name = "parallel_deco.backends.launch"
+    loader = type(importlib.util.find_spec(name).loader)
+    begun, execute = threading.Event(), loader.exec_module
+    def slowly(self, module):
+        begun.set()
+        time.sleep(0.2)
+        execute(self, module)
+    loader.exec_module = slowly
+    thread = threading.Thread(target=importlib.import_module, args=(name,))
+    thread.start()
+    begun.wait()
+    pools.shutdown()
+    print("done")
+    """
+    assert run_program(program) == (0, "done\n", "")

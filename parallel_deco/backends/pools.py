@@ -58,8 +58,9 @@ def shutdown(wait: bool = True, kill: bool = False, leave_threads: bool = False)
     Threads go first, for what they run may still use the processes; and all once more, for what the last results led
     to.
     """
-    launch = sys.modules.get("parallel_deco.backends.launch")
-    if launch is not None:
+    if "parallel_deco.backends.launch" in sys.modules:
+        from parallel_deco.backends import launch  # waits, where another thread is still importing it
+
         launch.end_early()
     for pool in (_threads, _processes, _threads, _processes):
         if pool is not None:
