@@ -1803,6 +1803,13 @@ def _steps_with_arrays(position, velocity):
 
 LISTS = {"a": [[0]], "b": []}
 SORT = operator.methodcaller("sort")
+SORT_DOWN = operator.methodcaller("sort", reverse=True)
+
+
+def noting_fields(fields):
+    """Append."""
+    LOG.append(fields)  # <- _notes_the_fields_of_a_point
+    return dict(fields)
 
 
 class Task:
@@ -1909,15 +1916,39 @@ def _changes_a_view_of_all(array):
     view += 2  # <-
 
 
-@changes(np.zeros((4, 4)))
-def _changes_the_rows_that_it_selects(matrix):
-    matrix[matrix[:, 0] > 3] -= 1  # <-
+@changes([], [], 1)
+def _changes_one_of_a_pair_of_its_own(left, right, which):
+    pair = ({}, right)
+    pair[which].append(1)  # <-
 
 
-@changes(np.zeros((4, 4)))
-def _changes_a_view_of_some_rows(matrix):
-    rows = matrix[1:, :]
-    rows[rows > 3] = 0  # <-
+@changes([[]] * 33 + [[Node([])]])
+def _writes_to_what_only_one_of_many_lists_has(groups):
+    for group in groups:
+        for node in group:
+            node.seen = True  # <-
+
+
+@changes(np.zeros((4, 4)), 1)
+def _changes_what_a_mask_or_a_slice_names(matrix, some):
+    where = slice(0, 2) if some else matrix[:, 0] > 0
+    rows = matrix[where]
+    rows[:] = 0  # <-
+
+
+@changes(np.zeros(8))
+def _changes_what_holds_no_nan(array):
+    return np.nan_to_num(array, False)  # <-
+
+
+@changes([[1, 2]])
+def _sorts_with_a_method_caller_that_has_keywords(rows):
+    list(map(SORT_DOWN, rows))  # <-
+
+
+@changes(Point(1.0))
+def _notes_the_fields_of_a_point(point):
+    return dataclasses.asdict(point, dict_factory=noting_fields)
 
 
 @changes(np.zeros(8))
@@ -2054,15 +2085,20 @@ def _groups_numbers(numbers):
     return {key: len(values) for key, values in groups.items()}
 
 
-@pure(np.zeros((4, 4)))
-def _centres_the_rows_that_it_selects(matrix):
-    rows = matrix[(matrix[:, 0] > 3) & ~(matrix[:, 1] < 0)]
-    rows -= rows.mean()
-    few = matrix[np.argsort(matrix[:, 0])]
-    few += 1
-    some = matrix[:, np.isfinite(matrix[0])]
-    some *= 2
-    return rows, few, some
+@pure([1, 2])
+def _makes_an_array_of_a_type(numbers):
+    array = np.array(numbers, float)
+    array += 1
+    return array
+
+
+@pure(np.zeros(8), 4)
+def _sums_windows_of_an_array(array, count):
+    total = 0
+    for start in range(count):
+        window = slice(start, start + 2)
+        total += array[window].sum()
+    return total
 
 
 @pure({1, 2}, {2})

@@ -229,7 +229,10 @@ def _collect(value: Any, seen: dict[int, Any], found: list[_References]) -> bool
     if isinstance(value, _ATOMS):  # a module that was made by hand goes by value
         return not (isinstance(value, ModuleType) and getattr(value, "__spec__", None) is None)
     if isinstance(value, BuiltinFunctionType):  # a method of something goes with that
-        return value.__self__ is None or isinstance(value.__self__, ModuleType)
+        owner = value.__self__
+        if owner is None or isinstance(owner, ModuleType):
+            return True
+        return isinstance(owner, type) and reference(owner) is not None
     seen[id(value)] = value  # kept, or another could come to have its id
     if isinstance(value, (FunctionType, type)) and reference(value) is not None:
         return True

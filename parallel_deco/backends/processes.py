@@ -373,14 +373,14 @@ class ProcessBackend:
                 link.exit(-1)
             link.handed_over()
             link.start(self._read)
-            self._links[link.number] = link
-            self._readers = [*filter(Link.is_alive, self._readers), link]
         except RuntimeError as error:
             link.close()  # its worker meets the end of its input, and ends
             raise ParallelError(f"no thread can be started to serve a worker process: {error}") from error
         except BaseException:  # Ctrl-C: the reader may run, and clears up when its worker has ended
             link.hang_up()
             raise
+        self._links[link.number] = link
+        self._readers = [*filter(Link.is_alive, self._readers), link]
 
     def _read(self, link: Link) -> None:
         """The reader thread of a worker."""

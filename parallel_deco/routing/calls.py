@@ -211,7 +211,8 @@ class Calls(Members):
                 return self._call_bound_object(thing, receiver, value, given)
             return self.native_function(via or dotted_name(thing), thing, given)
         if type(thing) is operator.methodcaller:
-            name = thing.__reduce__()[1][0]
+            made, arguments = thing.__reduce__()  # type: ignore[str-unpack]
+            name = arguments[0] if made is operator.methodcaller else made.args[0]  # type: ignore[union-attr]  # with keywords, by a partial
             return self.call(self.attribute(given.first(), name, to_call=True), Given([]))
         return self._call_instance(thing, value, given, via)
 

@@ -14,7 +14,7 @@ from parallel_deco.routing.bytecode import VERSION
 from parallel_deco.routing.frames import Action, Frame
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.lookup import is_a
-from parallel_deco.routing.values import EMPTY, MASK, Cell, Const, Given, Made, Read, Site, Value
+from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Read, Site, Value
 
 __all__ = ["ACTIONS"]
 
@@ -50,7 +50,7 @@ _moves(
     0,
 )
 _moves("POP_TOP POP_ITER POP_EXCEPT PRINT_EXPR", 1, 0)
-_moves("IS_OP CONTAINS_OP", 2, 1)
+_moves("COMPARE_OP IS_OP CONTAINS_OP", 2, 1)
 _moves("UNARY_NOT CONVERT_VALUE FORMAT_SIMPLE", 1, 1)
 _moves("FORMAT_WITH_SPEC", 2, 1)
 _moves("GET_LEN PUSH_EXC_INFO WITH_EXCEPT_START LOAD_ASSERTION_ERROR LOAD_LOCALS", 0, 1)
@@ -336,16 +336,6 @@ _INPLACE: Final = range(13, 26)
 _JOINING: Final = frozenset((0, 1, 5, 7, 10, 12, 13, 14, 18, 20, 23, 25))  # + * | & - ^ may copy a container's elements
 
 
-_LOGICAL: Final = frozenset((1, 7, 12, 14, 20, 25))  # & | ^
-_MASK: Final = frozenset((MASK,))
-
-
-@on("COMPARE_OP")
-def _compare(frame: Frame, argument: int) -> None:
-    frame.pops(2)
-    frame.push(_MASK)
-
-
 @on("BINARY_OP")
 def _binary_op(frame: Frame, argument: int) -> None:
     left, right = frame.pops(2)
@@ -353,9 +343,6 @@ def _binary_op(frame: Frame, argument: int) -> None:
         frame.push(frame.reader.item(left, right))
         return
     inplace = argument in _INPLACE
-    if left == right == _MASK and argument in _LOGICAL:
-        frame.push(_MASK)
-        return
     if inplace:
         frame.ledger.change(left, "changes in place")
     if argument not in _JOINING:
@@ -378,8 +365,8 @@ def _elements(ledger: Ledger, value: Value) -> Value:
 
 @on("UNARY_NEGATIVE UNARY_INVERT UNARY_POSITIVE")
 def _unary(frame: Frame, argument: int) -> None:
-    value = frame.pop()
-    frame.push(value if value == _MASK else frozenset((frame.site(),)))
+    frame.pop()
+    frame.push(frozenset((frame.site(),)))
 
 
 @on("FORMAT_VALUE")

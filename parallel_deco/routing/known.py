@@ -241,12 +241,6 @@ ALIASING: Final = _words("""
     Series DataFrame fromarray einsum masked_array masked_where getdata memoryview ChainMap proxy ref cast view
 """)
 
-# Functions of NumPy that give truth values or places, by which an array may be indexed.
-INDEXING: Final = _words("""
-    isfinite isnan isinf isclose isin logical_and logical_or logical_not logical_xor argsort lexsort argwhere nonzero
-    flatnonzero where arange
-""")
-
 # Modules whose functions return nothing that is part of an argument (`ALIASING` excepted).
 FRESH_MODULES: Final = _words("""
     builtins base64 binascii bz2 calendar cmath colorsys csv datetime decimal difflib fractions glob gzip hashlib hmac

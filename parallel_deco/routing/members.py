@@ -9,33 +9,16 @@ from typing import Final
 from parallel_deco.routing.frames import Frame
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
-from parallel_deco.routing.lookup import (
-    MISSING,
-    attribute,
-    class_attribute,
-    home,
-    is_a,
-    is_any,
-    mro,
-    namespace,
-    type_name,
-)
+from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, mro, namespace
 from parallel_deco.routing.natives import Natives
 from parallel_deco.routing.rules import CALLABLES, looks_callable, single, union
-from parallel_deco.routing.values import EMPTY, MASK, Const, Given, Made, Origin, Outside, Place, Site, Super, Value
+from parallel_deco.routing.values import EMPTY, Const, Given, Made, Origin, Outside, Place, Site, Super, Value
 
 __all__ = ["Members"]
 
 _PROPERTIES: Final = (property, functools.cached_property)
 _METHODS: Final = (*CALLABLES, staticmethod, classmethod, types.MemberDescriptorType)
 _VIEWING: Final = (slice, tuple, types.NoneType, types.EllipsisType)
-
-
-def _gives_copies(key: Place) -> bool:
-    """Say whether an array that has this as an index, or among its indices, gives a copy of what is named."""
-    if type(key) is Site and key.fields is not None:
-        return any(field == frozenset((MASK,)) for field in key.fields)
-    return key is MASK
 
 
 class Members(Natives):
@@ -190,27 +173,17 @@ class Members(Natives):
 
     def item(self, value: Value, key: Value) -> Value:
         """Return what ``value[key]`` may be."""
-        constant = next((place.value for place in key if type(place) is Const), 0)
+        constant = next((place.value for place in key if type(place) is Const), None)
         views = any(map(self._gives_views, key))
-        copies = any(map(_gives_copies, key))
         found: set[Place] = set()
         for place in value:
-            if type(place) is Outside and copies and self._is_array(place):
-                site = self.ledger.site((place, "copy"))
-                self.ledger.put(site, self.ledger.child(place, "[*]"))
-                found.add(site)
-            elif type(place) is Outside:
+            if type(place) is Outside:
                 found |= self._outside_item(place, constant)
                 if views and any(home(type(thing)).partition(".")[0] == "numpy" for thing in place.examples or ()):
                     found |= self.ledger.child(place, "[:]")
             elif type(place) is Site:
                 found |= self._site_item(place, constant)
         return self.ledger.narrow(frozenset(found))
-
-    def _is_array(self, place: Outside) -> bool:
-        """Say whether a place holds nothing but arrays of NumPy."""
-        examples = self.ledger.ask(place)
-        return examples is not None and all(type_name(type(thing)) == "numpy.ndarray" for thing in examples)
 
     def _gives_views(self, key: Place) -> bool:
         """Say whether an array that has this as an index may give a view of itself, also where it has one dimension."""

@@ -14,7 +14,6 @@ from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_an
 from parallel_deco.routing.rules import RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
-    MASK,
     Bound,
     Const,
     Given,
@@ -145,8 +144,6 @@ class Natives:
             return single(site)
         if module not in known.FRESH_MODULES or last in known.ALIASING or "copy" in given.keywords:
             return self.doubtful(given)
-        if module == "numpy" and last in known.INDEXING and (last != "where" or len(given.positional) == 1):
-            return single(MASK)
         site = self.new_site(("made by", name))
         site.opaque = True
         if module in _CONTAINER_MODULES:
@@ -182,8 +179,6 @@ class Natives:
         self.ledger.record(EffectKind.WRITES_GLOBAL, f"configures logging with {name}()")
 
     def _method_result(self, owner: Outside, name: str, given: Given) -> Value:
-        if name in ("argsort", "nonzero"):
-            return single(MASK)
         site = self.new_site(("result", owner, name))
         if name in known.SHALLOW_METHODS:
             self.ledger.put(site, self.ledger.child(owner, "[*]"))

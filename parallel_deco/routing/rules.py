@@ -135,9 +135,12 @@ def _number_or_text(caller: Caller, given: Given) -> Value:
     return EMPTY
 
 
+_SLICE: Final = single(Const(slice(None)))
+
+
 @_rule("builtins.slice")
 def _slice(caller: Caller, given: Given) -> Value:
-    return single(Const(slice(None)))
+    return _SLICE
 
 
 @_rule("builtins.hash")
@@ -277,6 +280,7 @@ def _replace(caller: Caller, given: Given) -> Value:
 
 @_rule("copy.deepcopy dataclasses.asdict dataclasses.astuple")
 def _deepcopy(caller: Caller, given: Given) -> Value:
+    caller.callbacks(given)
     return single(caller.new_site("copy"))
 
 
@@ -350,14 +354,22 @@ def _type(caller: Caller, given: Given) -> Value:
     return union([caller.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) for cls in classes])
 
 
-@_rule("numpy.nan_to_num numpy.array")
-def _maybe_copied(caller: Caller, given: Given) -> Value:
-    copies = given.keywords.get("copy")
-    if copies is None and not given.positional[1:]:
+@_rule("numpy.array")
+def _array(caller: Caller, given: Given) -> Value:
+    return _maybe_copied(caller, given, given.keywords.get("copy"))
+
+
+@_rule("numpy.nan_to_num")
+def _nan_to_num(caller: Caller, given: Given) -> Value:
+    return _maybe_copied(
+        caller, given, given.keywords.get("copy", given.positional[1] if given.positional[1:] else None)
+    )
+
+
+def _maybe_copied(caller: Caller, given: Given, copies: Value | None) -> Value:
+    if copies is None or any(type(place) is Const and place.value is True for place in copies):
         site = caller.new_site("copy")
         caller.ledger.put(site, caller.ledger.inside(given.first(), "[*]"))  # objects in it are the same
         return single(site)
-    if copies is not None and any(type(place) is Const and place.value is True for place in copies):
-        return single(caller.new_site("copy"))
     caller.ledger.change(given.first(), "with copy=False, may change")
     return caller.doubtful(given)

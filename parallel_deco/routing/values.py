@@ -19,7 +19,6 @@ from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, ho
 
 __all__ = [
     "EMPTY",
-    "MASK",
     "Bound",
     "Cell",
     "Const",
@@ -57,7 +56,7 @@ class Origin(enum.Enum):
 # immutable as many as are looked into, for one list may be empty and the next not. `None`: nobody knows.
 Examples: TypeAlias = "tuple[object, ...] | None"
 _TYPES_MAX: Final = 8
-_LOOKED_INTO: Final = 32  # of more, so many are, spread evenly
+_LOOKED_INTO: Final = 16  # of more, so many are, spread evenly
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
 
@@ -130,10 +129,6 @@ class Const:
 
     def __init__(self, value: object) -> None:
         self.value = value
-
-
-#: What came of a comparison, or of a search for places: an array that has it as an index gives a copy.
-MASK: Final = Const(object())
 
 
 class Method:
@@ -233,6 +228,7 @@ _BY_IDENTITY: Final = (
 )
 _SEQUENCES: Final = (list, tuple, set, frozenset, collections.deque)
 _CONTAINERS: Final = (*_SEQUENCES, dict)
+_CONTAINER_TYPES: Final = frozenset(map(id, (*_CONTAINERS, bytearray)))
 _USUAL_KEYS: Final = frozenset(map(id, (str, int, float, bool, bytes)))
 _DICTS: Final = (dict, collections.OrderedDict, collections.defaultdict, collections.Counter)
 
@@ -362,5 +358,8 @@ def _sample(things: list[object]) -> Examples:
     mutable = {kind for kind, thing in by_type.items() if species(type(thing))[0] is not Species.SCALAR}
     if len(kinds) == len(things) or not mutable:
         return tuple(by_type.values())
-    several = [thing for thing in things[:: -(-len(things) // _LOOKED_INTO)] if id(type(thing)) in mutable]
+    if len(things) > _LOOKED_INTO and _CONTAINER_TYPES.issuperset(kinds):
+        things = [thing for thing in things if thing] or things  # nothing is seen in those that are empty
+    several = [things[-1], *things[:: -(-len(things) // _LOOKED_INTO)]]
+    several = [thing for thing in several if id(type(thing)) in mutable]
     return tuple({id(thing): thing for thing in (*by_type.values(), *several)}.values())
