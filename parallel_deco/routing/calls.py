@@ -212,8 +212,9 @@ class Calls(Members):
             return self.native_function(via or dotted_name(thing), thing, given)
         if type(thing) is operator.methodcaller:
             made, arguments = thing.__reduce__()  # type: ignore[str-unpack]
-            name = arguments[0] if made is operator.methodcaller else made.args[0]  # type: ignore[union-attr]  # with keywords, by a partial
-            return self.call(self.attribute(given.first(), name, to_call=True), Given([]))
+            if made is not operator.methodcaller:  # a partial, which has the keywords
+                arguments = made.args  # type: ignore[union-attr]
+            return self.call(self.attribute(given.first(), arguments[0], to_call=True), Given([]))
         return self._call_instance(thing, value, given, via)
 
     def _without_partial(self, thing: object, given: Given) -> tuple[object, Given]:
