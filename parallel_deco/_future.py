@@ -46,6 +46,12 @@ class Future(concurrent.futures.Future[R]):
         """Have this called at the end, after all callbacks; for whoever made the future."""
         self._ended = ended
 
+    def killed_by(self, kill: Callable[[], bool]) -> None:
+        """Have `cancel` call this while the call runs: it ends that, and says whether in time. For whoever runs it."""
+        self._kill = kill
+        if self._state in _OVER:  # no lock is taken, which Ctrl-C could leave taken
+            self._kill = None
+
     def end(self, value: R | None, error: BaseException | None) -> bool:
         """Give it its outcome, and call nothing yet; return whether callbacks are to be called by `call_back`.
 
@@ -73,6 +79,7 @@ class Future(concurrent.futures.Future[R]):
         self._invoke_callbacks()
 
     def _invoke_callbacks(self) -> None:
+        self._kill = None  # it may lead to the call, and the call to this: a circle
         if self._hushed and self._hushed == get_ident():
             return
         try:

@@ -105,13 +105,9 @@ class SentCall(_Claimed):
         depth = self._level + 1
         batch = Batch(call.function, [item], Shape.CALL, 0, call.context, depth, keep_going=True, measured=False)
         ticket = pools.processes().start(batch, self._done, width=self._width)
-        call.future._kill = killer(ticket, self._call_off)
-        if call.future.done():  # by now nobody else would let go of it
-            call.future._kill = None
+        call.future.killed_by(killer(ticket, self._call_off))
 
     def _done(self, result: BatchResult) -> None:
         if self._take():
             self._freed(self._level)
-            heard = settle((self._call,), result)
-            self._call.future._kill = None  # it leads to the call, and the call to the future: a circle
-            call_back_aside(heard)  # a worker's reader must go on reading
+            call_back_aside(settle((self._call,), result))  # a worker's reader must go on reading

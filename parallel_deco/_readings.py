@@ -337,7 +337,10 @@ def _spent_so_far(main: int) -> float:
     That one computes as it likes while others run what it submitted; `main` is its clock.
     """
     spent: float = _overhead[0] + _sampler.spent()
-    for clock, before, _ in [(main, 0.0, 0.0), *_deciding.values()] if main != -1 else list(_deciding.values()):
+    clocks = [(clock, before) for clock, before, _ in list(_deciding.values())]
+    if main != -1:
+        clocks.append((main, 0.0))
+    for clock, before in clocks:
         try:
             spent += time.clock_gettime(clock) - before
         except (AttributeError, OSError):  # no such clock here, or the thread has ended just now

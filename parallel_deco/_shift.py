@@ -9,7 +9,7 @@ Guarantees
 
 import threading
 from collections.abc import Callable, Iterator
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from math import inf
 from time import perf_counter, thread_time
 from typing import Any
@@ -94,12 +94,11 @@ class Shift:
     def _calls(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Yield the arguments of call after call; what came of one is there when the next is asked for."""
         call, self._first, self._batch.items = self._first, None, ()  # the arguments go when the call has ended
-        context = call.context if call is not None else Context()
         end = perf_counter() + self._seconds
         while call is not None:
             yield call.args, call.kwargs
             began, computed = perf_counter(), thread_time()
-            future, call = call.future, None
+            future, context, call = call.future, call.context, None
             error = self._errors.pop(len(self._values) - 1, None) if self._errors else None
             value, self._values[-1] = self._values[-1], None
             if future.end(value, error):

@@ -562,7 +562,7 @@ class Submissions:
                 raise
             return
         if len(calls) == 1 and ticket is not None and ticket.kills:
-            calls[0].future._kill = killer(ticket, partial(self._freed, level))
+            calls[0].future.killed_by(killer(ticket, partial(self._freed, level)))
 
     def _launch_thread(
         self,

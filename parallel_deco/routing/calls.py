@@ -21,6 +21,7 @@ from parallel_deco.routing.lookup import (
     builtins_of,
     class_attribute,
     dotted_name,
+    has_own,
     home,
     is_a,
     is_any,
@@ -98,14 +99,13 @@ class Calls(Members):
 
     def _call_attribute(self, place: Outside, owner: Outside, given: Given) -> Value:
         """Call ``owner.name(…)``."""
-        examples = self.ledger.ask(owner)
+        examples, name = self.ledger.ask(owner), place.step[1:]
         if examples is not None:
-            own = [thing for thing in owner.examples or () if self._has_own(thing, place.step[1:])]
+            own = [x for x in owner.examples or () if species(type(x))[0] is Species.PLAIN and has_own(x, name)]
             if own:  # what these are to call is no matter of their types
                 self.ledger.ask(place)
             once = {id(thing): thing for thing in (*examples, *own)}
             return union([self._call_member(thing, owner, place, given) for thing in once.values()])
-        name = place.step[1:]
         library = _library_name(place)
         if library:
             if owner.parent is not None and known.mutating(name):
@@ -114,14 +114,6 @@ class Calls(Members):
         if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
             self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}")
         return self.native_method(owner, name, given)
-
-    @staticmethod
-    def _has_own(thing: object, name: str) -> bool:
-        """Say whether an object of the user's has, itself, what its class has not or has otherwise."""
-        if species(type(thing))[0] is not Species.PLAIN:
-            return False
-        found = attribute(thing, name)
-        return found is not MISSING and found is not class_attribute(type(thing), name)
 
     def _call_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
         name = place.step[1:]
@@ -167,7 +159,7 @@ class Calls(Members):
     def _call_instance_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
         name = place.step[1:]
         found = attribute(thing, name)
-        if found is not MISSING and found is not class_attribute(type(thing), name):
+        if has_own(thing, name):
             return self.call_object(found, single(place), given)  # in the namespace of the instance
         if is_a(found, staticmethod):
             return self.call_object(found.__func__, EMPTY, given)

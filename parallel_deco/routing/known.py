@@ -226,7 +226,16 @@ SHARED_RANDOM: Final = _words("""
 """)
 
 # What of `numpy.random` does not draw from the stream that it shares.
-UNSHARED_RANDOM: Final = _words("default_rng get_state")
+_UNSHARED_RANDOM: Final = _words("default_rng get_state")
+
+
+def shares_random(name: str) -> bool:
+    """Say whether a function draws from such a stream, by its dotted name; NumPy loads some only when they are used."""
+    last = name.rpartition(".")[2]
+    return name in SHARED_RANDOM or (
+        name.startswith("numpy.random.") and last[:1].islower() and last not in _UNSHARED_RANDOM
+    )
+
 
 # Methods that configure a logger.
 LOGGING_SETTINGS: Final = _words("addHandler removeHandler setLevel addFilter removeFilter setFormatter setStream")

@@ -103,6 +103,12 @@ def instance_namespace(instance: object) -> dict[str, object] | None:
     return own if is_a(own, dict) else None
 
 
+def has_own(instance: object, name: str) -> bool:
+    """Say whether an instance has, itself, what its class has not or has otherwise."""
+    found = attribute(instance, name)
+    return found is not MISSING and found is not class_attribute(type(instance), name)
+
+
 def attribute(owner: object, name: str) -> object:
     """Return the attribute `name` of a module, class or instance without running code, or `MISSING`.
 

@@ -113,9 +113,7 @@ class Natives:
         elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
-        if name in known.SHARED_RANDOM or (
-            name.startswith("numpy.random.") and last[:1].islower() and last not in known.UNSHARED_RANDOM
-        ):
+        if known.shares_random(name):
             self.ledger.record(
                 EffectKind.RANDOM_STATE, f"draws from the shared random stream with {name}()", atomic=True
             )
