@@ -6,6 +6,7 @@ Until then, and for what was not measured, the defaults of `cost.Machine` hold.
 import os
 import threading
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -21,6 +22,9 @@ __all__ = ["constants", "may_matter", "measure", "measure_all"]
 SMALL, LARGE = 0.3e-3, 0.1
 #: A constant matters when a decision would be another with it so many times smaller or larger.
 DOUBT = 4.0
+#: How many times as long as the guess the start of workers takes, at most, for all that one alone says: it may have
+#: come at a bad moment, and where it is believed to take long, none may follow.
+BELIEVED = 4.0
 #: Round trips that are timed, at least and at most; the lower quartile counts, for what other programs add is not the
 #: machine's. (With the median of what the budget allowed, a busy moment made threads cost milliseconds for good.)
 FEW, TRIPS = 4, 15
@@ -50,7 +54,8 @@ def constants() -> Machine:
         machine = machine._replace(dispatch_process=_processes[0], bandwidth=_processes[1])
     pool = pools.process_pool()
     if pool is not None and pool.started_in is not None:
-        machine = machine._replace(start=pool.started_in)
+        most = inf if pool.starts > 1 else BELIEVED * machine.start
+        machine = machine._replace(start=min(pool.started_in, most))
     return machine
 
 

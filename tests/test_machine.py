@@ -42,6 +42,15 @@ def test_everything_is_measured_when_asked_for():
     assert _machine.measure_all()[0] == machine
 
 
+@pytest.mark.parametrize(("starts", "expected"), [(1, 4 * Machine().start), (2, 9.0)])
+def test_a_slow_start_is_believed_when_it_was_not_the_only_one(monkeypatch, starts, expected):
+    """One start may come at a bad moment, and who believes that workers take long starts none again."""
+    pool = pools.processes()
+    monkeypatch.setattr(pool, "starts", starts)
+    monkeypatch.setattr(pool, "started_in", 9.0)
+    assert _machine.constants().start == expected
+
+
 def test_only_threads_are_measured_when_no_worker_is_there(monkeypatch):
     """No worker process is started for the sake of a measurement."""
     monkeypatch.setattr(pools, "_processes", None)

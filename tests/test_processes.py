@@ -580,6 +580,20 @@ def test_worker_ends_as_an_interpreter_does_when_it_is_told_to(run_program, tmp_
     assert [(tmp_path / name).read_text() for name in ("written", "bytes", "left")] == ["to the end", "to the end", ""]
 
 
+def test_start_is_timed_again_when_the_template_is_new(backend, work):
+    """The least counts: what other programs add is not the machine's. Another worker of it says nothing."""
+    run(backend, work.double, [1])
+    assert (backend.starts, backend.started_in > 0) == (1, True)
+    first = backend.started_in
+    for call in [Call(backend, Batch(time.sleep, [0.05]), width=2) for _ in range(2)]:
+        call.result()
+    assert (backend.starts, backend.started_in) == (1, first)
+    backend.shutdown()
+    run(backend, work.double, [1])
+    assert backend.starts == 2
+    assert 0 < backend.started_in <= first
+
+
 def test_worker_is_killed_when_its_exit_function_never_ends(backend, work, tmp_path):
     """The pool's shutdown does not wait for it for ever."""
     begun, never = tmp_path / "begun", tmp_path / "never"

@@ -115,8 +115,9 @@ class ProcessBackend:
         self._queue: deque[Piece] = deque()
         self._open: set[Task] = set()  # started, and neither delivered nor called off
         self._failed_starts = 0
-        self._cold_since: float | None = None  # when the first worker was asked for
-        self.started_in: float | None = None  #: seconds that the first worker took to be ready
+        self._cold_since: float | None = None  # when a template was asked for, until its first worker is ready
+        self.started_in: float | None = None  #: seconds from no template to a worker that is ready, at least
+        self.starts = 0  #: how often that was timed
         self._reaping = False
         self._nursery: Nursery | None = None
         self._endings: list[threading.Thread] = []
@@ -361,9 +362,8 @@ class ProcessBackend:
             starting += 1
 
     def _add_worker(self) -> None:
-        if self._cold_since is None:
-            self._cold_since = perf_counter()
         if self._nursery is None or self._nursery.closed:
+            self._cold_since = perf_counter()
             self._nursery = Nursery()
         link = Link(next(self._numbers))
         try:
@@ -411,8 +411,10 @@ class ProcessBackend:
         with self._lock:
             link.pid = load(frame.body)
             self._failed_starts = 0
-            if self.started_in is None and self._cold_since is not None:
-                self.started_in = perf_counter() - self._cold_since
+            if self._cold_since is not None:
+                took, self._cold_since = perf_counter() - self._cold_since, None
+                self.started_in = took if self.started_in is None else min(took, self.started_in)
+                self.starts += 1
         self._feed(link)
 
     # Outcomes come.
