@@ -54,7 +54,7 @@ static __attribute__((target("avx2"), noinline)) uint64_t parallel_deco_outside(
 
 static inline int parallel_deco_has_only_avx2(void)
 {
-    return !__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx2");
+    return !__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("x86-64-v3");
 }
 
 #else

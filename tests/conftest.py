@@ -245,7 +245,9 @@ def _inventory():
 
 
 def _segments():
-    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    """Return the names in shared memory, without those that only another program can have left there, being killed."""
+    names = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
+    return {name for name in names if not name.startswith(("joblib_", "sem.loky-"))}
 
 
 def _left_of(segments):
