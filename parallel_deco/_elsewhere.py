@@ -2,13 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._measure import UNREAD, Readings
 from parallel_deco.backends import pools
-from parallel_deco.backends.batch import Batch, BatchResult, Done, Ticket
+from parallel_deco.backends.batch import Batch, BatchResult, Done, Ticket, nowhere
 
 if TYPE_CHECKING:
     from parallel_deco.backends.functions import Travelling
@@ -74,8 +73,8 @@ def start_in_processes(
     return pools.threads().start(batch, done) if here is None else here(batch, done)
 
 
-def start_each_in_processes(batch: Batch, done: Done, *, width: int, error: NotPicklableError) -> None:
-    """Start the items of a batch that cannot be sent one by one, so that only those that are at fault fail.
+def start_each_in_processes(batch: Batch, done: Done, *, width: int, error: NotPicklableError) -> Ticket:
+    """Run the items of a batch that cannot be sent one after the other, so that only those that are at fault fail.
 
     `done` is never called before this returns.
 
@@ -86,23 +85,9 @@ def start_each_in_processes(batch: Batch, done: Done, *, width: int, error: NotP
     """
     if len(batch.items) == 1:
         raise error
-    parts = _Parts(len(batch.items), done)
-    refused: list[Callable[[], object]] = []
-    for position, item in enumerate(batch.items):
-        first = batch.first + position
-        part = Batch(batch.function, [item], batch.shape, first, batch.context, batch.depth, timeout=batch.timeout)
-        take = parts.taker(position)
-        try:
-            pools.processes().start(part, take, width=width)
-        except NotPicklableError as reason:
-            refused.append(partial(take, all_failed(part, reason)))
-    if refused:
-        pools.threads().call(partial(_call_all, refused))
-
-
-def _call_all(calls: list[Callable[[], object]]) -> None:
-    for call in calls:
-        call()
+    parts = _Parts(batch, done, width)
+    pools.threads().call(parts.go_on)
+    return parts
 
 
 def _homeless(result: BatchResult) -> list[int]:
@@ -168,25 +153,59 @@ def all_failed(batch: Batch, error: BaseException) -> BatchResult:
 
 
 class _Parts:
-    """Puts the results of a batch that was run item by item together again."""
+    """The items of a batch, each sent alone when the one before it has ended; together they have the batch's place."""
 
-    def __init__(self, count: int, done: Done) -> None:
+    kills = True
+
+    def __init__(self, batch: Batch, done: Done, width: int) -> None:
         self._lock = threading.Lock()
-        self._missing = count
+        self._batch = batch
         self._done = done
-        self._result = BatchResult([None] * count, {}, UNREAD)
+        self._width = width
+        self._ticket: Ticket | None = None
+        self._result = BatchResult([], {}, UNREAD)
 
-    def taker(self, position: int) -> Done:
-        """Return what takes the result of the item at this position."""
+    def go_on(self) -> None:
+        """Send the next item; where there is none, deliver."""
+        batch, result = self._batch, self._result
+        while len(result.values) < len(batch.items) and (batch.keep_going or not result.errors):
+            if self._done is nowhere:
+                return
+            at = len(result.values)
+            part = Batch(batch.function, [batch.items[at]], batch.shape, batch.first + at, batch.context, batch.depth)
+            part.timeout = batch.timeout
+            try:
+                ticket = pools.processes().start(part, self._take, width=self._width)
+            except Exception as error:
+                self._enter(all_failed(part, error))
+                continue
+            self._hold(at, ticket)
+            return
+        with self._lock:
+            done, self._done = self._done, nowhere
+        done(result)
 
-        def take(part: BatchResult) -> None:
-            with self._lock:
-                self._result.values[position] = part.values[0]
-                if part.errors:
-                    self._result.errors[position] = part.errors[0]
-                self._missing -= 1
-                complete = not self._missing
-            if complete:
-                self._done(self._result)
+    def _enter(self, part: BatchResult) -> None:
+        if part.errors:
+            self._result.errors[len(self._result.values)] = part.errors[0]
+        self._result.values.append(part.values[0])
 
-        return take
+    def _take(self, part: BatchResult) -> None:
+        self._enter(part)
+        self.go_on()
+
+    def _hold(self, at: int, ticket: Ticket) -> None:
+        """Keep the ticket of an item, unless that has ended already; cancel it if all was called off meanwhile."""
+        with self._lock:
+            if len(self._result.values) == at:
+                self._ticket = ticket
+            cancelled = self._done is nowhere
+        if cancelled:
+            ticket.cancel(kill=True)
+
+    def cancel(self, kill: bool = False) -> bool:
+        """Begin no further item, and with `kill` end the one that runs; deliver nothing."""
+        with self._lock:
+            self._done = nowhere
+            ticket = self._ticket
+        return ticket is None or ticket.cancel(kill=kill)

@@ -10,6 +10,8 @@ from libc.stddef cimport size_t
 from threading import RLock
 from types import GenericAlias
 
+from parallel_deco._waiting import Bell
+
 cdef extern from "Python.h":
     ctypedef PyObject *(*iternextfunc)(PyObject *)
     ctypedef struct PyTypeObject:
@@ -23,6 +25,8 @@ cdef extern from "Python.h":
     PyObject *PyExc_StopIteration
     int PyErr_ExceptionMatches(PyObject *kind)
     void PyErr_Clear()
+    void PyErr_Fetch(PyObject **kind, PyObject **value, PyObject **traceback)
+    void PyErr_Restore(PyObject *kind, PyObject *value, PyObject *traceback)
     int PyContext_Enter(PyObject *context)
     int PyContext_Exit(PyObject *context)
 
@@ -37,9 +41,31 @@ cdef extern from *:
     #define pd_finalizing() _Py_IsFinalizing()
     #endif
     #define pd_as_object(reference) (reference)
+
+    /* Who runs: an address of the thread's own. It is asked for each tiny item, so it must not be a call. */
+    #if defined(_MSC_VER)
+    static __declspec(thread) char pd_thread;
+    #elif defined(__linux__)
+    static __thread char pd_thread __attribute__((tls_model("initial-exec")));
+    #else
+    static __thread char pd_thread;
+    #endif
+    #define pd_this_thread() ((void *)&pd_thread)
+
+    /* A flag that one thread sets before it looks at another's, and the other way round: without a GIL, in this order. */
+    #ifdef Py_GIL_DISABLED
+    #define pd_set(word, value) __atomic_store_n(word, value, __ATOMIC_SEQ_CST)
+    #define pd_get(word) __atomic_load_n(word, __ATOMIC_SEQ_CST)
+    #else
+    #define pd_set(word, value) (*(word) = (value))
+    #define pd_get(word) (*(word))
+    #endif
     """
     bint pd_finalizing()
     object pd_as_object(PyObject *reference)  # the caller's reference becomes the object's
+    void *pd_this_thread() noexcept nogil
+    void pd_set(int *word, int value) noexcept nogil
+    int pd_get(int *word) noexcept nogil
 
 # A stretch looks at the clock once in so many items, or seconds of them, and after the 1st, 2nd, 4th, … before.
 cdef enum:
@@ -49,6 +75,8 @@ cdef double LOOK_AGAIN = 5e-6
 # Seconds, and how many times what was expected, that a stretch may take.
 cdef double GRACE = 2e-3
 cdef double PATIENCE = 2
+# Seconds that a thread waits at a time for another to come out of a stretch.
+cdef double HEED = 0.1
 
 
 @cython.final
@@ -69,6 +97,11 @@ cdef class Stretch:
     wall : float
         What an item is said to take, in seconds. A stretch that takes `PATIENCE` times as long ends early, whatever
         the time went by for: the items may not be what they were.
+
+    Notes
+    -----
+    It belongs to the thread that makes it. Another that wants to go on has it `wait_for_owner` first: then the owner
+    is out of it, and begins no further item.
     """
 
     cdef object function, items, context
@@ -81,6 +114,10 @@ cdef class Stretch:
     cdef readonly Py_ssize_t drawn  # items that were drawn
     cdef readonly bint exhausted  # the input has ended
     cdef readonly bint calling  # an exception is the function's, not the input's
+    cdef void *owner
+    cdef int inside  # how many calls of `step` the owner is in
+    cdef int ended  # by another thread
+    cdef object bell  # of that thread
 
     def __init__(self, function, items, context, bint star, Py_ssize_t most, double wall):
         self.function = function
@@ -92,9 +129,22 @@ cdef class Stretch:
         self.wall = wall
         self.stride = <Py_ssize_t> min(LOOK, max(1.0, LOOK_AGAIN / max(wall, 1e-9)))
         self.since = pd_now()
+        self.owner = pd_this_thread()
 
     cdef inline PyObject *step(self) noexcept:
-        """Return the next result; NULL at the end, and NULL with an exception set."""
+        """Return the next result; NULL at the end, for another thread, and with an exception set."""
+        cdef PyObject *result
+        if self.owner != pd_this_thread():
+            return NULL
+        pd_set(&self.inside, self.inside + 1)
+        result = NULL if pd_get(&self.ended) else self.call()
+        pd_set(&self.inside, self.inside - 1)
+        if pd_get(&self.ended):
+            self.ring()
+        return result
+
+    cdef inline PyObject *call(self) noexcept:
+        """Draw an item, and call the function with it."""
         cdef PyObject *result
         cdef PyObject *place[2]  # the callee may use the one before the argument
         if self.drawn >= self.until and not self.goes_on():
@@ -129,6 +179,28 @@ cdef class Stretch:
             return False
         self.until = min(self.most, self.drawn + max(1, min(self.drawn, self.stride)))
         return True
+
+    cdef void ring(self) noexcept:
+        """Tell who waits for the owner that it is out; what the owner has raised goes on."""
+        cdef PyObject *kind = NULL
+        cdef PyObject *value = NULL
+        cdef PyObject *traceback = NULL
+        if not self.inside:
+            PyErr_Fetch(&kind, &value, &traceback)
+            self.bell.ring()
+            PyErr_Restore(kind, value, traceback)
+
+    cdef bint is_anothers(self) noexcept:
+        return self.owner != pd_this_thread()
+
+    cdef int wait_for_owner(self) except -1:
+        """Have the owner begin no further item, and wait until it is out of the last one."""
+        if self.bell is None:
+            self.bell = Bell()
+        pd_set(&self.ended, True)
+        while pd_get(&self.inside) and not self.bell.wait(HEED):
+            pass
+        return 0
 
 
 cdef int raise_what_is_set() except -1:
@@ -226,7 +298,11 @@ cdef class MapIterator:
 
     def __length_hint__(self):
         """Return how many results are to come, where the input tells its length; else 0."""
-        return self._mapping.expected() + self._size - self._at
+        cdef Stretch stretch
+        with cython.critical_section(self):
+            stretch = self._stretch
+        left = self._mapping.expected() + self._size - self._at
+        return left if stretch is None else max(0, left - stretch.drawn)
 
     def close(self):
         """Cancel what has not run; no results come after."""
@@ -234,20 +310,24 @@ cdef class MapIterator:
             self._size = self._at = 0
             self._values = None
             self._stretch = None
+            pieces, self._pieces = self._pieces, iter(())
         self._mapping.close()
+        del pieces  # unless another thread is in it, what it keeps goes now, the user's input for one
 
     cdef object _advance(self, Stretch stretch):
         """Return the next result, after the stretch that gave none."""
         cdef PyObject *result
         while True:
             if stretch is not None:
-                self._end_stretch(stretch)
+                if stretch.is_anothers():
+                    self._take_over(stretch)
+                else:
+                    self._end_stretch(stretch)
             if self._at < self._size:
                 # Without a GIL, another thread may take one, or close the map, meanwhile; with one, this is nothing.
                 with cython.critical_section(self):
                     if self._at < self._size:
-                        self._at += 1
-                        return <object>PyList_GET_ITEM(self._values, self._at - 1)
+                        return self._take_out()
             with self._turn:  # two threads may take from one map
                 if self._at >= self._size and self._stretch is None:
                     self._next_piece()
@@ -257,6 +337,23 @@ cdef class MapIterator:
                 result = stretch.step()
                 if result is not NULL:
                     return pd_as_object(result)
+
+    cdef object _take_out(self):
+        """Return the next of the list, which keeps it no longer."""
+        result = <object>PyList_GET_ITEM(self._values, self._at)
+        self._values[self._at] = None
+        self._at += 1
+        if self._at == self._size:
+            self._values = None
+        return result
+
+    cdef int _take_over(self, Stretch stretch) except -1:
+        """End a stretch of another thread, which may be within an item; no lock is held, for that may lead here too."""
+        stretch.wait_for_owner()
+        if self._stretch is stretch:
+            self._stretch = None
+            self._mapping.taken_over()
+        return 0
 
     cdef int _end_stretch(self, Stretch stretch) except -1:
         if self._stretch is stretch:  # no other thread has
@@ -277,7 +374,7 @@ cdef class MapIterator:
             with cython.critical_section(self):
                 self._values = piece
                 self._at = 0
-                self._size = len(self._values)
+                self._size = len(piece)
         return 0
 
 

@@ -21,7 +21,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
-from time import perf_counter
+from functools import partial
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco import _sampler
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapping", "close_left_open"]
 
+#: From so many threads on that take from a map one after the other, its items are handed out in lists.
+MANY_TAKERS = 4
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
 SHORT = 50e-3
@@ -108,8 +111,7 @@ class Mapping:
         self._steering = Steering(profile, options, self._evidence, source)
         for item in source.first():
             self._follow(item)
-        here = options.chooses or options.backend == SERIAL
-        self._caller_runs = here and options.timeout is None and not _on_event_loop()
+        self._caller_runs = (options.chooses or options.backend == SERIAL) and options.timeout is None
         self._judge: Judge | None = None
         self._process = os.getpid()
         self._consumer = threading.get_ident()  # who took a result last; at first, who made this
@@ -129,6 +131,8 @@ class Mapping:
         self._arrived = 0.0  # when it took a result last
         self._caller_busy = False
         self._lent = False  # the input, to the consumer's own loop
+        self._lent_from = 0  # the item with which that began
+        self._takers = 1  # threads that have taken from a stretch, one after the other
         self._failed = False
         self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
@@ -187,6 +191,7 @@ class Mapping:
             raise
         if self._progress is not None:
             self._progress.close()
+        self._steering.conclude(self._source.pulled)
         if self._source.error is not None and not self.closed:
             raise self._source.error
 
@@ -209,10 +214,17 @@ class Mapping:
         finally:
             del failure
 
+    def taken_over(self) -> None:
+        """Hear that a thread ended another's stretch; where several take by turns, stretches would all be short."""
+        with self._lock:
+            self._takers += 1
+
     def stretch_failed(self, stretch: Stretch, error: BaseException) -> BaseException:
         """Say what to raise when a stretch ended with an exception, of the function or of the input."""
         if stretch.calling:
-            _note(error, self._function, self._source.pulled + stretch.drawn - 1)
+            _note(error, self._function, self._lent_from + stretch.drawn - 1)
+        if self._progress is not None:
+            self._progress.add(stretch.drawn)
         self.close()
         if not isinstance(error, StopIteration):
             return error
@@ -240,10 +252,10 @@ class Mapping:
             self._progress.close()
         self._steering.forget()
         self._dismiss_judge()
-        if flying:
-            kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
-            for ticket in flying:
-                ticket.cancel(kill=kill)
+        kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
+        left = [ticket for ticket in flying if not ticket.cancel(kill=kill) and ticket.kills and not kill]
+        if left:  # they may be short, or not: nobody has seen that yet
+            pools.threads().later(monotonic() + SHORT, partial(_end_all, left))
 
     # The consumer
 
@@ -301,9 +313,10 @@ class Mapping:
         piece = self._source.rescue()
         if piece is not None:
             with self._lock:
-                self._flying[piece.first] = None
                 self._outstanding += len(piece.items)
-            self._launch(piece, self._batch(piece))
+                started = self._takes_off(piece)
+            if started:
+                self._launch(piece, self._batch(piece))
 
     def _feed_aside(self, own: bool = False) -> "Ready | None":
         """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
@@ -416,6 +429,7 @@ class Mapping:
             and not self._return_exceptions
             and self._options.buffersize is None
             and not self._sets_context
+            and self._takers < MANY_TAKERS
             and same_context(copy_context(), self._context)
         )
 
@@ -436,17 +450,19 @@ class Mapping:
         expected = max(wall, self._stretch_pace)
         began = perf_counter()
         source = self._source
+        self._lent_from = source.pulled
         stretch = Stretch(self._function, items or iter(()), source.context, self._shape is Shape.STAR, most, expected)
         try:
             yield stretch
         finally:
-            self._stretch_pace = (perf_counter() - began) / max(1, stretch.drawn)
-            self._source.take_back(stretch.drawn, stretch.exhausted)
-            self._evidence.learn_count(stretch.drawn)
-            if self._progress is not None:
-                self._progress.add(stretch.drawn)
+            drawn = stretch.drawn
+            self._stretch_pace = (perf_counter() - began) / max(1, drawn)
+            self._source.take_back(drawn, stretch.exhausted)
+            self._evidence.learn_count(drawn)
+            if self._progress is not None and not self.closed:
+                self._progress.add(drawn)
             with self._lock:
-                self._next += stretch.drawn
+                self._next += drawn
                 self._lent = False
 
     # Starting
@@ -533,12 +549,26 @@ class Mapping:
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False
-        places = max(1, steering.width - self._caller_busy)
-        if steering.route == PROCESSES and self._runs_ahead():
-            places *= 2
-        return len(self._flying) - self._caller_busy + self._reserved < places and (
-            self._source.returned or self._room() > 0
-        )
+        return self._busy() + self._reserved < self._places() and (self._source.returned or self._room() > 0)
+
+    def _busy(self) -> int:
+        """Return how many batches are elsewhere."""
+        return len(self._flying) - self._caller_busy
+
+    def _places(self) -> int:
+        """Return how many batches may be elsewhere."""
+        steering = self._steering
+        places = steering.width - self._caller_busy
+        return 2 * places if steering.route == PROCESSES and self._runs_ahead() else places
+
+    def _takes_off(self, piece: Piece, here: bool = False) -> bool:
+        """Have a piece count as flying; where its place was given to what was rescued before it, back it goes."""
+        if not here and self._busy() >= self._places():
+            self._outstanding -= len(piece.items)
+            self._source.put_back(*piece)
+            return False
+        self._flying[piece.first] = None
+        return True
 
     def _wants_more(self) -> bool:
         """Whether anything is to be pulled; where an item failed, only what was put back, for it may come before."""
@@ -561,7 +591,7 @@ class Mapping:
 
         With `here`, it is to run in the consumer's thread.
         """
-        piece = None
+        piece, started = None, False
         slow = self._source.slow
         try:
             with nullcontext() if self._source.prompt else pools.threads().away():
@@ -570,13 +600,12 @@ class Mapping:
             with self._lock:
                 self._reserved -= 1
                 self._outstanding -= size if piece is None else size - len(piece.items)
-                if piece is not None:
-                    self._flying[piece.first] = None
+                started = piece is not None and self._takes_off(piece, here)
                 if piece is None or (slow and not self._source.slow):
                     self._ring()  # there may be no more to wait for, or less patience to wait with
         if piece is None and not self._source.pulled:
             self._dismiss_judge()  # an input without items: there is nothing to look at
-        return None if piece is None else (piece, self._batch(piece, here))
+        return (piece, self._batch(piece, here)) if piece is not None and started else None
 
     def _batch(self, piece: Piece, here: bool = False) -> Batch:
         # By where it runs, whatever became of the route while an item was waited for.
@@ -667,8 +696,7 @@ class Mapping:
                 ahead=self._runs_ahead(),
             )
         except NotPicklableError as error:
-            start_each_in_processes(batch, done, width=steering.width, error=error)
-            return None
+            return start_each_in_processes(batch, done, width=steering.width, error=error)
 
     def _prepare(self) -> "Travelling":
         """Return the function as it travels: as it was when the first batch left."""
@@ -733,6 +761,12 @@ def close_left_open(consumer: int | None) -> None:
             mapping.close(kill=True)
 
 
+def _end_all(tickets: list[Ticket]) -> None:
+    """End what is running yet of a map that was closed."""
+    for ticket in tickets:
+        ticket.cancel(kill=True)
+
+
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:
     """Name the item in the error's traceback, once; not where one error is that of many items, or takes no notes."""
     note = f"raised by item {index} of a map of {name_of(function)}"
@@ -740,9 +774,3 @@ def _note(error: BaseException, function: Callable[..., Any], index: int) -> Non
         notes = getattr(error, "__notes__", ())
         if note not in notes and len(notes) < MOST_NOTES:
             error.add_note(note)
-
-
-def _on_event_loop() -> bool:
-    """Whether an event loop runs in this thread; it must not be blocked by user code."""
-    events = sys.modules.get("asyncio.events")
-    return events is not None and events._get_running_loop() is not None

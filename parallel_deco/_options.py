@@ -73,6 +73,11 @@ class Options(_Fields):
                 self = self.changed(**{name: index(count)})
         return self
 
+    def __hash__(self) -> int:
+        """A policy of the user's need not have one."""
+        backend = self.backend if type(self.backend) is str else id(self.backend)
+        return hash((backend, *self[1:]))
+
     def _check(self) -> None:
         if not callable(self.backend):
             check_backend(self.backend, "backend")

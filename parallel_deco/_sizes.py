@@ -1,9 +1,12 @@
 """What moves: bytes and seconds on the way to another process, roughly and quickly; and orders of magnitude."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from time import perf_counter
+from types import MemberDescriptorType, MethodDescriptorType
 from typing import Any
 
 try:  # without what `pickle` imports
@@ -18,6 +21,8 @@ SAMPLE = 8
 DEPTH = 3
 #: Bytes of what cannot be looked into.
 UNKNOWN = 64
+_SMALL = frozenset((float, complex, bool, type(None), range))
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 #: Small values that are pickled to see what that takes: fewer would show what a pickle takes, whatever is in it.
 FEW, MANY = 16, 48
 #: Elements, at all depths, that are pickled for all of a container.
@@ -44,15 +49,36 @@ def _bytes(value: Any, depth: int) -> int:
     kind = type(value)
     if kind in (bytes, bytearray, str, memoryview):
         return memoryview(value).nbytes if kind is memoryview else len(value)
-    if kind in (list, tuple, set, frozenset, dict):
-        return _container(value, depth)
+    if kind in _SMALL:
+        return UNKNOWN
+    if kind in _CONTAINERS:
+        return _container(value, kind, depth)
     if kind.__module__.partition(".")[0] in ("numpy", "pandas", "pyarrow"):
         size = getattr(value, "nbytes", 0)
         return size if type(size) is int else UNKNOWN
     if kind is int:
         return int(value.bit_length()) // 8 + 2
+    size = kind.__sizeof__  # its own account, with the bytes of a buffer, for example
+    total = max(UNKNOWN, size(value)) if type(size) is MethodDescriptorType else UNKNOWN
+    if issubclass(kind, _CONTAINERS):
+        total += _container(value, next(base for base in _CONTAINERS if issubclass(kind, base)), depth)
     state = getattr(value, "__dict__", None)
-    return UNKNOWN + (_container(state, depth) if type(state) is dict else 0)
+    if type(state) is dict:
+        total += _container(state, dict, depth)
+    for cls in kind.__mro__[:-1] if depth else ():
+        names = cls.__dict__.get("__slots__")
+        if names:
+            total += sum(_bytes(part, depth - 1) for part in _in_slots(value, cls, names))
+    return total
+
+
+def _in_slots(value: Any, cls: type, names: Any) -> Iterator[Any]:
+    """Yield what is in the slots of an object that one of its classes has made."""
+    for name in (names,) if type(names) is str else names:
+        member = cls.__dict__.get(name)
+        if type(member) is MemberDescriptorType:
+            with suppress(AttributeError):  # nothing is in it
+                yield member.__get__(value)
 
 
 def pickling_seconds(items: Sequence[Any], values: Sequence[Any]) -> float | None:
@@ -124,12 +150,13 @@ def size_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     return int(math.log10(min(largest, 1e300) + 1)) // 2
 
 
-def _container(value: Any, depth: int) -> int:
-    count = len(value)
+def _container(value: Any, base: Any, depth: int) -> int:
+    """Return the bytes of its elements, by the methods of its base, which are nobody's code."""
+    count = base.__len__(value)
     if not count or not depth:
-        return 8 * count
+        return int(8 * count)
     seen = total = 0
-    for element in value.items() if type(value) is dict else value:
+    for element in base.items(value) if base is dict else base.__iter__(value):
         total += _bytes(element, depth - 1)
         seen += 1
         if seen == SAMPLE:

@@ -9,6 +9,7 @@ from parallel_deco import _machine
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile
+from parallel_deco._sizes import pickling_seconds
 from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
@@ -140,15 +141,38 @@ class Steering:
         so_far = facts_so_far(seen)
         if so_far is None or (so_far.computes and 1.1 < seen.process_cpu / seen.cpu < INNER):
             return False  # in the second case it may be parallel inside, its other threads only just at work
-        facts = so_far._replace(inner=self.facts.inner)
+        facts = self._moving(so_far)
         if not self.auto:
             self._obey(left, facts)
             return True
         decision = self._choose(left, facts, patient=True)
+        if self.known:  # the call has ended meanwhile, for it may take long to read the code: that says more
+            return True
         if decision.route == SERIAL:
             return False
         self._go(decision)
         return True
+
+    def _moving(self, so_far: Facts) -> Facts:
+        """Return what a call has shown so far, with what else is known: what its arguments take to another process."""
+        known = self.facts
+        if known.pickling is None and known.moved is None and self._example is not None:
+            seconds = pickling_seconds([self._example], [])
+            if seconds is not None:
+                self._evidence.learn_pickling(seconds)
+                known = self.facts
+        return so_far._replace(
+            inner=known.inner, sent=known.sent, received=known.received, pickling=known.pickling, moved=known.moved
+        )
+
+    def conclude(self, items: int) -> None:
+        """Say why so many items, which were all, ran in the loop, if they came to their end before any decision."""
+        facts = self.facts
+        if self._most or not self.auto or not facts.items or not items:
+            return
+        here = self._profile.situation(self._options, items, SERIAL, self._kept)
+        decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
+        self._profile.decision = decision._replace(given=None)
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
         if left is None:  # as many as there were: what is not done in time then costs as much again, and no more

@@ -6,7 +6,13 @@ import time
 
 import pytest
 
+from parallel_deco._cpus import available_cpus
 from parallel_deco._judge import EARLY, FIRST_LOOK, Judge
+from parallel_deco._options import Options
+from parallel_deco._profile import Profile
+from parallel_deco._readings import UNREAD
+from parallel_deco._source import Source
+from parallel_deco._steering import Steering
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape, run_batch
 
@@ -142,3 +148,59 @@ def test_switch_interval_is_the_users_again_when_the_judge_has_gone(heard, until
         thread.join()
         judge.dismiss()
         sys.setswitchinterval(users + 0.5e-6)
+
+
+#: Of a call that computes with the GIL held, for 40 ms so far.
+COMPUTES = UNREAD._replace(
+    items=1,
+    wall=40e-3,
+    cpu=40e-3,
+    process_cpu=40e-3,
+    samples=40,
+    looked=40e-3,
+    held=40e-3,
+    looked_cpu=40e-3,
+    held_cpu=40e-3,
+)
+
+
+@pytest.fixture
+def steering():
+    """What steers a map over 60 items of an unknown function, on a machine of two CPUs."""
+    if available_cpus() == 1:
+        pytest.skip("no process is worth it on one CPU")
+    profile = Profile(abs)
+    return Steering(profile, Options(shared=False), profile.latest, Source.of(([1] * 60,)))
+
+
+def test_processes_are_chosen_when_a_running_call_holds_the_gil(steering):
+    """Its arguments are small."""
+    steering.follow(steering._evidence, ((1,), {}))
+    assert steering.hear(COMPUTES, 59) is True
+    assert steering.route == "processes"
+
+
+@pytest.mark.parametrize(
+    "example",
+    [bytes(60_000_000), [[number, number + 1] for number in range(300_000)]],
+    ids=["many bytes", "many objects"],
+)
+def test_loop_stays_when_a_running_call_has_arguments_that_take_long_to_move(steering, example):
+    """What is known of them counts before the first was moved: their bytes, and what pickling some of them takes."""
+    evidence = steering._profile.evidence((example,), {})
+    steering.follow(evidence, ((example,), {}))
+    assert steering.hear(COMPUTES, 59) is False
+    assert steering.route == "serial"
+
+
+def test_verdict_is_dropped_when_the_call_ended_while_it_was_found(steering, monkeypatch):
+    """What was measured since says more than what was seen while it ran."""
+    decide = steering._profile.decide
+
+    def slow(*args, **kwargs):
+        steering._evidence.learn(COMPUTES._replace(wall=50e-3, cpu=50e-3))
+        return decide(*args, **kwargs)
+
+    monkeypatch.setattr(steering._profile, "decide", slow)
+    assert steering.hear(COMPUTES, 59) is True
+    assert steering.route == "serial"

@@ -634,16 +634,20 @@ def test_map_works_when_its_width_is_one_and_it_is_nested(backend, functions):
         assert list(functions.factorial.map([6, 7])) == [720, 5040]
 
 
-def test_loop_goes_on_when_a_map_is_taken_in_a_coroutine(backend):
-    """On an event loop's thread the function never runs on the caller, so that the loop's thread is not the one."""
+@pytest.mark.parametrize("chosen", ["auto", "serial"])
+def test_caller_runs_tiny_items_when_it_is_on_an_event_loop(chosen):
+    """As the plain loop would; taking results blocks the loop in any case, and notebooks have one in every cell."""
 
     async def main():
-        caller = threading.get_ident()
-        results = parallel(lambda _: threading.get_ident(), backend=backend).map(range(50))
-        return caller, await asyncio.to_thread(set, results)
+        threads = parallel(lambda _: threading.get_ident(), backend=chosen).map(range(50))
+        return threading.get_ident(), set(threads), await asyncio.to_thread(set, double_all())
 
-    caller, threads = asyncio.run(main())
-    assert (caller in threads) is False
+    def double_all():
+        return parallel(double, backend=chosen).map(range(50))
+
+    caller, threads, doubled = asyncio.run(main())
+    assert threads == {caller}
+    assert doubled == {2 * x for x in range(50)}
 
 
 def test_large_items_and_results_arrive_when_mapped(backend):
@@ -818,6 +822,158 @@ def test_each_result_comes_once_when_two_threads_take_from_one_map(backend):
     with ThreadPoolExecutor(2) as executor:
         parts = list(executor.map(list, [results, results]))
     assert sorted(itertools.chain(*parts)) == list(range(0, 10_000, 2))
+
+
+class Row:
+    """A row of one item, that lets other threads run when it is looked into."""
+
+    def __init__(self, item):
+        self.item = item
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        time.sleep(0)
+        return iter((self.item,))
+
+
+class Guarded(Counted):
+    """An iterator that two threads may draw from."""
+
+    def __init__(self, items):
+        super().__init__(items)
+        self._lock = threading.Lock()
+
+    def __next__(self):
+        with self._lock:
+            return super().__next__()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda function, items: function.map(items),
+        lambda function, items: function.map(item for item in items),
+        lambda function, items: function.map(Guarded(items)),
+        lambda function, items: function.starmap([Row(item) for item in items]),
+    ],
+    ids=["range", "generator", "iterator", "rows"],
+)
+def test_each_result_comes_once_when_threads_take_tiny_items(begin, count):
+    """Two threads are never in one stretch, nor in the input; each gets its results in order."""
+    items = range(100_000)
+    results = begin(parallel(lambda x: x), items)
+    first = next(results)
+    with ThreadPoolExecutor(count) as executor:
+        parts = list(executor.map(list, [results] * count))
+    assert all(part == sorted(part) for part in parts)
+    assert sorted(itertools.chain([first], *parts)) == list(items)
+
+
+def test_results_come_when_a_function_takes_from_its_own_map():
+    """The thread that is within an item takes the next one itself."""
+    results = None
+
+    def function(x):
+        return (x, next(results)) if x == 5_000 else x
+
+    results = parallel(function).map(range(20_000))
+    assert list(results) == [*range(5_000), (5_000, 5_001), *range(5_002, 20_000)]
+
+
+def test_results_go_when_they_were_taken(backend):
+    """The iterator keeps none of those that the user has let go of."""
+    results = parallel(workloads.Thing, backend=backend).map(range(300))
+    alive = [weakref.ref(result) for result in results]
+    del results  # of threads, the last one may be in their hands yet
+    gc.collect()
+    assert [reference for reference in alive[:-32] if reference() is not None] == []
+
+
+def test_input_goes_when_a_stretch_is_closed():
+    """A generator's `finally` runs, as if the user's loop had ended."""
+    closed = []
+
+    def items():
+        try:
+            yield from range(100_000)
+        finally:
+            closed.append(True)
+
+    results = parallel(lambda x: x).map(items())
+    assert [next(results) for _ in range(50_000)] == list(range(50_000))
+    results.close()
+    gc.collect()
+    assert closed == [True]
+
+
+def test_hint_is_what_is_left_when_in_the_middle_of_a_stretch():
+    """What is about to become a list asks for it."""
+    results = parallel(lambda x: x).map(range(100_000))
+    for _ in range(50_000):
+        next(results)
+    assert operator.length_hint(results) == 50_000
+
+
+def test_worker_is_free_when_a_map_was_left_while_it_ran_something_long():
+    """Nobody had seen that it is long: after a moment it is ended all the same, for nobody waits for it."""
+    function = parallel(workloads.sleep_long_at_one, backend="processes", max_workers=1)
+    results = function.map([0, 1, 2])
+    assert next(results) == 0
+    results.close()
+    assert list(parallel(double, backend="processes", max_workers=1).map(range(3))) == [0, 2, 4]
+
+
+def test_no_more_run_than_may_when_the_input_hesitates():
+    """What a pull has drawn when it has to wait begins in its place, not beside it."""
+    running, most = [], []
+
+    def function(x):
+        running.append(x)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.remove(x)
+        return x
+
+    def items():
+        for number in range(8):
+            if number % 2:
+                time.sleep(0.03)
+            yield number
+
+    results = parallel(function, backend="threads", max_workers=1, chunksize=2).map(items())
+    assert list(results) == list(range(8))
+    assert max(most) == 1
+
+
+def test_no_more_run_than_may_when_an_item_of_a_batch_cannot_be_sent():
+    """Then the others of its batch go one by one, in one place; it fails alone."""
+    wide = parallel(workloads.place_and_time, backend="processes", max_workers=3)
+    list(wide.map([0.05] * 6))  # there are three workers now
+    narrow = wide.options(max_workers=1, chunksize=4)
+    *spans, error = narrow.map([0.05, 0.05, 0.05, threading.Lock()], return_exceptions=True)
+    assert isinstance(error, NotPicklableError)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
+
+
+def test_nothing_goes_on_when_a_map_is_closed_whose_items_go_one_by_one():
+    """The one that runs is ended, and none begins after it."""
+    function = parallel(workloads.sleep_long_at_one, backend="processes", max_workers=1, chunksize=4)
+    results = function.map([1, threading.Lock(), 1, 1], return_exceptions=True)
+    time.sleep(0.1)
+    results.close()
+    assert list(parallel(double, backend="processes", max_workers=1).map(range(3))) == [0, 2, 4]
+
+
+def test_explanation_is_of_the_last_work_when_that_was_too_short_to_decide():
+    """Not of the work before it, with the readings of this."""
+    function = parallel(workloads.count_to)
+    list(function.map([200_000] * 20))
+    assert list(function.map([5, 6, 7])) == [5, 6, 7]
+    explanation = function.explain()
+    assert (explanation.route, explanation.rule, explanation.readings.items) == ("serial", "too small", 3)
 
 
 def test_input_is_drawn_together_again_when_it_was_slow_once(elsewhere, functions):

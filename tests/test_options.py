@@ -313,6 +313,21 @@ def test_policy_is_obeyed_when_it_names_a_route():
     assert {name for name, _ in heard} == {"timed"}
 
 
+def test_policy_is_asked_when_it_has_no_hash():
+    """A dataclass that is called, for one; by maps and by submits."""
+
+    @dataclasses.dataclass
+    class Policy:
+        route: str
+
+        def __call__(self, explanation):
+            return self.route
+
+    function = parallel(abs, backend=Policy("threads"))
+    assert list(function.map([-1, -2])) == [1, 2]
+    assert function.submit(-3).result(30) == 3
+
+
 @pytest.mark.parametrize("answer", ["fast", None, 3, "auto"])
 def test_policy_is_refused_when_its_answer_is_no_route(answer):
     """An impossible answer is a clear error, for submits as for maps, and nothing hangs."""

@@ -52,6 +52,19 @@ def test_bar_has_the_label_when_one_is_given(backend, shown):
     assert line.startswith("powers: 100%")
 
 
+def test_bar_counts_what_came_before_when_an_item_of_a_stretch_raises(shown):
+    """Tiny items run one by one, and are counted at the end, whatever that is."""
+
+    def function(x):
+        return 1 // (90_000 - x)
+
+    with pytest.raises(ZeroDivisionError):
+        for _ in parallel(function).map(range(100_000), progress="fails"):
+            pass
+    (line,) = shown()
+    assert "90001/100000" in line
+
+
 def test_bar_ends_when_the_map_does_not_come_to_its_end(backend, shown):
     """Closed early, ended by an error, or dropped unused."""
     function = parallel(double, backend=backend)

@@ -1,5 +1,11 @@
 """Sizes: how many bytes travel, what pickling them takes, and orders of magnitude."""
 
+import array
+import collections
+import dataclasses
+import io
+import types
+
 import pytest
 
 from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes, size_class
@@ -37,6 +43,56 @@ def test_other_values_are_not_pickled_when_met(value):
     """Nobody's code is called, and nothing large is copied."""
     assert pickling_seconds([*range(FEW), value], range(FEW + 1)) is None
     assert pickling_seconds(range(FEW + 1), [*range(FEW), value]) is None
+
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    """Keeps what it has in slots, of which one may be empty."""
+
+    block: bytes
+    other: object = dataclasses.field(init=False)
+
+
+class Own(dict):
+    """A dict with methods of its own."""
+
+    def __len__(self):
+        raise AssertionError("called")
+
+    items = __iter__ = __len__
+
+
+BLOCK = bytes(100_000)
+
+
+def written(block):
+    """Return a file in memory."""
+    file = io.BytesIO()
+    file.write(block)
+    return file
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        array.array("d", bytes(100_000)),
+        written(BLOCK),
+        collections.deque([BLOCK]),
+        collections.OrderedDict(block=BLOCK),
+        Pair(BLOCK, 1),
+        Slotted(BLOCK),
+        Own(block=BLOCK),
+        types.SimpleNamespace(block=BLOCK),
+        type("List", (list,), {})([BLOCK]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_containers_are_looked_into_when_they_are_of_other_types(value):
+    """The types of the standard library, and classes of the user's, whose code is not called."""
+    assert 100_000 <= rough_bytes(value) < 110_000
 
 
 @pytest.mark.parametrize("make", [list, tuple, set, dict.fromkeys], ids=["list", "tuple", "set", "dict"])

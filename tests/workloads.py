@@ -178,3 +178,32 @@ def stuck(path):
     while path is not None and not os.path.exists(path):
         time.sleep(0.01)
     return path is None
+
+
+class Thing:
+    """Something that can be watched while it lives."""
+
+    def __init__(self, number):
+        self.number = number
+
+
+def sleep_long_at_one(x):
+    """Sleep for longer than any test waits when it is 1."""
+    if type(x) is int and x == 1:
+        time.sleep(600)
+    return x
+
+
+def place_and_time(seconds):
+    """Sleep, and say when that began and ended."""
+    before = time.monotonic()
+    time.sleep(seconds)
+    return before, time.monotonic()
+
+
+def count_to(limit):
+    """Count, with the GIL held."""
+    count = 0
+    while count < limit:
+        count += 1
+    return count
