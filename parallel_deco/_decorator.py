@@ -94,6 +94,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
+#: Attributes of a parallel function that are not the user's.
+_OWN = frozenset((*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "_options", "_submissions", "_descriptor", "_profile"))
+
+
 class _WhenNeeded:
     """Stands in the class for an instance's profile, which is made when it is asked for."""
 
@@ -335,7 +339,20 @@ class ParallelFunction(_Callable[P, R]):
             An option that does not exist, or a value that it cannot have.
         """
         options = self._options.changed(**changes)
-        return ParallelFunction(self.__wrapped__, options, self._profile.sibling(), self._descriptor)
+        other: ParallelFunction[P, R] = ParallelFunction(
+            self.__wrapped__, options, self._profile.sibling(), self._descriptor
+        )
+        vars(other).update(self._attributes())
+        return other
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return the attributes that the user has set since it was made."""
+        given = getattr(self.__wrapped__, "__dict__", {})
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in _OWN and not (name in given and given[name] is value)
+        }
 
     if TYPE_CHECKING:
 
@@ -364,7 +381,7 @@ class ParallelFunction(_Callable[P, R]):
         name = getattr(self, "__qualname__", "")
         if _leads_to(self, getattr(self, "__module__", None), name):
             return name
-        return _blank, (), (self.__wrapped__, self._options, self._descriptor)
+        return _blank, (), (self.__wrapped__, self._options, self._descriptor, self._attributes())
 
     def _reduce_method(self, method: MethodType) -> Any:
         """Pickle by the object's attribute; not where that is another's: a subclass's, or one that has the name too."""
@@ -377,12 +394,13 @@ class ParallelFunction(_Callable[P, R]):
             return getattr, (method.__self__, name)
         return _bound, (method.__func__, method.__self__, self._options)
 
-    def __setstate__(self, state: tuple[Callable[P, R], Options, Any]) -> None:
+    def __setstate__(self, state: tuple[Callable[P, R], Options, Any, dict[str, Any]]) -> None:
         """Fill in what `_blank` made; in two steps, since a function may refer to its own decorated self."""
-        function, options, descriptor = state
+        function, options, descriptor, attributes = state
         functools.partial.__setstate__(self, (function, (), {}, {}))  # type: ignore[attr-defined]
         functools.update_wrapper(self, function)
         self._adopt(function, options, None, descriptor)
+        vars(self).update(attributes)
 
     def __repr__(self) -> str:
         """Name the function and the backend."""

@@ -253,9 +253,7 @@ class Mapping:
         self._steering.forget()
         self._dismiss_judge()
         kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
-        left = [ticket for ticket in flying if not ticket.cancel(kill=kill) and ticket.kills and not kill]
-        if left:  # they may be short, or not: nobody has seen that yet
-            pools.threads().later(monotonic() + SHORT, partial(_end_all, left))
+        _call_off(flying, kill)
 
     # The consumer
 
@@ -667,7 +665,7 @@ class Mapping:
                 self._flying[piece.first] = ticket
             closed = self.closed
         if closed and ticket is not None:
-            ticket.cancel()
+            _call_off([ticket])
         return ready if own else None
 
     def _done(self, piece: Piece, batch: Batch, own: bool = False) -> "Callable[[BatchResult], Ready | None]":
@@ -761,10 +759,11 @@ def close_left_open(consumer: int | None) -> None:
             mapping.close(kill=True)
 
 
-def _end_all(tickets: list[Ticket]) -> None:
-    """End what is running yet of a map that was closed."""
-    for ticket in tickets:
-        ticket.cancel(kill=True)
+def _call_off(tickets: list[Ticket], kill: bool = False) -> None:
+    """Have nothing of a closed map begin; what runs is ended, or after a moment, for it may be short."""
+    left = [ticket for ticket in tickets if not ticket.cancel(kill=kill) and ticket.kills and not kill]
+    if left:
+        pools.threads().later(monotonic() + SHORT, partial(_call_off, left, kill=True))
 
 
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:

@@ -180,7 +180,7 @@ class Profile:
         decision = decide(facts, self.situation(options, items, current, kept))
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
             if decision.route == PROCESSES and not self._was_read:
-                pools.processes().warm(decision.width)  # they start while the code is read
+                pools.processes().warm(min(decision.width, decision.here.items))  # they start while the code is read
             if not (patient or options.timeout is not None or _reader.ready()):
                 stays = decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
                 return stays._replace(

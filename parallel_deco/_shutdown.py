@@ -128,7 +128,10 @@ def shutdown_at_exit() -> None:
     atexit.register(_remember_interrupt)
     # Before the interpreter refuses new threads, which calls that are still queued may need; concurrent.futures does
     # the same. The name is private: without it, the ordinary hook runs a little later.
-    getattr(threading, "_register_atexit", atexit.register)(_at_exit)
+    try:
+        getattr(threading, "_register_atexit", atexit.register)(_at_exit)
+    except RuntimeError:  # a thread of the user's outlives the main one, and begins with us only now
+        atexit.register(_at_exit)
 
 
 shutdown.__module__ = "parallel_deco"

@@ -214,4 +214,4 @@ class Steering:
         with self._lock:
             self.route, self.width = decision.route, decision.width
         if decision.route == PROCESSES:
-            pools.processes().warm(decision.width)
+            pools.processes().warm(min(decision.width, max(1, decision.here.items)))

@@ -215,3 +215,43 @@ def test_shutdown_waits_for_what_another_thread_imports(run_program):
     print("done")
     """
     assert run_program(program) == (0, "done\n", "")
+
+
+@pytest.mark.parametrize("use", ["work.submit(1).result()", "sum(work.map([1]))", "sum(work.map(range(300)))"])
+def test_files_are_closed_when_a_program_ends_right_after_its_work(use, run_program, tmp_path):
+    """No thread of ours keeps the function, and with it the program's globals, beyond the end."""
+    program = f"""
+    from parallel_deco import parallel
+
+    class Last:
+        def __del__(self):
+            print("gone")
+
+    last = Last()
+    out = open({str(tmp_path / "written")!r}, "w")
+
+    @parallel
+    def work(x):
+        return x
+
+    print({use}, file=out)
+    """
+    for _ in range(4):
+        assert run_program(program) == (0, "gone\n", "")
+        assert (tmp_path / "written").read_text() in ("1\n", "44850\n")
+
+
+@pytest.mark.parametrize("chosen", ["auto", "serial"])
+def test_thread_begins_when_the_main_thread_has_ended(chosen, run_program):
+    """Even if nothing was run before."""
+    program = f"""
+    import threading
+    from parallel_deco import parallel
+
+    def work():
+        threading.main_thread().join()
+        print(list(parallel(abs, backend={chosen!r}).map([-1, -2])))
+
+    threading.Thread(target=work).start()
+    """
+    assert run_program(program) == (0, "[1, 2]\n", "")

@@ -1,5 +1,15 @@
 """What functions and values are when they arrive in a worker process, and when they come back to the program."""
 
+import re
+import subprocess
+import sys
+
+import pytest
+
+import parallel_deco
+from parallel_deco import parallel
+from parallel_deco.backends import pools
+
 METHODS = """
 import functools
 from parallel_deco import parallel
@@ -545,3 +555,122 @@ def test_function_is_loaded_again_when_what_kept_it_from_that_has_gone(run_progr
         print(list(function.map([1])))
         """)
     assert (code, out, err) == (0, "not yet\n[2]\n", "")
+
+
+def test_segments_of_multiprocessing_stay_when_workers_end(run_program):
+    """Workers tell the caller's tracker of what they attach, as children of `multiprocessing` do."""
+    program = """
+    import parallel_deco
+    from multiprocessing.shared_memory import SharedMemory
+    from parallel_deco import parallel
+
+    def fill(name, position):
+        segment = SharedMemory(name=name)
+        segment.buf[position] = position + 1
+        segment.close()
+
+    segment = SharedMemory(create=True, size=8)
+    for half in (range(4), range(4, 8)):
+        list(parallel(fill, backend="processes").starmap([(segment.name, position) for position in half]))
+        parallel_deco.shutdown()
+    print(list(segment.buf[:8]))
+    segment.close()
+    segment.unlink()
+    """
+    assert run_program(program) == (0, "[1, 2, 3, 4, 5, 6, 7, 8]\n", "")
+
+
+def test_proxies_of_a_manager_work_when_they_are_arguments(run_program):
+    """Workers have what they prove with that they belong to the caller."""
+    program = """
+    import multiprocessing
+    from parallel_deco import parallel
+
+    def enter(table, x):
+        table[x] = 2 * x
+
+    if __name__ == "__main__":
+        with multiprocessing.Manager() as manager:
+            table = manager.dict()
+            list(parallel(enter, backend="processes").starmap([(table, x) for x in range(4)]))
+            print(sorted(table.items()))
+    """
+    assert run_program(program) == (0, "[(0, 0), (1, 2), (2, 4), (3, 6)]\n", "")
+
+
+def test_tracebacks_and_warnings_name_the_file_when_the_function_is_a_scripts(run_program):
+    """And its line, although the function goes by value."""
+    program = """
+    import sys, traceback, warnings
+    from parallel_deco import parallel
+
+    @parallel(backend="processes")
+    def work(x):
+        warnings.warn("look")
+        return 1 / x
+
+    try:
+        list(work.map([0]))
+    except ZeroDivisionError as error:
+        text = "".join(traceback.format_exception(error))
+    print(f'File "{__file__}", line 8, in work' in text, "return 1 / x" in text)
+    """
+    code, out, err = run_program(program)
+    assert (code, out) == (0, "True True\n")
+    assert re.search(r"\.py:7: UserWarning: look", err)
+
+
+@pytest.mark.parametrize("how", ["-c", "-"])
+def test_warnings_are_shown_when_the_program_has_no_file(how):
+    """They come from a module that nobody can name."""
+    program = (
+        "import warnings\nfrom parallel_deco import parallel\n"
+        "def work(x):\n    warnings.warn('look')\n    return x\n"
+        "print(list(parallel(work, backend='processes').map([1])))\n"
+    )
+    command = [sys.executable, how, *([program] if how == "-c" else [])]
+    done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[1]\n"
+    assert "UserWarning: look" in done.stderr
+
+
+def test_attributes_travel_when_they_were_set_on_a_parallel_function(run_program):
+    """The function may ask for them, as in the loop; and they stay with other options."""
+    program = """
+    from parallel_deco import parallel
+
+    @parallel(backend="processes")
+    def work(x):
+        return x * work.scale
+
+    work.scale = 3
+    print(list(work.map([1, 2])), list(work.options(max_workers=1).map([1, 2])), work.options(chunksize=1).scale)
+    """
+    assert run_program(program) == (0, "[3, 6] [3, 6] 3\n", "")
+
+
+def test_text_is_there_when_a_map_ends_although_its_line_does_not(run_program):
+    """What a worker has printed is not kept beyond the batch."""
+    program = """
+    import contextlib, io
+    from parallel_deco import parallel
+
+    @parallel(backend="processes", max_workers=1)
+    def work(x):
+        print(x, end=" ")
+
+    list(work.map(range(3)))
+    print("|")
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        list(work.map(range(3)))
+    print(repr(text.getvalue()))
+    """
+    assert run_program(program) == (0, "0 1 2 |\n'0 1 2 '\n", "")
+
+
+def test_no_more_workers_start_than_there_are_items():
+    """However many may."""
+    parallel_deco.shutdown()
+    assert list(parallel(abs, backend="processes", max_workers=10**9).map([-1, -2, -3])) == [1, 2, 3]
+    assert len(pools.processes()._links) <= 3

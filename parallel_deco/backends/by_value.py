@@ -3,7 +3,7 @@
 from contextvars import ContextVar
 from io import BytesIO
 from pickle import PickleBuffer
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -17,6 +17,8 @@ __all__ = ["ByValuePickler"]
 
 #: These are in every worker under their names.
 _OURS = {bind, fill, fill_function, find_or_make, locate, rebuild_view}
+#: What cloudpickle 3.1.2 and later have in the place of a file.
+_NO_FILE = "<dynamic-code>"
 #: What `memoryview.cast` can make.
 _FORMATS = frozenset("?bBcdfhHiIlLnNqQP")
 
@@ -37,6 +39,8 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return variables.find, variables.place(value)
         elif kind is memoryview:
             return _reduce_view(value)
+        elif kind is CodeType:
+            return self._reduce_code(value)
         reduced = super().reducer_override(value)
         if not _is_whole(reduced):
             return reduced
@@ -44,6 +48,13 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return self.reduce_class(value, reduced)
         main = main_name(value)
         return reduced if main is None else reduce_function(reduced, main)
+
+    def _reduce_code(self, code: CodeType) -> Any:
+        """Return how to rebuild code, of its file: some versions of cloudpickle name another, for tracebacks too."""
+        make, arguments = self.dispatch_table[CodeType](code)
+        return make, tuple(
+            code.co_filename if type(argument) is str and argument == _NO_FILE else argument for argument in arguments
+        )
 
     def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
         """Return how to rebuild a class that goes by value."""

@@ -68,6 +68,13 @@ class Echoes:
         if self._level is not None:
             logging.root.setLevel(self._level)
 
+    def flush(self) -> None:
+        """Send what was printed without the end of a line; the batch has ended, and in a loop it would be there."""
+        for lines in self._lines:
+            if lines.kept:
+                lines.flush()
+        flush_streams()
+
     def reclaim(self) -> None:
         """Be the root logger's handler again, if a module has configured logging anew while it was imported."""
         if self._handler is not None and self._handler not in sys.modules["logging"].root.handlers:
@@ -158,6 +165,11 @@ class _Lines:
         self._ship = ship
         self._kept = ""
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is part of a line."""
+        return bool(self._kept)
+
     def write(self, text: str) -> int:
         """Ship what ends with a newline, and keep the rest."""
         end = text.rfind("\n") + 1
@@ -225,10 +237,11 @@ def _replay_log(state: dict[str, Any]) -> None:
 
 def _replay_warning(message: Any, category: type[Warning], filename: str, lineno: int) -> None:
     module = _module_of(filename)
-    registry = {} if module is None else vars(module).setdefault("__warningregistry__", {})
-    warnings.warn_explicit(
-        message, category, filename, lineno, module=getattr(module, "__name__", None), registry=registry
-    )
+    if module is None:  # with None for a name, it would be dropped
+        warnings.warn_explicit(message, category, filename, lineno)
+        return
+    registry = vars(module).setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, filename, lineno, module=module.__name__, registry=registry)
 
 
 def _module_of(filename: str) -> Any:

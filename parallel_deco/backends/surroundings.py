@@ -64,7 +64,27 @@ def _now() -> tuple[Any, ...]:
         list(warnings.filters),
         (_is_own(sys.stdout, 1), _is_own(sys.stderr, 2)),
         (sys.getrecursionlimit(), sys.get_int_max_str_digits(), _locale_now()),
+        (_tracker(), _secret()),
     )
+
+
+def _tracker() -> tuple[int, int] | None:
+    """Return where the caller's tracker of `multiprocessing` listens, if it has one: by process and descriptor.
+
+    It unlinks what a program has left, once all who speak to it have ended: with one of its own, a worker's end would
+    take the segments away that the caller has made.
+    """
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    descriptor = getattr(getattr(module, "_resource_tracker", None), "_fd", None)
+    return None if descriptor is None else (os.getpid(), descriptor)
+
+
+def _secret() -> bytes | None:
+    """Return what proxies of a `multiprocessing` manager prove with that they may speak to it, if there may be any."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or "multiprocessing.managers" not in sys.modules:
+        return None
+    return bytes(process.current_process().authkey)
 
 
 def _locale_now() -> str | None:
@@ -73,8 +93,10 @@ def _locale_now() -> str | None:
 
 
 def _pickled(state: tuple[Any, ...]) -> bytes:
-    path, directory, _, argv, level, filters, streams, limits = state
-    return dump_plain((path, directory, dict(os.environ), argv, level, _pickled_filters(filters), streams, limits))
+    path, directory, _, argv, level, filters, streams, limits, multiprocessing = state
+    filters = _pickled_filters(filters)
+    environment = dict(os.environ)
+    return dump_plain((path, directory, environment, argv, level, filters, streams, limits, multiprocessing))
 
 
 def _pickled_filters(filters: list[Any]) -> bytes | None:
@@ -125,7 +147,7 @@ def _read_levels(root: Any) -> int:
 
 def apply(state: tuple[Any, ...]) -> None:
     """Take on the caller's state; in a worker."""
-    path, directory, environment, argv, _, filters, _, limits = state
+    path, directory, environment, argv, _, filters, _, limits, multiprocessing = state
     if directory and directory != _directory():
         try:
             os.chdir(directory)
@@ -141,6 +163,7 @@ def apply(state: tuple[Any, ...]) -> None:
     _apply_limits(*limits)
     if filters is not None:
         _apply_filters(filters)
+    _apply_multiprocessing(*multiprocessing)
 
 
 def _directory() -> str:
@@ -181,3 +204,20 @@ def _apply_limits(recursion: int, digits: int, locale: str | None) -> None:
             _locale.setlocale(_locale.LC_ALL, locale)
         except Exception:  # `locale.Error`: it was uninstalled meanwhile
             return
+
+
+def _apply_multiprocessing(tracker: tuple[int, int] | None, secret: bytes | None) -> None:
+    """Speak to the caller's tracker and managers, as a child that `multiprocessing` had made would."""
+    if secret is not None:
+        from multiprocessing.process import current_process
+
+        current_process().authkey = secret
+    if tracker is not None:
+        from multiprocessing import resource_tracker
+
+        own: Any = resource_tracker._resource_tracker
+        if own._fd is None:  # it has none, of its own or of the caller's
+            try:
+                own._fd = os.open("/proc/{}/fd/{}".format(*tracker), os.O_WRONLY | os.O_CLOEXEC)
+            except OSError:  # a system without /proc: it starts one of its own when it needs one
+                return

@@ -32,6 +32,8 @@ _Queue: TypeAlias = "SimpleQueue[_Call | None]"
 
 #: Seconds after which a thread without work ends. Guessed: long enough to survive a pause at a prompt.
 LINGER = 60.0
+#: Seconds that the exit waits for threads that may be about to end.
+MOMENT = 0.1
 #: Seconds that a shutdown waits for a thread that is away: nearly all are back at once.
 GRACE = 0.5
 
@@ -214,11 +216,26 @@ class ThreadBackend:
         """
         while threads := self._dismiss():
             if not wait or kill:
+                if wait:
+                    self._let_go(threads - {threading.current_thread()})
                 return
             for thread in self._gone(threads - {threading.current_thread()}):
                 thread.join()  # meanwhile it may have started another, for what its work led to
         if wait:
             self._deadlines.clear()
+
+    def _let_go(self, threads: set[threading.Thread]) -> None:
+        """Wait a moment for the threads that run nothing to end, and forget what is to be done later.
+
+        The interpreter may be about to stop: what a thread holds then is never let go of, and with the user's function
+        that is all of its module, an open file for example, which nobody would close.
+        """
+        with self._lock:
+            self._changed.wait_for(lambda: not (threads & self._serving) - self._away - self._left, timeout=MOMENT)
+            gone = threads - self._serving
+        for thread in gone:
+            thread.join(MOMENT)
+        self._deadlines.clear()
 
     def _gone(self, threads: set[threading.Thread]) -> set[threading.Thread]:
         """Wait until each of these threads is at its end or away, and return those at their end."""

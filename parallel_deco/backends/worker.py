@@ -163,6 +163,10 @@ class Worker:
     def _echo(self, body: bytes) -> None:
         self.send(ECHO, body)
 
+    def flush_echoes(self) -> None:
+        """Send what was printed and is kept yet."""
+        self._echoes.flush()
+
     def _leave(self) -> None:
         """In a child that a task forked: the socket is not its own; when its task returns, it ends."""
         self._socket.close()
@@ -268,6 +272,7 @@ class _Run:
         self._slot.words[1] = FINISHED
         if self._worker.stray:
             return
+        self._worker.flush_echoes()
         if new:
             readings = readings._replace(first=True)
         staged = self._stage(DONE, readings if batch.measured else None, moved)
