@@ -2167,6 +2167,46 @@ def test_nothing_is_found_when_function_is_pure(case: Case) -> None:
     assert read(case.function).pin(case.args, case.kwargs) is None
 
 
+SPECIAL = {
+    "__contains__": lambda x: x in ASKED,
+    "__len__": lambda x: len(ASKED),
+    "__bool__": lambda x: x if ASKED else 0,
+    "__eq__": lambda x: x == ASKED,
+    "__ne__": lambda x: x != ASKED,
+    "__lt__": lambda x: x > ASKED,
+    "__ge__": lambda x: x <= ASKED,
+    "__neg__": lambda x: -ASKED,
+    "__invert__": lambda x: ~ASKED,
+    "__abs__": lambda x: abs(ASKED),
+    "__index__": lambda x: bin(ASKED),
+    "__int__": lambda x: int(ASKED),
+    "__float__": lambda x: float(ASKED),
+    "__round__": lambda x: round(ASKED, 2),
+    "__str__": lambda x: f"{ASKED!s} {ASKED!s}",
+    "__repr__": lambda x: f"{ASKED!r}",
+    "__format__": lambda x: f"{ASKED:>3}",
+}
+ASKED: Any = None
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_methods_are_read_when_an_operator_calls_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is a global: one that counts how often it was asked has an effect, one that only answers has none."""
+
+    def count(self: Any, *args: Any) -> int:
+        self.asked += 1
+        return 1
+
+    def answer(self: Any, *args: Any) -> int:
+        return len(args)
+
+    for special, found in ((count, True), (answer, False)):
+        instance = type("Special", (), {name: special, "asked": 0})()
+        monkeypatch.setitem(globals(), "ASKED", instance)
+        effect = read(SPECIAL[name]).pin((3,))
+        assert (effect is not None) is found, effect
+
+
 def _rows() -> dict[str, Any]:
     """Return functions with an effect, by whether threads may make it at the same time."""
     total = 0

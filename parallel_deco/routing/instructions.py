@@ -19,6 +19,7 @@ from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Read, 
 __all__ = ["ACTIONS"]
 
 ACTIONS: Final[dict[str, Action]] = {}
+_NO_ARGUMENTS: Final = Given([])
 
 
 def on(names: str) -> Callable[[Action], Action]:
@@ -44,15 +45,13 @@ def _moves(names: str, pops: int, pushes: int) -> None:
 
 
 _moves(
-    "NOP RESUME CACHE PRECALL COPY_FREE_VARS SETUP_ANNOTATIONS NOT_TAKEN TO_BOOL EXTENDED_ARG GET_AITER "
+    "NOP RESUME CACHE PRECALL COPY_FREE_VARS SETUP_ANNOTATIONS NOT_TAKEN EXTENDED_ARG GET_AITER "
     "GET_YIELD_FROM_ITER GET_AWAITABLE ASYNC_GEN_WRAP LIST_TO_TUPLE GEN_START",
     0,
     0,
 )
 _moves("POP_TOP POP_ITER POP_EXCEPT PRINT_EXPR", 1, 0)
-_moves("COMPARE_OP IS_OP CONTAINS_OP", 2, 1)
-_moves("UNARY_NOT CONVERT_VALUE FORMAT_SIMPLE", 1, 1)
-_moves("FORMAT_WITH_SPEC", 2, 1)
+_moves("IS_OP", 2, 1)
 _moves("GET_LEN PUSH_EXC_INFO WITH_EXCEPT_START LOAD_ASSERTION_ERROR LOAD_LOCALS", 0, 1)
 _moves("LOAD_SMALL_INT RETURN_GENERATOR MATCH_MAPPING MATCH_SEQUENCE", 0, 1)
 _moves("CHECK_EXC_MATCH CHECK_EG_MATCH", 1, 1)
@@ -363,15 +362,77 @@ def _elements(ledger: Ledger, value: Value) -> Value:
     return ledger.inside(value, "[*]") if value else EMPTY
 
 
-@on("UNARY_NEGATIVE UNARY_INVERT UNARY_POSITIVE")
+_UNARY: Final = {"UNARY_NEGATIVE": "__neg__", "UNARY_INVERT": "__invert__", "UNARY_POSITIVE": "__pos__"}
+
+
+@on(" ".join(_UNARY))
 def _unary(frame: Frame, argument: int) -> None:
-    frame.pop()
+    _operate(frame, frame.pop(), _UNARY[frame.program.names[frame.index]])
     frame.push(frozenset((frame.site(),)))
+
+
+def _operate(frame: Frame, value: Value, *names: str, given: Given = _NO_ARGUMENTS) -> None:
+    """Call the special methods that an instruction may lead to, of what is no argument."""
+    for name in names if value else ():
+        frame.reader.operate(value, name, given)
+
+
+#: The operators of COMPARE_OP, each with the one that it becomes the other way round.
+_COMPARISONS: Final = (
+    *(("__lt__", "__gt__"), ("__le__", "__ge__"), ("__eq__", "__eq__"), ("__ne__", "__ne__"), ("__gt__", "__lt__")),
+    ("__ge__", "__le__"),
+)
+_COMPARED_FROM: Final = 5 if VERSION >= (3, 13) else 4 if VERSION >= (3, 12) else 0
+
+
+@on("COMPARE_OP")
+def _compare(frame: Frame, argument: int) -> None:
+    left, right = frame.pops(2)
+    there, back = _COMPARISONS[argument >> _COMPARED_FROM]
+    for value, name, other in ((left, there, right), (right, back, left)):
+        _operate(frame, value, name, *(("__eq__",) if name == "__ne__" else ()), given=Given([other]))
+    frame.push(EMPTY)
+
+
+@on("CONTAINS_OP")
+def _contains(frame: Frame, argument: int) -> None:
+    item, container = frame.pops(2)
+    _operate(frame, container, "__contains__", given=Given([item]))
+    frame.push(EMPTY)
+
+
+_TRUTH: Final = ("__bool__", "__len__")
+
+
+@on("UNARY_NOT")
+def _not(frame: Frame, argument: int) -> None:
+    _operate(frame, frame.pop(), *_TRUTH)
+    frame.push(EMPTY)
+
+
+@on("TO_BOOL")
+def _to_bool(frame: Frame, argument: int) -> None:
+    _operate(frame, frame.stack[-1] or EMPTY, *_TRUTH)
+
+
+_TEXT: Final = ("__format__", "__str__", "__repr__")
+
+
+@on("CONVERT_VALUE FORMAT_SIMPLE")
+def _format_simple(frame: Frame, argument: int) -> None:
+    _operate(frame, frame.pop(), *_TEXT)
+    frame.push(EMPTY)
+
+
+@on("FORMAT_WITH_SPEC")
+def _format_with(frame: Frame, argument: int) -> None:
+    _operate(frame, frame.pops(2)[0], *_TEXT)
+    frame.push(EMPTY)
 
 
 @on("FORMAT_VALUE")
 def _format_value(frame: Frame, argument: int) -> None:
-    frame.pops(2 if argument & 4 else 1)
+    _operate(frame, frame.pops(2 if argument & 4 else 1)[0], *_TEXT)
     frame.push(EMPTY)
 
 
@@ -551,12 +612,17 @@ def _jump(frame: Frame, argument: int) -> None:
     "POP_JUMP_BACKWARD_IF_TRUE POP_JUMP_BACKWARD_IF_FALSE POP_JUMP_BACKWARD_IF_NONE POP_JUMP_BACKWARD_IF_NOT_NONE"
 )
 def _pop_jump(frame: Frame, argument: int) -> None:
-    frame.stack.pop()
+    value = frame.stack.pop()
+    if VERSION < (3, 13) and not frame.program.names[frame.index].endswith(
+        "NONE"
+    ):  # from then on, TO_BOOL is before it
+        _operate(frame, value or EMPTY, *_TRUTH)
     frame.jump(argument)
 
 
 @on("JUMP_IF_TRUE_OR_POP JUMP_IF_FALSE_OR_POP")
 def _jump_or_pop(frame: Frame, argument: int) -> None:
+    _operate(frame, frame.stack[-1] or EMPTY, *_TRUTH)
     frame.jump(argument)
     frame.stack.pop()
 

@@ -65,6 +65,10 @@ class Natives:
         """Return what an iterator over `value` may be."""
         raise NotImplementedError
 
+    def operate(self, value: Value, name: str, given: Given) -> Value:
+        """Call the special method of an operator, where the class of `value` is known and defines it."""
+        raise NotImplementedError
+
     def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
         """Call a special method that is written in Python."""
         raise NotImplementedError

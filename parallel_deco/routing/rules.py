@@ -46,6 +46,10 @@ class Caller(Protocol):
         """Return what an iterator over `value` may be."""
         ...
 
+    def operate(self, value: Value, name: str, given: Given) -> Value:
+        """Call the special method of an operator, where the class of `value` is known and defines it."""
+        ...
+
     def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
         """Call a special method that is written in Python."""
         ...
@@ -125,14 +129,42 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 
 
 @_rule("""
-    builtins.len builtins.abs builtins.id builtins.ord builtins.chr builtins.bin builtins.hex
-    builtins.oct builtins.repr builtins.str builtins.int builtins.float builtins.bool builtins.complex
-    builtins.isinstance builtins.issubclass builtins.callable builtins.round builtins.divmod builtins.pow
-    builtins.ascii builtins.format builtins.range builtins.hasattr builtins.bytes builtins.any builtins.all
+    builtins.id builtins.ord builtins.isinstance builtins.issubclass builtins.callable builtins.hasattr
+    builtins.any builtins.all
 """)
 def _number_or_text(caller: Caller, given: Given) -> Value:
     caller.ledger.uses_up(given.all())
     return EMPTY
+
+
+#: What built-in functions call of their first argument.
+_CALLED: Final = {
+    "len": "__len__",
+    "abs": "__abs__",
+    "repr ascii": "__repr__",
+    "str": "__str__ __repr__",
+    "format": "__format__ __str__ __repr__",
+    "int": "__int__ __index__ __trunc__",
+    "float complex": "__float__ __complex__ __index__",
+    "bool": "__bool__ __len__",
+    "chr bin hex oct range": "__index__",
+    "round": "__round__",
+    "divmod": "__divmod__",
+    "pow": "__pow__",
+    "bytes": "__bytes__ __index__",
+}
+
+
+def _special(caller: Caller, given: Given, *, names: list[str]) -> Value:
+    for name in names:
+        caller.operate(given.first(), name, Given(given.positional[1:]))
+    return _number_or_text(caller, given)
+
+
+for _functions, _names in _CALLED.items():
+    _rule(" ".join(f"builtins.{name}" for name in _functions.split()))(
+        functools.partial(_special, names=_names.split())
+    )
 
 
 _SLICE: Final = single(Const(slice(None)))
@@ -147,6 +179,7 @@ def _slice(caller: Caller, given: Given) -> Value:
 def _hash(caller: Caller, given: Given) -> Value:
     """A hash of text is another in each process, unless the user fixed the seed; only of numbers it is the same."""
     value = given.first()
+    caller.operate(value, "__hash__", Given([]))
     if not (_seed_is_fixed() or (value and all(_is_number(place, caller.ledger) for place in value))):
         caller.ledger.record(
             EffectKind.DIFFERS, "calls hash(), which gives another number in each process", atomic=True
@@ -181,6 +214,9 @@ def _is_number(place: Place, ledger: Ledger) -> bool:
 
 @_rule("builtins.print")
 def _print(caller: Caller, given: Given) -> Value:
+    for value in given.positional:
+        caller.operate(value, "__str__", Given([]))
+        caller.operate(value, "__repr__", Given([]))
     caller.outputs(given)
     return EMPTY
 
