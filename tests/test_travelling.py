@@ -621,7 +621,7 @@ def test_tracebacks_and_warnings_name_the_file_when_the_function_is_a_scripts(ru
 
 
 @pytest.mark.parametrize("how", ["-c", "-"])
-def test_warnings_are_shown_when_the_program_has_no_file(how):
+def test_warnings_are_shown_when_the_program_has_no_file(how, tmp_path):
     """They come from a module that nobody can name."""
     program = (
         "import warnings\nfrom parallel_deco import parallel\n"
@@ -629,7 +629,7 @@ def test_warnings_are_shown_when_the_program_has_no_file(how):
         "print(list(parallel(work, backend='processes').map([1])))\n"
     )
     command = [sys.executable, how, *([program] if how == "-c" else [])]
-    done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, input=program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[1]\n"
     assert "UserWarning: look" in done.stderr
 
