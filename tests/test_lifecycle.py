@@ -636,7 +636,10 @@ def test_arguments_of_a_tasks_child_stay_as_they_are_when_others_follow(run_prog
     body = program(
         """
         import time
+        import warnings
         import numpy
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
 
         def task(array, last):
             if not last and os.fork() == 0:

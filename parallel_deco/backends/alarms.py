@@ -22,13 +22,14 @@ class Alarms:
 
     Notes
     -----
-    `_lock` is never held while an alarm is called. An alarm cannot be taken back, only all of them: it is to look
-    whether there is still anything to do. The thread starts with the first alarm. No `threading.Condition`: alarms are
-    set where Ctrl-C may come, and in its `__enter__` that leaves the lock taken.
+    `_lock` is never held while an alarm is called, and can be taken again by the thread that has it: the garbage
+    collector may run within, and let go of a map, which sets one. An alarm cannot be taken back, only all of them: it
+    is to look whether there is still anything to do. The thread starts with the first alarm. No `threading.Condition`:
+    alarms are set where Ctrl-C may come, and in its `__enter__` that leaves the lock taken.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._bell = Bell()  # the thread of the alarms waits for it
         self._set: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
@@ -71,13 +72,12 @@ class Alarms:
     def _keep(self) -> None:
         while True:
             with self._lock:
+                bell = self._bell = Bell()  # first: one that is set from here on rings it
                 if not self._set:
                     self._thread = None
                     return
                 wait = self._set[0][0] - monotonic()
-                if wait > 0:
-                    bell = self._bell = Bell()
-                else:
+                if wait <= 0:
                     _, _, alarm = heapq.heappop(self._set)
             if wait > 0:
                 bell.wait(min(wait, LONGEST))
