@@ -307,7 +307,10 @@ class Mapping:
         return HEED if source.prompt or source.slow else STALLED
 
     def _rescue(self) -> None:
-        """Start the items that a pull has drawn but keeps while it waits for the next."""
+        """Start the items that a pull has drawn but keeps while it waits for the next, if there is a place for them."""
+        with self._lock:
+            if self._busy() >= self._places():
+                return
         piece = self._source.rescue()
         if piece is not None:
             with self._lock:
@@ -514,10 +517,17 @@ class Mapping:
 
     def _pull_next(self) -> tuple[Piece, Batch] | None:
         """Pull the next batch, if there is a place for it."""
-        with self._lock:
-            if not self._has_place():
-                return None
-            size = self._reserve()
+        while True:
+            with self._lock:
+                if not self._has_place():
+                    return None
+                size = self._reserve()
+            pulled = self._pull_aside(size)
+            # Who ended meanwhile, and would have started what was put back, may have found this one in its place.
+            if pulled is not None or not self._source.returned:
+                return pulled
+
+    def _pull_aside(self, size: int) -> tuple[Piece, Batch] | None:
         if self._source.prompt:
             return self._pull(size)
         before = set_depth(self._depth)  # an input that is code of the user's is as deep in work as in the loop

@@ -1,5 +1,6 @@
 """The user's input: an item is pulled once, by whichever thread needs one, under one lock."""
 
+import sys
 import threading
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -157,7 +158,9 @@ class Source:
             return Piece(first, items[:most])
 
     def rescue(self) -> Piece | None:
-        """Take the items that a pull under way has drawn so far, while it waits for the next."""
+        """Take items that were put back, or else those that a pull has drawn so far while it waits for the next."""
+        if self._returned and (piece := self._pull_returned(sys.maxsize)) is not None:
+            return piece
         if perf_counter() - self._since < SLOW:
             return None
         with self._book:
