@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from parallel_deco.backends.functions import Travelling
     from parallel_deco.backends.threads import Ready
 
-__all__ = ["Mapping", "close_left_open"]
+__all__ = ["Mapping", "close_left_open", "end_called_off"]
 
 #: From so many threads on that take from a map one after the other, its items are handed out in lists.
 MANY_TAKERS = 4
@@ -758,6 +758,8 @@ class Mapping:
             batch.items = batch.items[:begun]
 
 
+#: What is running yet of maps that were closed; ended soon, at a shutdown at once.
+_called_off: set[Ticket] = set()
 #: Mappings that were begun and not closed, as all are when their iterators go; the exit closes those that are left.
 _open: set[Mapping] = set()
 
@@ -773,7 +775,15 @@ def _call_off(tickets: list[Ticket], kill: bool = False) -> None:
     """Have nothing of a closed map begin; what runs is ended, or after a moment, for it may be short."""
     left = [ticket for ticket in tickets if not ticket.cancel(kill=kill) and ticket.kills and not kill]
     if left:
-        pools.threads().later(monotonic() + SHORT, partial(_call_off, left, kill=True))
+        _called_off.update(left)
+        pools.threads().later(monotonic() + SHORT, partial(end_called_off, left))
+
+
+def end_called_off(tickets: list[Ticket] | None = None) -> None:
+    """End what is running yet of these, or of all maps that were closed a moment ago."""
+    for ticket in list(_called_off) if tickets is None else tickets:
+        _called_off.discard(ticket)
+        ticket.cancel(kill=True)
 
 
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:

@@ -52,7 +52,7 @@ def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
             future.cancel()
     if wait:
         _finish_submitted()
-    pools.shutdown(wait=wait, kill=not wait)
+    pools.shutdown(wait=wait, kill=not wait, call_off=_end_called_off)
 
 
 def _finish_submitted(callbacks: bool = False) -> None:
@@ -71,13 +71,21 @@ def _close_maps() -> None:
         close_left_open(threading.main_thread().ident)
 
 
+def _end_called_off() -> None:
+    """End what runs yet of maps that were closed: nobody waits for it."""
+    if "parallel_deco._mapping" in sys.modules:
+        from parallel_deco._mapping import end_called_off
+
+        end_called_off()
+
+
 def _at_exit() -> None:
     try:
         if not _failed():
             _finish_submitted(callbacks=True)
             # What runs now was submitted by nobody: the rest of maps. No exit waits for those of the main program.
             _close_maps()
-            pools.shutdown(leave_threads=True)
+            pools.shutdown(leave_threads=True, call_off=_end_called_off)
             return
     except KeyboardInterrupt:
         pass  # the second one: the user does not want to wait

@@ -271,9 +271,9 @@ def open_streams() -> None:
 
 
 def flush_streams() -> None:
-    """Write what is left; the worker is about to end."""
+    """Write what is left; a batch has ended, or the worker is about to."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError, AttributeError):
+        except Exception:  # it is closed, or None, or something that a task has put there
             continue

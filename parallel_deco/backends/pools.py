@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from parallel_deco.backends.threads import ThreadBackend
@@ -52,17 +53,23 @@ def process_pool() -> "ProcessBackend | None":
     return _processes
 
 
-def shutdown(wait: bool = True, kill: bool = False, leave_threads: bool = False) -> None:
+def shutdown(
+    wait: bool = True,
+    kill: bool = False,
+    leave_threads: bool = False,
+    call_off: Callable[[], None] = lambda: None,
+) -> None:
     """End all backends; they come back when they are used again. With `leave_threads`, threads are not waited for.
 
     Threads go first, for what they run may still use the processes; and all once more, for what the last results led
-    to.
+    to. `call_off` is called before each goes, and ends what nobody waits for.
     """
     if "parallel_deco.backends.launch" in sys.modules:
         from parallel_deco.backends import launch  # waits, where another thread is still importing it
 
         launch.end_early()
     for pool in (_threads, _processes, _threads, _processes):
+        call_off()
         if pool is not None:
             pool.shutdown(wait=wait, kill=kill or (leave_threads and pool is _threads))
 
