@@ -45,7 +45,7 @@ cdef extern from *:
     /* Who runs: an address of the thread's own. It is asked for each tiny item, so it must not be a call. */
     #if defined(_MSC_VER)
     static __declspec(thread) char pd_thread;
-    #elif defined(__linux__)
+    #elif defined(__GLIBC__)
     static __thread char pd_thread __attribute__((tls_model("initial-exec")));
     #else
     static __thread char pd_thread;
