@@ -308,6 +308,7 @@ def seen(wall, cpu, gil, **more):
         (seen(1e-7, 1e-7, 1e-7), "serial", "too small"),
         (seen(5e-3, 5e-3, 0.0, inner=2.0, single=9e-3), "serial", "parallel inside"),
         (seen(5e-3, 5e-3, 1e-4, gain=0.8, moved=1e-2), "serial", "threads do not scale"),
+        (seen(5e-3, 5e-3, 1e-4, gain=0.8, moved=1e-5), "processes", "threads do not scale"),
         (seen(5e-3, 5e-3, 5e-3, moved=50e-3), "serial", "too small"),
     ],
 )

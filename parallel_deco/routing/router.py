@@ -191,6 +191,11 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         return "parallel inside, in vain", (
             f"it keeps {facts.inner:.1f} CPUs busy by itself, but is {tried}; {width} processes have one thread each"
         )
+    if route == PROCESSES and facts.gain is not None and facts.computes and not _computes_with_the_gil(facts):
+        return "threads do not scale", (
+            f"it computes with the GIL released {_percent(1 - facts.held / max(facts.cpu, 1e-12))} of that time, but "
+            f"threads were tried and gained {facts.gain:.2f} times; {width} processes are not in each other's way"
+        )
     if route == PROCESSES:
         share = facts.held / facts.cpu if facts.cpu else 1.0
         seen = "" if facts.gil is not None else ", as far as is known"
