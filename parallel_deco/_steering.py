@@ -171,8 +171,7 @@ class Steering:
         if self._most or not self.auto or not facts.items or not items:
             return
         here = self._profile.situation(self._options, items, SERIAL, self._kept)
-        decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
-        self._profile.decision = decision._replace(given=None)
+        self._profile.decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
         if left is None:  # as many as there were: what is not done in time then costs as much again, and no more

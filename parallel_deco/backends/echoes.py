@@ -71,8 +71,7 @@ class Echoes:
     def flush(self) -> None:
         """Send what was printed without the end of a line; the batch has ended, and in a loop it would be there."""
         for lines in self._lines:
-            if lines.kept:
-                lines.flush()
+            lines.flush()
         flush_streams()
 
     def reclaim(self) -> None:
@@ -164,11 +163,6 @@ class _Lines:
         self._stream = name
         self._ship = ship
         self._kept = ""
-
-    @property
-    def kept(self) -> bool:
-        """Whether there is part of a line."""
-        return bool(self._kept)
 
     def write(self, text: str) -> int:
         """Ship what ends with a newline, and keep the rest."""

@@ -215,9 +215,10 @@ class ThreadBackend:
         With `kill`, those that are running something are not waited for: a thread cannot be ended.
         """
         while threads := self._dismiss():
-            if not wait or kill:
-                if wait:
-                    self._let_go(threads - {threading.current_thread()})
+            if not wait:
+                return
+            if kill:
+                self._let_go(threads - {threading.current_thread()})
                 return
             for thread in self._gone(threads - {threading.current_thread()}):
                 thread.join()  # meanwhile it may have started another, for what its work led to
@@ -231,16 +232,20 @@ class ThreadBackend:
         that is all of its module, an open file for example, which nobody would close.
         """
         with self._lock:
-            self._changed.wait_for(lambda: not (threads & self._serving) - self._away - self._left, timeout=MOMENT)
+            self._changed.wait_for(lambda: self._are_done(threads), timeout=MOMENT)
             gone = threads - self._serving
         for thread in gone:
             thread.join(MOMENT)
         self._deadlines.clear()
 
+    def _are_done(self, threads: set[threading.Thread]) -> bool:
+        """Whether each is at its end, or nobody waits for it; under the lock."""
+        return not (threads & self._serving) - self._away - self._left
+
     def _gone(self, threads: set[threading.Thread]) -> set[threading.Thread]:
         """Wait until each of these threads is at its end or away, and return those at their end."""
         with self._lock:
-            self._changed.wait_for(lambda: not (threads & self._serving) - self._away - self._left)
+            self._changed.wait_for(lambda: self._are_done(threads))
             self._changed.wait_for(lambda: not threads & self._serving, timeout=GRACE)
             return threads - self._serving
 

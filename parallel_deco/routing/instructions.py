@@ -404,12 +404,6 @@ def _contains(frame: Frame, argument: int) -> None:
 _TRUTH: Final = ("__bool__", "__len__")
 
 
-@on("UNARY_NOT")
-def _not(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.pop(), *_TRUTH)
-    frame.push(EMPTY)
-
-
 @on("TO_BOOL")
 def _to_bool(frame: Frame, argument: int) -> None:
     _operate(frame, frame.stack[-1] or EMPTY, *_TRUTH)
@@ -418,16 +412,19 @@ def _to_bool(frame: Frame, argument: int) -> None:
 _TEXT: Final = ("__format__", "__str__", "__repr__")
 
 
-@on("CONVERT_VALUE FORMAT_SIMPLE")
-def _format_simple(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.pop(), *_TEXT)
-    frame.push(EMPTY)
+def _asks(names: str, pops: int, methods: tuple[str, ...]) -> None:
+    """Instructions that ask the first of some values, and give a fresh or constant one."""
+
+    def action(frame: Frame, argument: int) -> None:
+        _operate(frame, frame.pops(pops)[0], *methods)
+        frame.push(EMPTY)
+
+    on(names)(action)
 
 
-@on("FORMAT_WITH_SPEC")
-def _format_with(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.pops(2)[0], *_TEXT)
-    frame.push(EMPTY)
+_asks("UNARY_NOT", 1, _TRUTH)
+_asks("CONVERT_VALUE FORMAT_SIMPLE", 1, _TEXT)
+_asks("FORMAT_WITH_SPEC", 2, _TEXT)
 
 
 @on("FORMAT_VALUE")
@@ -613,9 +610,8 @@ def _jump(frame: Frame, argument: int) -> None:
 )
 def _pop_jump(frame: Frame, argument: int) -> None:
     value = frame.stack.pop()
-    if VERSION < (3, 13) and not frame.program.names[frame.index].endswith(
-        "NONE"
-    ):  # from then on, TO_BOOL is before it
+    # From 3.13 on, TO_BOOL has asked before.
+    if VERSION < (3, 13) and not frame.program.names[frame.index].endswith("NONE"):
         _operate(frame, value or EMPTY, *_TRUTH)
     frame.jump(argument)
 

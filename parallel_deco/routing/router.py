@@ -193,8 +193,8 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         )
     if route == PROCESSES and facts.gain is not None and facts.computes and not _computes_with_the_gil(facts):
         return "threads do not scale", (
-            f"it computes with the GIL released {_percent(1 - facts.held / max(facts.cpu, 1e-12))} of that time, but "
-            f"threads were tried and gained {facts.gain:.2f} times; {width} processes are not in each other's way"
+            f"it computes with the GIL released {_released(facts)} of that time, but threads were tried and gained "
+            f"{facts.gain:.2f} times; {width} processes are not in each other's way"
         )
     if route == PROCESSES:
         share = facts.held / facts.cpu if facts.cpu else 1.0
@@ -233,11 +233,15 @@ def _computes_with_the_gil(facts: Facts) -> bool:
 def _why_threads(width: int, facts: Facts) -> tuple[str, str]:
     if facts.computes:
         return "computes, GIL released", (
-            f"it computes with the GIL released {_percent(1 - facts.held / max(facts.cpu, 1e-12))} of that time, "
+            f"it computes with the GIL released {_released(facts)} of that time, "
             f"so {width} threads compute at the same time"
         )
     share = 1 - facts.cpu / facts.wall if facts.wall else 1.0
     return "waits", f"it waits {_percent(share)} of its time, so {width} threads wait at the same time"
+
+
+def _released(facts: Facts) -> str:
+    return _percent(1 - facts.held / max(facts.cpu, 1e-12))
 
 
 def _percent(share: float) -> str:
