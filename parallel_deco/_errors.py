@@ -9,7 +9,8 @@
     └── RemoteError(RuntimeError)          an exception of a worker that could not travel; has its text
 
 `WorkerDied` has a module of its own, `_died`. Each is also its standard-library parent in brackets. An exception of the
-user's function comes back as itself, with `RemoteTraceback` as its cause when it was raised in another process.
+user's function comes back as itself, and with what was behind it; when it was raised in another process, its traceback
+there, a `RemoteTraceback`, is the cause of the last of these.
 """
 
 from collections.abc import Callable
@@ -56,7 +57,7 @@ class RemoteError(ParallelError, RuntimeError):
 
 
 class RemoteTraceback(Exception):
-    """The traceback of a worker, as text; the cause of an exception that came from another process."""
+    """The traceback of a worker, as text; the last cause behind an exception that came from another process."""
 
     def __str__(self) -> str:
         """Show the text below an empty line, as multiprocessing does."""

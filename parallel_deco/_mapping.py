@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
+from math import inf
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,8 @@ MANY_TAKERS = 4
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
 SHORT = 50e-3
+#: Seconds after which a worker's first batch is overdue, beyond twice what it was to take: a cold start is within them.
+OVERDUE = 50e-3
 #: Tiny items are run without a list between them and the user for so long at first and at most, in seconds; the
 #: measured batches between are much shorter, but take 0.3 ms with all that goes with them.
 STRETCH = 16e-3
@@ -129,6 +132,7 @@ class Mapping:
         self._waiting = False
         self._rests = False  # who waits will look by itself in a moment, and is not to be woken before
         self._arrived = 0.0  # when it took a result last
+        self._due: float | None = None  # when the first batch is overdue that left for a worker; never, once one came
         self._caller_busy = False
         self._lent = False  # the input, to the consumer's own loop
         self._lent_from = 0  # the item with which that began
@@ -304,7 +308,9 @@ class Mapping:
     def _patience(self) -> float:
         """Return how long to wait before looking after a pull that may be waiting for an item, or after Ctrl-C."""
         source = self._source
-        return HEED if source.prompt or source.slow else STALLED
+        patience = HEED if source.prompt or source.slow else STALLED
+        until_due = (self._due or inf) - perf_counter()
+        return min(patience, until_due) if until_due > 0 else patience
 
     def _rescue(self) -> None:
         """Start the items that a pull has drawn but keeps while it waits for the next, if there is a place for them."""
@@ -360,7 +366,13 @@ class Mapping:
     def _runs_here(self) -> bool:
         """Whether the consumer's own thread runs a batch now instead of waiting."""
         steering = self._steering
-        if not self._caller_runs or not self._wants_more():
+        if not self._wants_more():
+            return False
+        if steering.route == PROCESSES and self._is_overdue():
+            options = self._options
+            own = options.chooses and options.timeout is None and options.max_workers is None
+            return own and self._source.prompt and self._room() > 0
+        if not self._caller_runs:
             return False
         if steering.route == SERIAL:
             return not (self._flying or self._reserved)
@@ -370,6 +382,10 @@ class Mapping:
         if len(self._flying) + self._reserved >= steering.width:
             return False  # the CPUs have what they need
         return self._source.prompt and facts.computes and facts.wall < SHORT and self._room() > 0
+
+    def _is_overdue(self) -> bool:
+        """Whether workers are long in beginning: they may have modules to import, and caches to fill."""
+        return self._due is not None and self._due < perf_counter()
 
     def _run_here(self, size: int) -> None:
         """Run one batch in the consumer's thread."""
@@ -693,6 +709,8 @@ class Mapping:
 
     def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
         done, steering = self._done(piece, batch), self._steering
+        if self._due is None:
+            self._due = perf_counter() + OVERDUE + 2 * len(batch.items) * steering.facts.wall
         try:
             return start_in_processes(
                 batch,
@@ -728,6 +746,8 @@ class Mapping:
         with self._lock:
             running = len(self._flying)
             self._flying.pop(piece.first, None)
+            if result.readings.moved:
+                self._due = inf
             if not self.closed:
                 self._put_back(batch, result)
                 self._results[piece.first] = (batch, result)

@@ -11,12 +11,13 @@ import random
 import sys
 import threading
 import time
+import traceback
 import warnings
 
 import numpy as np
 import pytest
 
-from parallel_deco import NotPicklableError, WorkerDied, config, parallel
+from parallel_deco import NotPicklableError, RemoteTraceback, WorkerDied, config, parallel
 from tests import workloads
 
 DEADLINE = 30.0
@@ -209,6 +210,75 @@ def test_exception_is_the_same_when_a_task_raises_it(which, backend):
 
     task = parallel(fail, backend=backend).submit(0)
     assert _seen(task.exception(30)) == _seen(ERRORS[which]())
+
+
+def _from_other(x):
+    try:
+        raise Two(3, 4)
+    except Two as error:
+        raise NotFound("y") from error
+
+
+def _while_handling(x):
+    try:
+        _from_other(x)
+    except NotFound:
+        raise Held("held", 5)  # noqa: B904
+
+
+def _from_none(x):
+    try:
+        _while_handling(x)
+    except Held:
+        raise KeyError(x) from None
+
+
+def _behind(error):
+    """What a program, or a traceback, finds behind an exception; not the text that stands for a worker's traceback."""
+    cause = None if isinstance(error.__cause__, RemoteTraceback) else error.__cause__
+    context = None if cause is not None or error.__suppress_context__ else error.__context__
+    return [_seen(error), *(_behind(one) if one is not None else [None] for one in (cause, context))]
+
+
+@pytest.mark.parametrize("fail", [_from_other, _while_handling, _from_none])
+def test_what_is_behind_an_exception_is_the_same_when_a_task_raises_it(fail, backend):
+    """Who catches it may ask for its cause, and for what was being handled; the text shows where all were raised."""
+    with pytest.raises((NotFound, Held, KeyError)) as caught:
+        fail(0)
+    error = parallel(fail, backend=backend).submit(0).exception(30)
+    assert _behind(error) == _behind(caught.value)
+    text = "".join(traceback.format_exception(error))
+    assert f"in {fail.__name__}" in text
+    assert ("Two" in text) == (fail is not _from_none)
+
+
+def test_exception_comes_when_what_is_behind_it_cannot_travel():
+    """The chain ends before it; the text has it all the same."""
+
+    def fail(_):
+        class Stays(Exception):
+            lock = threading.Lock()
+
+        try:
+            raise Stays("here")
+        except Stays as error:
+            raise NotFound("y") from error
+
+    error = parallel(fail, backend="processes").submit(0).exception(30)
+    assert (type(error), type(error.__cause__)) == (NotFound, RemoteTraceback)
+    assert "Stays: here" in str(error.__cause__)
+
+
+def test_exception_comes_when_it_is_behind_itself(backend):
+    """A circle of causes, which Python allows, ends where it closes."""
+
+    def fail(_):
+        one, other = NotFound("one"), NotFound("other")
+        one.__cause__, other.__cause__ = other, one
+        raise one
+
+    error = parallel(fail, backend=backend).submit(0).exception(30)
+    assert (str(error), str(error.__cause__)) == (str(NotFound("one")), str(NotFound("other")))
 
 
 def test_exception_is_caught_when_an_argument_of_it_cannot_travel():

@@ -697,6 +697,43 @@ def test_route_may_change_in_the_middle_when_items_change(functions):
     assert list(parallel(functions.nap).map(delays[3000:])) == delays[3000:]
 
 
+SLOW_TO_IMPORT = """
+import os
+import time
+from pathlib import Path
+
+HERE = os.environ.setdefault("HERE", str(os.getpid())) == str(os.getpid())
+GOES_ON = Path(__file__).with_name("goes on")
+END = time.monotonic() + 20
+
+while not HERE and not GOES_ON.exists() and time.monotonic() < END:
+    time.sleep(1e-3)
+
+
+def work(x):
+    end = time.thread_time() + 5e-3
+    while time.thread_time() < end:
+        pass
+    if HERE and x == 40:
+        GOES_ON.touch()
+    return HERE
+"""
+
+
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+def test_items_run_here_when_workers_are_slow_to_begin(run_program, tmp_path):
+    """While they import what the function needs, the loop goes on; not beyond the user's `max_workers`."""
+    (tmp_path / "slow.py").write_text(SLOW_TO_IMPORT)
+    code, out, err = run_program("""
+        from slow import work
+        from parallel_deco import parallel
+
+        here = list(parallel(work, shared=False).map(range(200)))
+        print(here[40], here.count(False) > 0)
+        """)
+    assert (code, out, err) == (0, "True True\n", "")
+
+
 @pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
 def test_workers_are_started_when_an_input_of_unknown_length_goes_on(nothing_left):
     """Short items that compute stay for as long as starting workers may not be worth it, and not for ever."""

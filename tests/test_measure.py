@@ -51,8 +51,8 @@ def test_gil_is_held_when_a_wait_does_not_release_it():
     if not hasattr(ctypes, "PyDLL") or not hasattr(ctypes.PyDLL(None), "usleep"):
         pytest.skip("no usleep here")
     seen = measure(ctypes.PyDLL(None).usleep, 50_000)
-    assert seen.gil > 0.8 * seen.wall
-    assert seen.waiting > 0.8 * seen.wall
+    assert seen.waiting > 0.8 * 50e-3  # and not of its elapsed time: it may wait for a CPU afterwards
+    assert seen.gil > 0.8 * seen.waiting
 
 
 def test_call_waits_when_it_sleeps():

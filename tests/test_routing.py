@@ -413,6 +413,19 @@ def test_work_that_is_parallel_inside_is_tried_in_a_worker_when_it_was_seen_here
     assert (decide(useful, here).route, decide(useful, here).rule) == ("serial", "parallel inside")
 
 
+@pytest.mark.parametrize("process_cpu", [14e-3, 18e-3, 24e-3])
+def test_work_that_is_parallel_inside_stays_when_other_programs_have_the_cpus(process_cpu):
+    """Then its threads wait for each other, computing: that says neither what they gain nor how many there are."""
+    here = Situation(items=100, cpus=2, machine=MACHINE)
+    starved = batch(1, 20e-3, 9e-3, delay=8e-3, process_cpu=process_cpu)
+    for known in (learned(*[starved] * 9), facts_so_far(starved)):
+        assert (decide(known, here).route, decide(known, here).rule) == ("serial", "parallel inside")
+    apart = batch(1, 9e-3, moved=1e-4)
+    assert decide(learned(*[starved] * 9, *[apart] * 4), here).route == "serial"
+    alone = batch(1, 9e-3, process_cpu=18e-3)
+    assert decide(learned(*[starved] * 9, *[alone] * 4, *[apart] * 4), here).route == "processes"
+
+
 def test_times_are_not_its_own_when_its_threads_lack_cpus():
     """Work that is parallel inside waits for its other threads when they have no CPU, and no delay shows it."""
     starved = batch(1, 20e-3, 9e-3, delay=8e-3, process_cpu=18e-3)

@@ -649,6 +649,134 @@ def test_attributes_travel_when_they_were_set_on_a_parallel_function(run_program
     assert run_program(program) == (0, "[3, 6] [3, 6] 3\n", "")
 
 
+def test_classes_are_made_when_their_bodies_use_names_of_the_script(run_program):
+    """The body of a class within a function looks names up as no function does."""
+    program = """
+        import dataclasses
+        import math
+        from dataclasses import field
+        from parallel_deco import parallel
+
+        LIMIT = 3
+
+        def first():
+            return LIMIT
+
+        @parallel(backend="processes")
+        def make(x):
+            @dataclasses.dataclass
+            class Point:
+                x: float = field(default=math.pi)
+                limit: "int" = first()
+
+                class Inner:
+                    low = [LIMIT - one for one in range(LIMIT)][-1]
+
+            return Point().limit + Point.Inner.low + x
+
+        @parallel(backend="processes")
+        def adder(x):
+            return (lambda: type("Made", (), {"at": LIMIT}))().at + x
+
+        print([*make.map(range(2)), *adder.map(range(2))])
+    """
+    assert run_program(program) == (0, "[4, 5, 3, 4]\n", "")
+
+
+NAMED_ONLY = """
+import functools
+import struct
+import sys
+import typing
+import weakref
+from parallel_deco import parallel
+
+UserId = typing.NewType("UserId", int)
+P = typing.ParamSpec("P")
+Ts = typing.TypeVarTuple("Ts")
+WORD = struct.Struct("<H")
+
+@functools.cache
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+@functools.lru_cache(maxsize=3, typed=True)
+def tripled(x):
+    return 3 * x
+
+class Circle:
+    def __init__(self, radius):
+        self.radius = radius
+
+    @functools.cached_property
+    def area(self):
+        return 3 * self.radius**2
+
+    @functools.lru_cache
+    def scaled(self, factor):
+        return self.radius * factor
+
+@functools.singledispatch
+def kind(x):
+    return "other"
+
+@kind.register
+def _(x: int):
+    return "int"
+
+class Key:
+    pass
+
+KEY = Key()
+WEAK = weakref.WeakKeyDictionary({KEY: 5})
+VALUES = weakref.WeakValueDictionary({"key": KEY})
+
+CASES = {
+    "cached": lambda x: (fibonacci(50 + x), fibonacci.__name__, fibonacci.cache_info().maxsize),
+    "cached with options": lambda x: (tripled(x), tripled.cache_parameters(), tripled.cache_info().misses > 0),
+    "the function itself is cached": tripled,
+    "a cached method": lambda x: Circle(x).scaled(2),
+    "a cached property": lambda x: Circle(x).area,
+    "dispatched": lambda x: (kind(x), kind("a")),
+    "a struct": lambda x: WORD.pack(x),
+    "weak keys": lambda x: WEAK[KEY],
+    "weak values": lambda x: VALUES["key"] is KEY,
+    "a new type": lambda x: (UserId(x), UserId.__name__, UserId.__module__, UserId.__supertype__),
+    "parameters": lambda x: (P.__name__, Ts.__name__),
+}
+if sys.version_info >= (3, 12):
+    exec("type Row[T] = list[T]")
+    CASES["an alias"] = lambda x: (Row.__name__, Row.__value__.__origin__, Row[int].__args__)
+"""
+
+
+def test_what_a_script_defines_travels_when_pickle_has_only_its_name(run_program):
+    """Functions with caches above all; a worker does not run the script."""
+    program = f"""{NAMED_ONLY}
+for name, case in CASES.items():
+    for decorated in (parallel(case, backend="processes"), parallel(case, backend="processes").options()):
+        assert [*decorated.map(range(3))] == [*map(case, range(3))], name
+print("same")
+"""
+    assert run_program(program) == (0, "same\n", "")
+
+
+def test_what_an_importable_module_defines_is_found_there_when_pickle_has_only_its_name(run_program, tmp_path):
+    """No copy is made of it: a cache is that of the worker's module."""
+    (tmp_path / "named.py").write_text(NAMED_ONLY)
+    code, out, err = run_program("""
+        import named
+        from parallel_deco import parallel
+
+        def same(values, _):
+            return [value is getattr(named, name) for name, value in values.items()]
+
+        values = {name: getattr(named, name) for name in ("UserId", "P", "Ts", "fibonacci", "tripled")}
+        print(*parallel(same, backend="processes").starmap([(values, 0), (values, lambda: 0)]))
+        """)
+    assert (code, out, err) == (0, f"{[True] * 5} {[True] * 5}\n", "")
+
+
 def test_text_is_there_when_a_map_ends_although_its_line_does_not(run_program):
     """What a worker has printed is not kept beyond the batch."""
     program = """

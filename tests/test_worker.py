@@ -98,8 +98,8 @@ def test_error_is_remote_when_its_class_cannot_travel():
     assert "Rooted: here" in str(error)
 
 
-def test_cause_is_in_the_text_when_an_error_had_one():
-    """The whole chain of the worker's traceback is shown."""
+def test_cause_is_the_same_when_an_error_had_one():
+    """Behind both is the whole chain of the worker's traceback."""
     try:
         try:
             raise KeyError("inner")
@@ -107,7 +107,10 @@ def test_cause_is_in_the_text_when_an_error_had_one():
             raise ValueError("outer") from inner
     except ValueError as outer:
         error = unpack_error(pack_error(outer))
-    assert "KeyError: 'inner'" in str(error.__cause__)
+    inner = error.__cause__
+    assert (type(inner), inner.args) == (KeyError, ("inner",))
+    assert "KeyError: 'inner'" in str(inner.__cause__)
+    assert "ValueError: outer" in str(inner.__cause__)
 
 
 def test_context_is_none_or_empty_when_it_was():

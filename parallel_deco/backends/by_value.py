@@ -1,6 +1,9 @@
 """The pickler for what has no name in a worker: functions of `__main__`, lambdas, closures, context variables."""
 
+import dis
+from collections.abc import Iterator
 from contextvars import ContextVar
+from inspect import CO_OPTIMIZED
 from io import BytesIO
 from pickle import PickleBuffer
 from types import CodeType, FunctionType, MethodType
@@ -11,6 +14,7 @@ import cloudpickle  # type: ignore[import-untyped]
 from parallel_deco.backends import variables
 from parallel_deco.backends.classes import fill, find_or_make, reduce_class
 from parallel_deco.backends.main import fill_function, main_name, reduce_function
+from parallel_deco.backends.reducers import reducer_of
 from parallel_deco.backends.references import bind, locate, rebuild_view, reference
 
 __all__ = ["ByValuePickler"]
@@ -19,6 +23,8 @@ __all__ = ["ByValuePickler"]
 _OURS = {bind, fill, fill_function, find_or_make, locate, rebuild_view}
 #: What cloudpickle 3.1.2 and later have in the place of a file.
 _NO_FILE = "<dynamic-code>"
+#: How the body of a class, and what is in it, looks a name up.
+_BY_NAME = frozenset(["LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"])
 #: What `memoryview.cast` can make.
 _FORMATS = frozenset("?bBcdfhHiIlLnNqQP")
 
@@ -41,11 +47,16 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return _reduce_view(value)
         elif kind is CodeType:
             return self._reduce_code(value)
+        reducer = reducer_of(kind)
+        if reducer is not None:
+            return reducer(value)
         reduced = super().reducer_override(value)
         if not _is_whole(reduced):
             return reduced
         if isinstance(value, type):
             return self.reduce_class(value, reduced)
+        _, given = reduced[2]
+        given["__globals__"].update(_globals_in_class_bodies(value))
         main = main_name(value)
         return reduced if main is None else reduce_function(reduced, main)
 
@@ -59,6 +70,22 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
     def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
         """Return how to rebuild a class that goes by value."""
         return reduce_class(value, reduced, _digest)
+
+
+def _globals_in_class_bodies(function: FunctionType) -> dict[str, Any]:
+    """Return the globals that only the bodies of classes within a function ask for: cloudpickle does not see those."""
+    there = function.__globals__
+    return {name: there[name] for name in _names_in_class_bodies(function.__code__) if name in there}
+
+
+def _names_in_class_bodies(code: CodeType, within: bool = False) -> Iterator[str]:
+    """Yield what the bodies of classes in code look up where they are run, and then among the globals."""
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inside = within or not constant.co_flags & CO_OPTIMIZED
+            if inside:
+                yield from (step.argval for step in dis.get_instructions(constant) if step.opname in _BY_NAME)
+            yield from _names_in_class_bodies(constant, inside)
 
 
 def _reduce_view(view: memoryview) -> Any:

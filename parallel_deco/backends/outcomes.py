@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 from parallel_deco._readings import Readings
 from parallel_deco.backends.payload import dump, load
@@ -13,8 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcomes", "PackedError", "pack_error", "pack_outcomes", "unpack_error", "unpack_outcomes"]
 
-#: The pickled exception, or None when it cannot travel, and its traceback as text.
-PackedError = tuple[bytes | None, str]
+#: A pickled exception, and whether the next one is its cause, or was being handled when it was raised.
+Link = tuple[bytes, bool]
+#: An exception with those behind it, as far as they can travel, and its traceback as text.
+PackedError = tuple[list[Link], str]
+
+#: Exceptions of a chain that travel at most; all are in the text.
+MOST_LINKS = 8
 
 _WHOLE, _EACH = 0, 1
 #: Values of these types always arrive. Others are pickled one by one: a value that cannot be pickled, or cannot be
@@ -119,7 +125,32 @@ def pack_error(error: BaseException) -> PackedError:
     exceptions of users' were not written for: it formats the message a second time, or wants other arguments. One that
     would come out differently goes as its `_Likeness`.
     """
-    text = _text(error)
+    links = []
+    for link, caused in _chain(error):
+        pickled = _pickled(link)
+        if pickled is None:
+            break
+        links.append((pickled, caused))
+    return links, _text(error)
+
+
+def _chain(error: BaseException | None) -> Iterator[tuple[BaseException, bool]]:
+    """Yield an exception and those behind it, as a traceback shows them; and whether the next is its cause."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen and len(seen) < MOST_LINKS:
+        seen.add(id(error))
+        cause = _CAUSE.__get__(error)
+        yield error, cause is not None
+        error = _CONTEXT.__get__(error) if cause is None and not _HIDES.__get__(error) else cause
+
+
+#: Not by name: a class may have attributes of these names of its own, and refuse to have any set.
+_CAUSE, _CONTEXT = BaseException.__dict__["__cause__"], BaseException.__dict__["__context__"]
+_HIDES = BaseException.__dict__["__suppress_context__"]
+
+
+def _pickled(error: BaseException) -> bytes | None:
+    """Pickle an exception in the form that is rebuilt most like it; None when none is."""
     best, found = 0, None
     for form in (error, _Likeness(error)):
         try:
@@ -131,7 +162,7 @@ def pack_error(error: BaseException) -> PackedError:
             best, found = likeness, pickled
         if best == _SAME:
             break
-    return found, text
+    return found
 
 
 class _Likeness:
@@ -234,23 +265,26 @@ def _travels(value: Any) -> bool:
 
 
 def unpack_error(packed: PackedError) -> BaseException:
-    """Return the exception itself, caused by its remote traceback; a RemoteError when it could not travel."""
+    """Return the exception itself, with the same behind it, and behind all of them the remote traceback.
+
+    A RemoteError when it could not travel.
+    """
     from parallel_deco._errors import RemoteError, RemoteTraceback
 
-    pickled, text = packed
-    if pickled is not None:
+    links, text = packed
+    chain: list[tuple[BaseException, bool]] = []
+    for pickled, caused in links:
         try:
-            error: BaseException = load(pickled)
+            chain.append((load(pickled), caused))
         except BaseException:  # its class is not the same here
-            pickled = None
-        else:
-            try:  # not by assignment: the class may refuse it, as a frozen dataclass does
-                BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))
-            except Exception:  # a `__cause__` of the class's own; the error itself is worth more than its traceback
-                pass
-            return error
-    last = text.rstrip().rpartition("\n")[2]
-    return RemoteError(f"{last}\nThis exception of a worker could not be sent; its traceback there was:\n{text}")
+            break
+    if not chain:
+        last = text.rstrip().rpartition("\n")[2]
+        return RemoteError(f"{last}\nThis exception of a worker could not be sent; its traceback there was:\n{text}")
+    for (error, caused), (behind, _) in pairwise(chain):
+        (_CAUSE if caused else _CONTEXT).__set__(error, behind)
+    _CAUSE.__set__(chain[-1][0], RemoteTraceback(text))
+    return chain[0][0]
 
 
 def _text(error: BaseException) -> str:

@@ -132,9 +132,12 @@ def predict(
     """
     beside = apart = facts
     if facts.inner > INNER:  # side by side, it has a CPU to itself, and takes that much longer
-        beside = facts._replace(wall=facts.wall * facts.inner, cpu=facts.cpu * facts.inner)
-        # Its threads may be of no use: a worker process, where it has one, tells, and does its share of work meanwhile.
-        single = facts.single or (facts.wall if facts.items >= TRIED and not facts.so_far else beside.wall)
+        # Threads that were seen to want for CPUs may keep all of them busy.
+        inner = max(facts.inner, cpus) if facts.doubtful else facts.inner
+        beside = facts._replace(wall=facts.wall * inner, cpu=facts.cpu * inner)
+        # They may be of no use: a worker process, where it has one, tells, and does its share of work meanwhile.
+        compared = facts.items >= TRIED and not facts.so_far and not facts.doubtful
+        single = (facts.single or facts.wall) if compared else beside.wall
         apart = facts._replace(wall=SHARED_MEMORY * single, cpu=SHARED_MEMORY * single)
     forecast: dict[Route, Prediction] = {}
     if SERIAL in routes:

@@ -69,6 +69,8 @@ class Facts(NamedTuple):
         Elapsed time as it was lately, beside whatever else ran.
     so_far : bool
         Whether all this is of the first call, which is still running: it takes longer than that.
+    doubtful : bool
+        The times were only ever read while others had the CPUs: it may take less, and keep more CPUs busy by itself.
     reach : int
         Threads that have use of each other's waiting, as far as was tried.
     blind : bool
@@ -90,6 +92,7 @@ class Facts(NamedTuple):
     gain: float | None = None
     pace: float = 0.0
     so_far: bool = False
+    doubtful: bool = False
     reach: int = FIRST
     blind: bool = False
 
@@ -318,6 +321,7 @@ class Evidence:
             gain=self._beside.gain(wall, cpu, self._most_wall, self._most_cpu),
             pace=self._pace.value,
             so_far=self._provisional,
+            doubtful=self._doubtful,
             reach=self._reach.width,
             blind=self._unseen > BLIND and not self._looks.samples,
         )

@@ -209,7 +209,9 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
     if here.cpus == 1 and not facts.waits:
         return "one CPU", "it computes and there is one CPU to compute on, so the loop is as fast as anything"
     if facts.inner > INNER:
-        return "parallel inside", f"it keeps {facts.inner:.1f} CPUs busy by itself, so more workers would be in its way"
+        least = "at least " if facts.doubtful else ""
+        busy = f"{least}{facts.inner:.1f} CPUs busy"
+        return "parallel inside", f"it keeps {busy} by itself, so more workers would be in its way"
     if here.open == frozenset((SERIAL,)):
         return "only the loop", "no other route is open"
     if _computes_with_the_gil(facts) and PROCESSES not in here.open and facts.wall * here.items > 2e-3:
