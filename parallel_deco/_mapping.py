@@ -36,6 +36,7 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile, call_arguments
+from parallel_deco._readiness import Readiness
 from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
@@ -56,8 +57,6 @@ MANY_TAKERS = 4
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
 SHORT = 50e-3
-#: Seconds after which a worker's first batch is overdue, beyond twice what it was to take: a cold start is within them.
-OVERDUE = 50e-3
 #: Tiny items are run without a list between them and the user for so long at first and at most, in seconds; the
 #: measured batches between are much shorter, but take 0.3 ms with all that goes with them.
 STRETCH = 16e-3
@@ -115,6 +114,7 @@ class Mapping:
         for item in source.first():
             self._follow(item)
         self._caller_runs = (options.chooses or options.backend == SERIAL) and options.timeout is None
+        self._goes_on = options.backend == "auto" and options.timeout is None  # while workers load the function
         self._judge: Judge | None = None
         self._process = os.getpid()
         self._consumer = threading.get_ident()  # who took a result last; at first, who made this
@@ -132,7 +132,6 @@ class Mapping:
         self._waiting = False
         self._rests = False  # who waits will look by itself in a moment, and is not to be woken before
         self._arrived = 0.0  # when it took a result last
-        self._due: float | None = None  # when the first batch is overdue that left for a worker; never, once one came
         self._caller_busy = False
         self._lent = False  # the input, to the consumer's own loop
         self._lent_from = 0  # the item with which that began
@@ -147,6 +146,7 @@ class Mapping:
         self._looked = 0.0  # seconds of items that were run one by one, for the sampler to look at
         self._weighed = False  # it was tried what pickling items takes
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
+        self._readiness: Readiness | None = None
 
     # What the iterator asks
 
@@ -309,7 +309,7 @@ class Mapping:
         """Return how long to wait before looking after a pull that may be waiting for an item, or after Ctrl-C."""
         source = self._source
         patience = HEED if source.prompt or source.slow else STALLED
-        until_due = (self._due or inf) - perf_counter()
+        until_due = inf if self._readiness is None else self._readiness.due - perf_counter()
         return min(patience, until_due) if until_due > 0 else patience
 
     def _rescue(self) -> None:
@@ -327,6 +327,8 @@ class Mapping:
 
     def _feed_aside(self, own: bool = False) -> "Ready | None":
         """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
+        if self._steering.route == PROCESSES and self._goes_on:
+            self._make_ready()
         with self._lock:
             if not self._has_place():
                 return None
@@ -334,6 +336,35 @@ class Mapping:
             return self._feed(own and self._source.instant)
         pools.threads().call(self._feed_alone)
         return None
+
+    def _make_ready(self) -> None:
+        """Have the workers load the function, if they were not asked yet."""
+        with self._lock:
+            if self._readiness is not None or self.closed:
+                return
+            self._readiness = Readiness(self._steering.width)
+        self._ask_workers()
+
+    def _ask_workers(self) -> None:
+        assert self._readiness is not None
+        try:
+            self._readiness.ask(self._function, self._prepare(), self._loaded)
+        except Exception:  # it cannot travel, for one: the first batch meets that, and says so
+            with self._lock:
+                self._readiness.give_up()
+
+    def _loaded(self) -> None:
+        """Hear that a worker has loaded the function."""
+        try:
+            with self._lock:
+                readiness = self._readiness
+                assert readiness is not None
+                first = readiness.answer() and not self.closed
+            if first:  # before there are items: another that rests would get one
+                self._ask_workers()
+            self._feed_aside()
+        except BaseException as error:
+            self._break(error)
 
     def _feed_alone(self) -> None:
         """Start batches, in a thread that has nothing else to do and nobody to tell what goes wrong."""
@@ -368,10 +399,9 @@ class Mapping:
         steering = self._steering
         if not self._wants_more():
             return False
-        if steering.route == PROCESSES and self._is_overdue():
-            options = self._options
-            own = options.chooses and options.timeout is None and options.max_workers is None
-            return own and self._source.prompt and self._room() > 0
+        if steering.route == PROCESSES and self._readiness is not None and self._readiness.late:
+            beside = self._options.max_workers is None or not self._busy()
+            return beside and self._source.prompt and self._room() > 0
         if not self._caller_runs:
             return False
         if steering.route == SERIAL:
@@ -382,10 +412,6 @@ class Mapping:
         if len(self._flying) + self._reserved >= steering.width:
             return False  # the CPUs have what they need
         return self._source.prompt and facts.computes and facts.wall < SHORT and self._room() > 0
-
-    def _is_overdue(self) -> bool:
-        """Whether workers are long in beginning: they may have modules to import, and caches to fill."""
-        return self._due is not None and self._due < perf_counter()
 
     def _run_here(self, size: int) -> None:
         """Run one batch in the consumer's thread."""
@@ -583,7 +609,11 @@ class Mapping:
         """Return how many batches may be elsewhere."""
         steering = self._steering
         places = steering.width - self._caller_busy
-        return 2 * places if steering.route == PROCESSES and self._runs_ahead() else places
+        if steering.route != PROCESSES:
+            return places
+        if self._goes_on:
+            places = 0 if self._readiness is None else int(min(places, self._readiness.workers))
+        return 2 * places if self._runs_ahead() else places
 
     def _takes_off(self, piece: Piece, here: bool = False) -> bool:
         """Have a piece count as flying; where its place was given to what was rescued before it, back it goes."""
@@ -709,8 +739,8 @@ class Mapping:
 
     def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
         done, steering = self._done(piece, batch), self._steering
-        if self._due is None:
-            self._due = perf_counter() + OVERDUE + 2 * len(batch.items) * steering.facts.wall
+        if self._readiness is not None:
+            self._readiness.send(len(batch.items) * steering.facts.wall)
         try:
             return start_in_processes(
                 batch,
@@ -746,8 +776,8 @@ class Mapping:
         with self._lock:
             running = len(self._flying)
             self._flying.pop(piece.first, None)
-            if result.readings.moved:
-                self._due = inf
+            if result.readings.moved and self._readiness is not None:
+                self._readiness.come()
             if not self.closed:
                 self._put_back(batch, result)
                 self._results[piece.first] = (batch, result)

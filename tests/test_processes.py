@@ -1454,6 +1454,73 @@ def test_results_arrive_when_another_thread_of_the_worker_logs(backend, monkeypa
         assert [array[-1] for array in arrays] == [*range(first, first + 100, 10)]
 
 
+def loading(backend, function, width, most):
+    """Have workers load a function; return how many, and what counts those that have answered."""
+    prepared = backend.prepare(function)
+    answers = []
+    batch = Batch(function, (), measured=False)
+    return prepared, backend.load(batch, answers.append, prepared, width, most), answers
+
+
+def test_workers_load_a_function_when_there_is_nothing_to_run_yet(backend, work):
+    """One that has done so is not asked again, and gets items before one that has not."""
+    prepared, asked, answers = loading(backend, work.double, width=2, most=1)
+    until(lambda: len(answers) == 1)
+    until(lambda: backend.idle == 2)
+    assert (asked, backend.ready(prepared)) == (1, 1)
+    assert [run(backend, work.double, [x]).values for x in range(20)] == [[2 * x] for x in range(20)]
+    assert backend.ready(prepared) == 1
+    _, asked, answers = loading(backend, work.double, width=2, most=2)
+    until(lambda: len(answers) == 1)
+    assert (asked, backend.ready(prepared)) == (1, 2)
+
+
+class LoadsBy:
+    """Calls something where it is loaded."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call[0], self.call[1:]
+
+
+def loaded_by(*call):
+    """Return a function that makes a call when it is loaded."""
+
+    def function(x, held=LoadsBy(*call)):
+        return x
+
+    return function
+
+
+def test_there_is_an_answer_when_loading_kills_the_worker(backend, work):
+    """Nothing was lost with it, and others come for what follows."""
+    _, asked, answers = loading(backend, loaded_by(os._exit, 3), width=2, most=2)
+    until(lambda: len(answers) == asked == 2)
+    assert run(backend, work.double, [1, 2]).values == [2, 4]
+
+
+def test_there_is_an_answer_when_a_function_cannot_be_loaded(backend, work):
+    """What kept it from that is for its first batch to say."""
+    function = loaded_by(int, "no number")
+    prepared, asked, answers = loading(backend, function, width=2, most=2)
+    until(lambda: len(answers) == asked == 2)
+    assert backend.ready(prepared) == 0
+    assert "no number" in str(run(backend, function, [1]).errors[0])
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_shutdown_does_not_wait_when_a_function_takes_long_to_load(backend, work, kill):
+    """Nobody waits for that; what was started is waited for, and done."""
+    assert run(backend, work.double, [1]).values == [2]
+    _, asked, answers = loading(backend, loaded_by(time.sleep, 3600), width=2, most=2)
+    call = Call(backend, Batch(work.double, [1, 2]))
+    backend.shutdown(kill=kill)
+    assert len(answers) == asked == 2
+    assert kill or call.result().values == [2, 4]
+
+
 @dataclasses.dataclass(frozen=True)
 class Refused(Exception):
     """Refuses attributes."""

@@ -33,17 +33,19 @@ class Link:
 
     Notes
     -----
-    `work`, `killed`, `blameless`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's lock. A
-    piece enters `outgoing` under it together with `work`, and leaves it when it was sent. A second one is added only
-    when `work` was empty, so the first had been answered: thus the order of `work` is the order on the wire, and a
+    `work`, `errands`, `killed`, `blameless`, `leaving`, `overdue`, `alarm` and `idle_since` are guarded by the pool's
+    lock. A piece enters `outgoing` under it together with `work`, and leaves it when it was sent. A second one is added
+    only when `work` was empty, so the first had been answered: thus the order of `work` is the order on the wire, and a
     large message blocks nobody else. It is a set because Ctrl-C may come anywhere: to add and to discard happen whole
     or not at all, and whoever clears up need not know how far things went. `_sending` guards what is written to the
-    socket, `known` and `version`. The reader thread alone reads, and closes.
+    socket, `known` (functions that were sent) and `version`; `loaded` has those of which a batch came back. The reader
+    thread alone reads, and closes.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.work: deque[Piece] = deque()
+        self.errands: deque[Piece] = deque()  # for this worker alone, and before all others
         self.outgoing: set[Piece] = set()  # somebody is sending these, or about to
         self.batches = 0  # ended
         self.pid = 0
@@ -55,6 +57,7 @@ class Link:
         self.alarm = inf  # when its next alarm comes
         self._sending = threading.Lock()
         self.known: set[int] = set()
+        self.loaded: set[int] = set()
         self.version = 0
         self.status: int | None = None
         self.exited = threading.Event()
@@ -76,6 +79,10 @@ class Link:
     def handed_over(self) -> None:
         """Close the worker's end here: when the worker dies, the stream then ends."""
         self._theirs.close()
+
+    def can_load(self, function: int) -> bool:
+        """Return whether the worker has yet to load a function, though it may have been told to."""
+        return not (function in self.loaded or self.killed or self.leaving)
 
     def fits_ahead(self, piece: Piece, version: int) -> bool:
         """Return whether a piece can be sent to the busy worker without any chance of blocking."""
@@ -111,6 +118,7 @@ class Link:
     def _define(self, key: int, body: bytes, buffers: list[memoryview], functions: Functions) -> None:
         dead = functions.dead(self.known)
         self.known -= dead
+        self.loaded -= dead
         self.known.add(key)
         self._connection.send(DEFINE, dump((key, list(dead), body)), buffers)
 

@@ -148,6 +148,10 @@ class ProcessBackend:
         """How many workers there are, those that are being started included."""
         return len(self._links)
 
+    def ready(self, function: Travelling) -> int:
+        """Return how many workers have loaded a function, with all that is imported for it."""
+        return sum(1 for link in list(self._links.values()) if function.key in link.loaded)
+
     def prepare(self, function: Callable[..., Any]) -> Travelling:
         """Return a function made ready to travel, for `start`.
 
@@ -212,6 +216,58 @@ class ProcessBackend:
             raise
         return ProcessTicket(self, task)
 
+    def load(self, batch: Batch, done: Done, function: Travelling, width: int, most: int) -> int:
+        """Have workers that have yet to load a function do so, before there is anything to run; return how many.
+
+        Parameters
+        ----------
+        batch : Batch
+            Of that function, and without items.
+        done : callable
+            Called for each that has loaded it, or cannot, in a thread of the pool.
+        function : Travelling
+            What `prepare` returned for it.
+        width : int
+            How many workers there are to be.
+        most : int
+            How many are to load it at most; who rests comes first, the others do so when they have the time.
+
+        Notes
+        -----
+        A shutdown does not wait for it.
+        """
+        pieces = [Task(batch, done, function, False, width).whole() for _ in range(most)]
+        for piece in pieces:
+            piece.pack()
+        self.warm(width)
+        at_once: list[tuple[Link, Piece]] = []
+        with self._lock:
+            self._surroundings.look()
+            able = [link for link in self._links.values() if link.can_load(function.key)]
+            able.sort(key=lambda link: link not in self._idle)
+            for link, piece in zip(able, pieces, strict=False):
+                self._open.add(piece.task)
+                if link in self._idle:
+                    self._idle.remove(link)
+                    self._hand(link, piece)
+                    at_once.append((link, piece))
+                else:
+                    link.errands.append(piece)
+        for link, piece in at_once:
+            self._send(link, piece)
+        return min(len(able), most)
+
+    def _stop_loading(self) -> None:
+        """Have nobody load a function before there is something to run: they are to end."""
+        with self._lock:
+            tasks = {task for task in self._open if not task.batch.items}
+            for link in self._links.values():
+                if link.work and link.work[0].task in tasks:
+                    link.blameless = True
+                    self._kill(link)
+        for task in tasks:
+            self._deliver(task, True)
+
     def _take_back(self, task: Task) -> None:
         """Forget a task whose start did not come to its end, and the worker that has part of it or of its message."""
         with self._lock:
@@ -269,10 +325,17 @@ class ProcessBackend:
 
     def _place(self, piece: Piece) -> Link | None:
         """Give a piece to a worker that can take it now, to be sent by the caller; under the lock."""
-        link = self._idle.pop() if self._idle else self._takes_ahead(piece)
+        link = self._rested(piece.task.function.key) if self._idle else self._takes_ahead(piece)
         if link is not None:
             self._hand(link, piece)
         return link
+
+    def _rested(self, function: int) -> Link:
+        """Take one of the workers that wait, if it can be one that has loaded the function; under the lock."""
+        for place in range(len(self._idle) - 1, -1, -1):
+            if function in self._idle[place].loaded:
+                return self._idle.pop(place)
+        return self._idle.pop()
 
     def _hand(self, link: Link, piece: Piece) -> None:
         """Note that a link has a piece, and when to look whether it takes too long; under the lock."""
@@ -302,6 +365,11 @@ class ProcessBackend:
         """Return what a worker that just finished is to be sent, or let it rest; under the lock."""
         if link.killed or link.number not in self._links:
             return None
+        while link.errands and not link.work:
+            piece = link.errands.popleft()
+            if not piece.task.over:
+                self._hand(link, piece)
+                return piece
         while self._queue:
             piece = self._queue[0]
             if piece.task.over:
@@ -429,6 +497,7 @@ class ProcessBackend:
         with self._lock:
             piece = link.work.popleft()
             link.batches += 1
+            link.loaded.add(piece.task.function.key)
             following = self._next(link)
         self._send_on(link, following)
         clock = piece.task.batch.clock
@@ -604,6 +673,8 @@ class ProcessBackend:
             again += [ahead.again() for ahead in link.work if not ahead.task.over]
             self._queue.extendleft(reversed(again))
             link.work.clear()
+        complete += [errand.task for errand in link.errands if not errand.task.over]
+        link.errands.clear()
         if not link.pid and not link.leaving and not link.killed:
             if any(other.pid for other in self._links.values()):
                 return complete  # they go on; to try again at once would be fork after fork that fails
@@ -653,6 +724,7 @@ class ProcessBackend:
         self._end_workers()
 
     def _end_workers(self) -> None:
+        self._stop_loading()
         with self._lock:
             self._changed.wait_for(lambda: not self._open)
             for link in self._links.values():
@@ -676,7 +748,7 @@ class ProcessBackend:
 
     def _kill_all(self) -> None:
         with self._lock:
-            pieces = [*self._queue, *(piece for link in self._links.values() for piece in link.work)]
+            pieces = [*self._queue, *(piece for link in self._links.values() for piece in (*link.work, *link.errands))]
             self._queue.clear()
             tasks = {id(piece.task): piece.task for piece in pieces if not piece.task.over}
             for task in tasks.values():

@@ -233,7 +233,8 @@ class Worker:
             return
         self._echoes.reclaim()
         new = key not in self._run_before
-        self._run_before.add(key)
+        if items:  # else it was only to be loaded
+            self._run_before.add(key)
         batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
         batch.measured = measured
         del message, items

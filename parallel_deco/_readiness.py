@@ -1,0 +1,87 @@
+"""Whether worker processes are ready for the function of a map; they load it before they get any of its items.
+
+To load it may take long, for modules are imported for it. With an item behind it, a map that would have been over in
+the loop by then had to wait. So the consumer goes on by itself, and who is ready gets what is left.
+"""
+
+from collections.abc import Callable
+from math import inf
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from parallel_deco import _machine
+from parallel_deco.backends import pools
+from parallel_deco.backends.batch import Batch
+
+if TYPE_CHECKING:
+    from parallel_deco.backends.functions import Travelling
+
+__all__ = ["Readiness"]
+
+#: Seconds after which workers that are there are long in loading a function; and how many times what starting them
+#: took once, where there are none. The consumer is in their way when it computes, if only for the GIL.
+LONG, LONG_START = 10e-3, 2.0
+#: Seconds after which a worker's first batch is overdue, beyond so many times what it was to take: it may fill caches.
+OVERDUE, OVER = 50e-3, 2.0
+
+
+class Readiness:
+    """What the workers were asked for one map, and what they answered; the map's lock guards it."""
+
+    def __init__(self, width: int) -> None:
+        self._wanted = width
+        self._answered = 0
+        self._sent = False
+        self.due = inf  #: when the consumer is to go on by itself
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that are wanted have answered."""
+        return self._answered >= self._wanted
+
+    @property
+    def workers(self) -> float:
+        """How many workers may be sent items: those that have answered, and once all have, any number."""
+        return inf if self.complete else self._answered
+
+    @property
+    def late(self) -> bool:
+        """Whether the workers have yet to load the function, or to run their first batch, and take long."""
+        return self.due < perf_counter()
+
+    def ask(self, function: Callable[..., Any], travelling: "Travelling", loaded: Callable[[], Any]) -> None:
+        """Have a worker load a function, or where one has done so all that are wanted; `loaded` is called for each.
+
+        The first goes alone: all together would take the consumer's CPU.
+        """
+        pool = pools.processes()
+        if not self._answered:
+            self.due = perf_counter() + (LONG if pool.workers else LONG_START * _machine.constants().start)
+            self._answered = pool.ready(travelling)
+        before = self._answered
+        most = max(0, self._wanted - before) if before else 1
+        asked = pool.load(Batch(function, (), measured=False), lambda _: loaded(), travelling, self._wanted, most)
+        if asked < most:  # there are no more
+            self._wanted = before + asked
+
+    def answer(self) -> bool:
+        """Note that one more worker has loaded it, or cannot; return whether the others are to be asked now."""
+        self._answered += 1
+        if not self._sent:
+            self.due = inf
+        return self._answered == 1
+
+    def give_up(self) -> None:
+        """Note that they cannot be asked: the first batch will meet what was in the way."""
+        self._wanted = 0
+
+    def send(self, seconds: float) -> None:
+        """Note that a batch of so many seconds leaves for a worker."""
+        if not self._sent:
+            self._sent = True
+            self.due = perf_counter() + OVERDUE + OVER * seconds
+
+    def come(self) -> None:
+        """Note that a batch has come back."""
+        self._sent = True
+        self.due = inf
