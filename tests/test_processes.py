@@ -1488,8 +1488,10 @@ class LoadsBy:
 def loaded_by(*call):
     """Return a function that makes a call when it is loaded."""
 
-    def function(x, held=LoadsBy(*call)):
-        return x
+    held = LoadsBy(*call)
+
+    def function(x):
+        return x, held
 
     return function
 

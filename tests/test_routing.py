@@ -147,6 +147,15 @@ def test_gain_is_not_learned_when_other_programs_have_the_cpus():
     assert waits.gain == pytest.approx(8)
 
 
+def test_gain_is_not_believed_when_many_of_the_batches_lacked_a_cpu():
+    """Those between them waited for the GIL of one that had none, which no delay of their own shows."""
+    alone, held = batch(20, 1e-3), batch(20, 3e-3, 1e-3, crowd=2)
+    starved = batch(20, 6e-3, 1e-3, crowd=2, delay=2e-3 * 20)
+    assert learned(alone, *[held] * 20).gain < 1
+    assert learned(alone, *[held, starved] * 20).gain is None
+    assert learned(alone, *[held] * 20, starved).gain < 1
+
+
 def test_work_stays_parallel_inside_when_its_threads_lack_cpus():
     """Its own threads wait for each other to get one; without that, it would be another kind of call."""
     inside = batch(1, 4e-3, process_cpu=8e-3)

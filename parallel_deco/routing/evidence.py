@@ -30,6 +30,8 @@ BLIND, LONG_ENOUGH = 20e-3, 1e-3
 #: Batches beside others, for each of them, and their seconds, after which it is known what threads gain.
 TRIAL = 2
 TRIAL_SECONDS = 16e-3
+#: How many batches beside others may have lacked a CPU, for each that did not, for that to be believed.
+MOST_STARVED = 0.25
 #: Seconds of work alone after which that is forgotten, to be tried again: the first time, and at most; twice as many
 #: each time. It may have been a busy moment of the machine.
 SOON, LATE = 0.25, 64.0
@@ -222,6 +224,11 @@ class Evidence:
         kept = seen.crowd > 1 and UNHINDERED * seen.cpu < wall < seen.cpu / SLEEPY
         hindered = kept and seen.starved and wall - seen.cpu < seen.delay
         doubtful = hindered or (inside and seen.starved) or seen.disturbed
+        waits = self._cpu.value < 0.5 * self._alone.value
+        # Threads that share a CPU with others rarely meet, or wait for a GIL whose holder has no CPU.
+        apart = seen.crowd > 1 and seen.starved and not waits
+        if apart:
+            self._beside.starve()
         if doubtful and self._alone.weight:
             return
         if self._doubtful and (seen.crowd == 1 or wall <= UNHINDERED * seen.cpu):
@@ -231,14 +238,12 @@ class Evidence:
         if inside and seen.starved:
             wall = seen.cpu
         first = not self._alone.weight
-        waits = self._cpu.value < 0.5 * self._alone.value
         # It was thought to compute, and now it waits, for nobody computes: that is new, and no other's doing.
         drifted = seen.idle and not waits
         if seen.crowd == 1 or first or drifted:
             self._most_wall = max(self._most_wall, wall / items)
             self._most_cpu = max(self._most_cpu, seen.cpu / items)
-        elif not (seen.starved and seen.cpu > 0.5 * wall):
-            # Else threads that share a CPU with others rarely meet, or wait for a GIL whose holder has no CPU.
+        elif not apart:
             # However much they are in each other's way, alone it takes its share of that: more is a larger item.
             self._most_wall = max(self._most_wall, wall / items / seen.crowd)
             self._most_cpu = max(self._most_cpu, seen.cpu / items / seen.crowd)
@@ -387,8 +392,12 @@ class _Beside:
         self._crowd = _Mean()
         self._wall = _Mean()
         self._cpu = _Mean()
-        self._batches = 0
+        self._batches = self._starved = 0
         self._seconds = 0.0
+
+    def starve(self) -> None:
+        """Note that one of them lacked a CPU: those beside it may have waited for what it holds, and it for them."""
+        self._starved += 1
 
     def add(self, crowd: int, wall: float, cpu: float, items: int) -> None:
         self._crowd.add(crowd * items, items)
@@ -415,6 +424,8 @@ class _Beside:
         """
         crowd = self._crowd.value
         if self._batches < TRIAL * crowd or self._seconds < TRIAL_SECONDS or not wall:
+            return None
+        if self._starved > MOST_STARVED * self._batches:
             return None
         if cpu < 0.5 * wall:
             return crowd / max(1.0, self._wall.value / most_wall)
