@@ -196,6 +196,8 @@ class Mapping:
         if self._progress is not None:
             self._progress.close()
         self._steering.conclude(self._source.pulled)
+        if self._readiness is not None and not self._readiness.used:
+            self._steering.outrun()
         if self._source.error is not None and not self.closed:
             raise self._source.error
 

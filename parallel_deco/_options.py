@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from contextvars import ContextVar
 from operator import index
 
@@ -12,7 +12,7 @@ from parallel_deco._errors import InvalidOptionError, InvalidTypeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any, NamedTuple
 
 __all__ = ["BACKENDS", "Options", "config"]
@@ -116,7 +116,7 @@ class Options(_Fields):
         overrides = _environment()
         block = _config.get()
         if block:
-            overrides = {**overrides, **block}
+            overrides = {**overrides, **block[0]}
         if not overrides:
             return self
         # A program is run as a loop to be looked at, in a debugger perhaps: there, no time is too long.
@@ -186,11 +186,11 @@ def _environment() -> dict[str, Any]:
     return overrides
 
 
-_config: ContextVar[dict[str, Any] | None] = ContextVar("parallel_deco.config", default=None)
+# What the blocks that are entered override, the innermost last, each with what was in force before it.
+_config: ContextVar[tuple[dict[str, Any], Any] | None] = ContextVar("parallel_deco.config", default=None)
 
 
-@contextmanager
-def config(*, backend: str | None = None, max_workers: int | None = None) -> Iterator[None]:
+class config(ContextDecorator):  # as `contextlib.suppress` and others that stand after `with`
     """Override options of every parallel function for the length of a block.
 
     Parameters
@@ -210,7 +210,8 @@ def config(*, backend: str | None = None, max_workers: int | None = None) -> Ite
     It holds for the context (`contextvars`) that enters the block, so for this thread or task and for the parallel
     work started from it. An inner block overrides an outer one; every block overrides the environment variables
     ``PARALLEL_DECO_BACKEND`` and ``PARALLEL_DECO_MAX_WORKERS``, and these override the decorator. Where one of them
-    says "serial", timeouts are not kept: nothing interrupts the caller's thread.
+    says "serial", timeouts are not kept: nothing interrupts the caller's thread. One object can be entered many times,
+    from several threads too, and can decorate a function.
 
     Examples
     --------
@@ -220,15 +221,21 @@ def config(*, backend: str | None = None, max_workers: int | None = None) -> Ite
     ...     list(double.map([1, 2]))
     [2, 4]
     """
-    if backend is not None:
-        check_backend(backend, "backend")
-    check_count(max_workers, "max_workers")
-    given = {"backend": backend, "max_workers": max_workers}
-    token = _config.set({**(_config.get() or {}), **{k: v for k, v in given.items() if v is not None}})
-    try:
-        yield
-    finally:
-        _config.reset(token)
+
+    def __init__(self, *, backend: str | None = None, max_workers: int | None = None) -> None:
+        if backend is not None:
+            check_backend(backend, "backend")
+        check_count(max_workers, "max_workers")
+        given = {"backend": backend, "max_workers": max_workers}
+        self._given = {name: value for name, value in given.items() if value is not None}
+
+    def __enter__(self) -> None:
+        before = _config.get()
+        _config.set(({**(before[0] if before else {}), **self._given}, before))
+
+    def __exit__(self, *_: object) -> None:
+        entered = _config.get()
+        _config.set(entered[1] if entered else None)
 
 
 config.__module__ = "parallel_deco"

@@ -31,7 +31,7 @@ class Readiness:
     def __init__(self, width: int) -> None:
         self._wanted = width
         self._answered = 0
-        self._sent = False
+        self.used = False  #: whether a batch was sent to a worker
         self.due = inf  #: when the consumer is to go on by itself
 
     @property
@@ -67,7 +67,7 @@ class Readiness:
     def answer(self) -> bool:
         """Note that one more worker has loaded it, or cannot; return whether the others are to be asked now."""
         self._answered += 1
-        if not self._sent:
+        if not self.used:
             self.due = inf
         return self._answered == 1
 
@@ -77,11 +77,10 @@ class Readiness:
 
     def send(self, seconds: float) -> None:
         """Note that a batch of so many seconds leaves for a worker."""
-        if not self._sent:
-            self._sent = True
+        if not self.used:
+            self.used = True
             self.due = perf_counter() + OVERDUE + OVER * seconds
 
     def come(self) -> None:
         """Note that a batch has come back."""
-        self._sent = True
         self.due = inf

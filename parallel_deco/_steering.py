@@ -173,6 +173,13 @@ class Steering:
         here = self._profile.situation(self._options, items, SERIAL, self._kept)
         self._profile.decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
 
+    def outrun(self) -> None:
+        """Say that all ran in the loop, for it was over before any worker process had loaded what it needs."""
+        decision = self._profile.decision
+        if decision is not None and decision.route == PROCESSES and self.auto:
+            why = "it was over before a worker process had loaded what it needs, modules above all; it may go next time"
+            self._profile.decision = decision._replace(route=SERIAL, width=1, given=("workers were not ready", why))
+
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
         if left is None:  # as many as there were: what is not done in time then costs as much again, and no more
             left = max(UNKNOWN_LENGTH, self._source.pulled)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from parallel_deco import _machine
 from parallel_deco._cpus import available_cpus
 from parallel_deco._judge import EARLY, FIRST_LOOK, Judge
 from parallel_deco._options import Options
@@ -15,6 +16,7 @@ from parallel_deco._source import Source
 from parallel_deco._steering import Steering
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, Shape, run_batch
+from parallel_deco.routing.cost import Machine
 
 
 @pytest.fixture
@@ -165,10 +167,11 @@ COMPUTES = UNREAD._replace(
 
 
 @pytest.fixture
-def steering():
-    """What steers a map over 60 items of an unknown function, on a machine of two CPUs."""
+def steering(monkeypatch):
+    """What steers a map over 60 items of an unknown function, on a machine of two CPUs that was not measured."""
     if available_cpus() == 1:
         pytest.skip("no process is worth it on one CPU")
+    monkeypatch.setattr(_machine, "constants", Machine)
     profile = Profile(abs)
     return Steering(profile, Options(shared=False), profile.latest, Source.of(([1] * 60,)))
 

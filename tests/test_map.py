@@ -744,9 +744,9 @@ def test_nothing_waits_when_workers_never_get_to_begin(maps, run_program, tmp_pa
         from parallel_deco import parallel
         work = parallel(work, shared=False)
         for _ in range({maps}):
-            print(all(work.map(range(200))))
+            print(all(work.map(range(200))), work.explain().route)
         """)
-    assert (code, out, err) == (0, maps * "True\n", "")
+    assert (code, out, err) == (0, maps * "True serial\n", "")
 
 
 @pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")

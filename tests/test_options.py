@@ -103,6 +103,23 @@ def test_inner_block_wins_when_nested():
     assert route(function) == "serial"
 
 
+def test_block_can_be_entered_again_when_it_was_made_once():
+    """One after the other, one in the other, in another thread, and around each call of a function."""
+    function = parallel(place, backend="serial")
+    threads = config(backend="threads")
+
+    def both():
+        with threads:
+            return route(function)
+
+    with ThreadPoolExecutor(1) as executor:
+        with threads, config(backend="processes"), threads:
+            assert (both(), executor.submit(both).result(DEADLINE), route(function)) == ("threads",) * 3
+        assert route(function) == "serial"
+        assert executor.submit(route, function).result(DEADLINE) == "serial"
+    assert [threads(route)(function), both(), route(function)] == ["threads", "threads", "serial"]
+
+
 def test_block_is_left_when_it_raises():
     """An exception ends the block as well."""
     function = parallel(place, backend="serial")
