@@ -1512,6 +1512,27 @@ def test_there_is_an_answer_when_a_function_cannot_be_loaded(backend, work):
     assert "no number" in str(run(backend, function, [1]).errors[0])
 
 
+@pytest.mark.parametrize("where", ["_hand", "_send"])
+def test_no_worker_is_lost_when_loading_is_interrupted(backend, work, monkeypatch, where):
+    """Ctrl-C comes after a worker was taken from those that rest, or while it is sent something."""
+
+    def half(x):
+        return x / 2
+
+    assert run(backend, work.double, [1]).values == [2]
+    until(lambda: backend.idle > 0)
+
+    def interrupt(*_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backend, where, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loading(backend, half, width=2, most=2)
+    assert [run(backend, half, [x]).values for x in range(4)] == [[x / 2] for x in range(4)]
+    backend.shutdown()
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_shutdown_does_not_wait_when_a_function_takes_long_to_load(backend, work, kill):
     """Nobody waits for that; what was started is waited for, and done."""

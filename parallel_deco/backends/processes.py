@@ -241,20 +241,25 @@ class ProcessBackend:
             piece.pack()
         self.warm(width)
         at_once: list[tuple[Link, Piece]] = []
-        with self._lock:
-            self._surroundings.look()
-            able = [link for link in self._links.values() if link.can_load(function.key)]
-            able.sort(key=lambda link: link not in self._idle)
-            for link, piece in zip(able, pieces, strict=False):
-                self._open.add(piece.task)
-                if link in self._idle:
-                    self._idle.remove(link)
-                    self._hand(link, piece)
-                    at_once.append((link, piece))
-                else:
-                    link.errands.append(piece)
-        for link, piece in at_once:
-            self._send(link, piece)
+        try:
+            with self._lock:
+                self._surroundings.look()
+                able = [link for link in self._links.values() if link.can_load(function.key)]
+                able.sort(key=lambda link: link not in self._idle)
+                for link, piece in zip(able, pieces, strict=False):
+                    self._open.add(piece.task)
+                    if link in self._idle:
+                        self._idle.remove(link)
+                        self._hand(link, piece)
+                        at_once.append((link, piece))
+                    else:
+                        link.errands.append(piece)
+            for link, piece in at_once:
+                self._send(link, piece)
+        except BaseException:  # Ctrl-C, which may come anywhere
+            for piece in pieces:
+                self._take_back(piece.task)
+            raise
         return min(len(able), most)
 
     def _stop_loading(self) -> None:
