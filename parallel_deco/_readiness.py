@@ -52,14 +52,17 @@ class Readiness:
     def ask(self, function: Callable[..., Any], travelling: "Travelling", loaded: Callable[[], Any]) -> None:
         """Have a worker load a function, or where one has done so all that are wanted; `loaded` is called for each.
 
-        The first goes alone: all together would take the consumer's CPU.
+        The first goes alone, for all together would take the consumer's CPU; unless all are at work for others, and
+        nobody knows who will be free first.
         """
         pool = pools.processes()
-        if not self._answered:
-            self.due = perf_counter() + (LONG if pool.workers else LONG_START * _machine.constants().start)
+        if not self._answered:  # nobody was asked yet, and so nobody answers meanwhile
             self._answered = pool.ready(travelling)
         before = self._answered
-        most = max(0, self._wanted - before) if before else 1
+        if not before:
+            self.due = perf_counter() + (LONG if pool.workers else LONG_START * _machine.constants().start)
+        alone = not before and (pool.idle > 0 or not pool.workers)
+        most = 1 if alone else max(0, self._wanted - before)
         asked = pool.load(Batch(function, (), measured=False), lambda _: loaded(), travelling, self._wanted, most)
         if asked < most:  # there are no more
             self._wanted = before + asked
