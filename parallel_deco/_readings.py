@@ -65,6 +65,8 @@ NO_SLOT = -2
 IDLE = 0.5
 #: Seconds up to which clocks were read at the same time, and how often that is tried.
 AT_ONCE, TRIES = 50e-6, 4
+#: The same of another thread's clocks, of which one is a file.
+PEEKED_AT_ONCE = 0.2e-3
 #: Batches after which stopwatches that are gone are looked for.
 SWEEP = 64
 #: Seconds for which a fork waits for threads of ours that decide.
@@ -454,15 +456,20 @@ class Stopwatch(_sampler.Watched):
 
         Without a slot of the sampler's, it has the times and no looks.
         """
-        slot = self.slot
-        seen = _sampler.peek(slot) if slot >= 0 else self._times() if slot == NO_SLOT else None
-        if seen is None:
-            return None
-        samples, looked, held, looked_cpu, held_cpu, age, spent = seen
-        delay = max(0.0, min(age - spent, _run_delay_of(self._thread) - self._delay)) if self._delay >= 0 else 0.0
+        tries, at_once = 0, False
+        while not at_once and tries < TRIES:
+            tries, began, slot = tries + 1, perf_counter(), self.slot
+            seen = _sampler.peek(slot) if slot >= 0 else self._times() if slot == NO_SLOT else None
+            if seen is None:
+                return None
+            samples, looked, held, looked_cpu, held_cpu, age, spent = seen
+            delayed = _run_delay_of(self._thread) - self._delay if self._delay >= 0 else 0.0
+            # Else this thread had no CPU in between, and all that the other was delayed meanwhile would count.
+            at_once = perf_counter() - began < PEEKED_AT_ONCE
+        delay = max(0.0, min(age - spent, delayed))
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
         process, disturbed, idle = self._beside(age, delay, crowd)
-        disturbed = disturbed or _is_runnable(self._thread)
+        disturbed = disturbed or not at_once or _is_runnable(self._thread)
         peeked = 1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
 

@@ -272,6 +272,29 @@ def test_times_are_told_when_the_sampler_has_no_slot(no_slot, until):
     assert watch.peek() is None
 
 
+@pytest.mark.parametrize(("slow", "doubt"), [(1, False), (99, True)])
+def test_delay_is_read_again_when_reading_it_took_long(monkeypatch, slow, doubt):
+    """Who peeks may lose its CPU between two clocks; what the other was delayed meanwhile is not of its time so far."""
+    reads = []
+
+    def run_delay(thread):
+        reads.append(thread)
+        if len(reads) <= slow:
+            time.sleep(2e-3)
+            return 1e9
+        return 0.0
+
+    watch = Stopwatch(watch=True, careful=True)
+    watch._delay = 0.0
+    monkeypatch.setattr(_readings, "_run_delay_of", run_delay)
+    monkeypatch.setattr(_readings, "_is_runnable", lambda thread: False)
+    monkeypatch.setattr(_readings, "PEEKED_AT_ONCE", 1.5e-3)
+    burn(0.01)
+    seen = watch.peek()
+    watch.stop(1)
+    assert (seen.disturbed, seen.delay == 0.0) == (doubt, not doubt)
+
+
 @needs_sampler
 def test_calls_wait_side_by_side_when_the_sampler_has_no_slot(no_slot):
     """That the first call waits can be seen without it."""

@@ -147,6 +147,21 @@ def test_gain_is_not_learned_when_other_programs_have_the_cpus():
     assert waits.gain == pytest.approx(8)
 
 
+def test_doubts_stay_when_all_that_was_not_computing_was_lost_to_others():
+    """A thread that is preempted on its way into a wait has waited for nothing, by what the system says."""
+    disturbed = batch(1, 2e-3, 0.02e-3, disturbed=True)
+    preempted = batch(1, 2.4e-3, 0.06e-3, crowd=12, delay=2.34e-3)
+    assert learned(disturbed, preempted).waits
+    assert learned(disturbed, batch(1, 0.06e-3, 0.06e-3)).computes
+    assert learned(disturbed, *[batch(1, 5e-3, 1e-3, delay=2e-3)] * 4).wall == pytest.approx(3e-3)
+
+
+def test_few_microseconds_do_not_tell_how_many_cpus_it_keeps_busy():
+    """Others of its process may have computed as much by chance."""
+    lost = batch(1, 2e-3, 0.04e-3, delay=1.96e-3, process_cpu=2e-3)
+    assert facts_so_far(lost).inner == learned(lost).inner == 1
+
+
 def test_gain_is_not_believed_when_many_of_the_batches_lacked_a_cpu():
     """Those between them waited for the GIL of one that had none, which no delay of their own shows."""
     alone, held = batch(20, 1e-3), batch(20, 3e-3, 1e-3, crowd=2)

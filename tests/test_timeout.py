@@ -148,7 +148,8 @@ def test_thread_does_nothing_more_when_it_was_left_behind(never, until):
 
 
 def test_worker_is_ended_when_its_item_takes_too_long(never, until):
-    """A process is killed, not left behind."""
+    """A process is killed, not left behind, and it is the one that the error names."""
+    shutdown()  # then there is one worker to take it, and no other
     function = parallel(os.getpid, backend="processes", max_workers=1)
     worker = function.submit().result(DEADLINE)
     late = parallel(stuck, backend="processes", max_workers=1, timeout=SHORT).submit(never)

@@ -21,6 +21,8 @@ WATCH_FIRST = 12
 WATCH_EVERY = 16
 #: Share of its time that a function computes up to which it waits, even where its times are doubtful.
 SLEEPY = 0.1
+#: CPU seconds of its own from which a batch says whether others of its process compute for it.
+LEAST_CPU = 0.3e-3
 #: Elapsed over CPU time up to which nothing kept a batch waiting.
 UNHINDERED = 1.25
 #: CPU seconds of moving a batch that do not grow with its items; they are part of what handing it out costs.
@@ -208,7 +210,8 @@ class Evidence:
         if seen.process_cpu and seen.wall > 1e-3:
             # Not over its wall time: other programs may have had the CPUs for the rest of that.
             if seen.cpu > 0.5 * (seen.wall - seen.delay):
-                self._inside.add(seen.process_cpu, max(seen.cpu, 1e-9))
+                if seen.cpu > LEAST_CPU:
+                    self._inside.add(seen.process_cpu, seen.cpu)
             elif not seen.starved:  # else its own threads wait for each other to get a CPU
                 self._inside = _Mean()
 
@@ -231,7 +234,9 @@ class Evidence:
             self._beside.starve()
         if doubtful and self._alone.weight:
             return
-        if self._doubtful and (seen.crowd == 1 or wall <= UNHINDERED * seen.cpu):
+        # One that was preempted on its way into a wait has lost all of that to others, and looks as if it computed.
+        plain = wall <= UNHINDERED * seen.cpu
+        if self._doubtful and (not seen.starved if plain else seen.crowd == 1):
             self._alone, self._cpu = _Mean(), _Mean()
             self._doubtful = False
         self._doubtful = self._doubtful or doubtful
@@ -251,7 +256,7 @@ class Evidence:
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time. Waits
         # that vary may be longer than the mean and yet their own; to take the short ones only would make all look so.
         usual = self._most_wall if waits else self._alone.value
-        unhindered = wall <= UNHINDERED * seen.cpu or wall < items * usual
+        unhindered = plain or wall < items * usual
         if seen.crowd == 1 or first or drifted or unhindered:
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
