@@ -35,14 +35,9 @@ class Readiness:
         self.due = inf  #: when the consumer is to go on by itself
 
     @property
-    def complete(self) -> bool:
-        """Whether all that are wanted have answered."""
-        return self._answered >= self._wanted
-
-    @property
     def workers(self) -> float:
         """How many workers may be sent items: those that have answered, and once all have, any number."""
-        return inf if self.complete else self._answered
+        return inf if self._answered >= self._wanted else self._answered
 
     @property
     def late(self) -> bool:

@@ -37,12 +37,8 @@ def cached(function: Callable[..., Any], size: int | None, typed: bool) -> Any:
 
 
 def _reduce_cached_property(value: Any) -> Reduced:
-    return cached_property, (value.func,), {"attrname": value.attrname, "__doc__": value.__doc__}
-
-
-def cached_property(function: Callable[[Any], Any]) -> Any:
-    """Return a property as it is before its class has given it a name; up to Python 3.11 it has a lock."""
-    return functools.cached_property(function)
+    """Leave the lock behind, which it has up to Python 3.11."""
+    return functools.cached_property, (value.func,), {"attrname": value.attrname, "__doc__": value.__doc__}
 
 
 def _reduce_struct(value: Struct) -> Reduced:
