@@ -8,8 +8,8 @@ Guarantees
     - `_lock` guards the fields below "state". Nothing of the user's and no backend is entered under it, and no other
       lock but that of the evidence, under which nothing is entered at all. Both can be taken again by the thread that
       has them: the garbage collector may run within, and let go of another map's iterator, or of this one's.
-    - A piece that was pulled is in `_flying` until its result is in `_results`; the consumer waits only while
-      something is flying or about to be pulled, so it cannot wait for nothing.
+    - A piece that was pulled flies until its result has come (`Pending`); the consumer waits only while something is
+      flying or about to be pulled, so it cannot wait for nothing.
     - The pools hold the mapping, the mapping does not hold its iterator: when the user lets go of the iterator,
       `Guard` closes the mapping.
     - In the child of a fork a mapping of the parent does nothing: its batches are under way there.
@@ -18,28 +18,28 @@ Guarantees
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
-from functools import partial
 from math import inf
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from parallel_deco import _sampler
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._flow import TINY, Demand, batch_size, patience, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
+from parallel_deco._left_open import call_off, note_closed, note_open
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
-from parallel_deco._profile import Profile, call_arguments
+from parallel_deco._pending import Pending
+from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
-from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
+from parallel_deco._stretches import Stretches
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco._waiting import Bell
 from parallel_deco.backends import pools
@@ -50,25 +50,15 @@ if TYPE_CHECKING:
     from parallel_deco.backends.functions import Travelling
     from parallel_deco.backends.threads import Ready
 
-__all__ = ["Mapping", "close_left_open", "end_called_off"]
+__all__ = ["Mapping"]
 
 #: From so many threads on that take from a map one after the other, its items are handed out in lists.
 MANY_TAKERS = 4
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
 SHORT = 50e-3
-#: Tiny items are run without a list between them and the user for so long at first and at most, in seconds; the
-#: measured batches between are much shorter, but take 0.3 ms with all that goes with them.
-STRETCH = 16e-3
-LONGEST_STRETCH = 256e-3
-#: Seconds an item up to which the loop is always faster, and from which on some say enough of what pickling takes.
-LIGHT, HEAVY = 0.4e-6, 20e-6
 #: Seconds of tiny items in a batch in which the sampler is to look at them a few times.
 LOOKS = 1.5e-3
-#: Seconds of work that is left, for less of which that is not looked at.
-WORTH = 2e-3
-#: One in so many batches has the size of a result estimated, some 2 µs.
-SIZED_EVERY = 16
 #: Seconds of items, of an input that may have to be waited for, that are run one by one at most until the sampler saw
 #: enough. That costs as much again with the shortest.
 MOST_LOOKS = 10e-3
@@ -100,51 +90,36 @@ class Mapping:
         progress: "Progress | None" = None,
     ) -> None:
         self._function = function
-        self._profile = profile
         self._options = options
         self._source = source
         self._shape = shape
-        self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._progress = progress
         self._context = copy_context()
         self._depth = depth()
-        self._evidence = profile.latest
-        self._steering = Steering(profile, options, self._evidence, source)
+        self._steering = Steering(profile, options, source)
         for item in source.first():
-            self._follow(item)
+            self._steering.follow(shape, item)
+        self._stretches = Stretches(function, shape, source)
         self._caller_runs = (options.chooses or options.backend == SERIAL) and options.timeout is None
         self._goes_on = options.backend == "auto" and options.timeout is None  # while workers load the function
         self._judge: Judge | None = None
         self._process = os.getpid()
-        self._consumer = threading.get_ident()  # who took a result last; at first, who made this
+        self.consumer = threading.get_ident()  #: who took a result last; at first, who made this
         self._lock = threading.RLock()
         # state
         self._bell: Bell | None = None  # what the consumer waits for
-        self._results: dict[int, tuple[Batch, BatchResult]] = {}  # by their first item, as those that are flying
-        self._flying: dict[int, Ticket | None] = {}
-        self._reserved = 0  # batches about to be pulled
-        self._outstanding = 0  # items about to be pulled, in flight, or not taken
-        self._handed = 0  # of these, in the list that the user is taking from
-        self._taken = 0
-        self._next = 0  # the item whose result the user takes next
-        self._size = 0
+        self._pending = Pending(ordered)
         self._waiting = False
         self._rests = False  # who waits will look by itself in a moment, and is not to be woken before
         self._arrived = 0.0  # when it took a result last
         self._caller_busy = False
         self._lent = False  # the input, to the consumer's own loop
-        self._lent_from = 0  # the item with which that began
-        self._takers = 1  # threads that have taken from a stretch, one after the other
         self._failed = False
         self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
-        self._stretch_seconds = STRETCH
-        self._stretch_pace = 0.0
-        self._sized = 0  # batches whose results came from no other process
         self._looked = 0.0  # seconds of items that were run one by one, for the sampler to look at
-        self._weighed = False  # it was tried what pickling items takes
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
         self._readiness: Readiness | None = None
 
@@ -152,11 +127,11 @@ class Mapping:
 
     def begin(self) -> None:
         """Start at once where the route is known; else get ready to learn."""
-        _open.add(self)
+        note_open(self)
         steering = self._steering
         judge = None
         if steering.known and steering.facts.wall < TINY and self._source.left is not None:
-            self._stretch_seconds = LONGEST_STRETCH  # nothing else is worth it, and it ends early if that is not so
+            self._stretches.allow_longest()
         if not steering.known and (self._options.chooses or self._options.backend == THREADS):
             judge = self._judge = Judge(self._hear, self._start_without_consumer)  # before there is anything to see
         steering.begin(self._source.left)
@@ -168,7 +143,7 @@ class Mapping:
     def expected(self) -> int:
         """Return how many results are still to come, where that is known; else 0."""
         left = self._source.left
-        return 0 if left is None or self.closed else max(0, left + self._outstanding - self._handed)
+        return 0 if left is None or self.closed else max(0, left + self._pending.untaken)
 
     def pieces(self, guard: Guard) -> Iterator[list[Any] | Stretch]:
         """Yield lists of results, and stretches for the consumer to run.
@@ -223,12 +198,12 @@ class Mapping:
     def taken_over(self) -> None:
         """Hear that a thread ended another's stretch; where several take by turns, stretches would all be short."""
         with self._lock:
-            self._takers += 1
+            self._stretches.takers += 1
 
     def stretch_failed(self, stretch: Stretch, error: BaseException) -> BaseException:
         """Say what to raise when a stretch ended with an exception, of the function or of the input."""
         if stretch.calling:
-            _note(error, self._function, self._lent_from + stretch.drawn - 1)
+            _note(error, self._function, self._stretches.last(stretch))
         if self._progress is not None:
             self._progress.add(stretch.drawn)
         self.close()
@@ -247,10 +222,8 @@ class Mapping:
             if self.closed:
                 return
             self.closed = True
-            _open.discard(self)
-            flying = [ticket for ticket in self._flying.values() if ticket is not None]
-            results, self._results = self._results, {}
-            self._flying.clear()  # what is called off leads here
+            note_closed(self)
+            flying, results = self._pending.clear()
             self._ring()
         del results  # the user's, who may do something when they go
         self._source.end()
@@ -259,7 +232,7 @@ class Mapping:
         self._steering.forget()
         self._dismiss_judge()
         kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
-        _call_off(flying, kill)
+        call_off(flying, kill)
 
     # The consumer
 
@@ -267,14 +240,16 @@ class Mapping:
         """Return the next batch and its result: run batches here, or wait, until it is there; None at the end."""
         if self._process != os.getpid():
             raise RuntimeError("this map was begun before a fork; its results come in the parent process only")
-        self._consumer = threading.get_ident()
+        self.consumer = threading.get_ident()
         try:
             while True:
                 with self._lock:
-                    self._count_taken(self._handed)
+                    self._pending.count_handed()
                     if self._broken is not None:
                         raise self._broken
-                    arrived = self._pop()
+                    arrived = self._pending.pop()
+                    if arrived is not None:
+                        self._arrived = perf_counter()
                     if arrived is not None or self._at_end():
                         break
                     size, bell, lull = 0, None, 0.0
@@ -322,7 +297,7 @@ class Mapping:
         piece = self._source.rescue()
         if piece is not None:
             with self._lock:
-                self._outstanding += len(piece.items)
+                self._pending.rescued(len(piece.items))
                 started = self._takes_off(piece)
             if started:
                 self._launch(piece, self._batch(piece))
@@ -375,26 +350,10 @@ class Mapping:
         except BaseException as error:
             self._break(error)
 
-    def _pop(self) -> tuple[Batch, BatchResult] | None:
-        if not self._results:
-            return None
-        arrived = self._results.pop(self._next if self._ordered else next(iter(self._results)), None)
-        if arrived is not None:
-            self._arrived = perf_counter()
-            self._handed = len(arrived[0].items)
-            self._next += self._handed
-            self._count_taken(1)  # the first is as good as taken, the others count as not taken until the next list
-        return arrived
-
-    def _count_taken(self, count: int) -> None:
-        self._handed -= count
-        self._outstanding -= count
-        self._taken += count
-
     def _at_end(self) -> bool:
         if self.closed:
             return True
-        return self._source.exhausted and not (self._flying or self._reserved or self._results)
+        return self._source.exhausted and self._pending.nothing
 
     def _runs_here(self) -> bool:
         """Whether the consumer's own thread runs a batch now instead of waiting."""
@@ -407,11 +366,11 @@ class Mapping:
         if not self._caller_runs:
             return False
         if steering.route == SERIAL:
-            return not (self._flying or self._reserved)
+            return not self._pending.running
         if steering.route == PROCESSES and pools.processes().workers:
             return False  # its GIL is for delivering now; each batch here would delay that by the switch interval
         facts = steering.facts
-        if len(self._flying) + self._reserved >= steering.width:
+        if self._pending.running >= steering.width:
             return False  # the CPUs have what they need
         return self._source.prompt and facts.computes and facts.wall < SHORT and self._room() > 0
 
@@ -433,23 +392,9 @@ class Mapping:
         if piece.first == 0:
             self._dismiss_judge()
         elif not result.errors:
-            self._weigh(batch.items, result.values)
+            self._steering.weigh(batch.items, result.values)
         self._deliver(piece, batch, result)
         self._feed_aside()
-
-    def _weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
-        """See what pickling such items would take, where that decides whether processes are worth it."""
-        facts = self._steering.facts
-        known = facts.moved is not None or facts.pickling is not None
-        if self._weighed or known or facts.wall < LIGHT or not self._options.chooses:
-            return
-        left = self._source.left
-        if (len(items) < FEW and facts.wall < HEAVY) or (left is not None and left * facts.wall < WORTH):
-            return
-        self._weighed = True
-        seconds = pickling_seconds(items, values)
-        if seconds is not None:
-            self._evidence.learn_pickling(seconds)
 
     def _lends(self) -> bool:
         """Whether the input is the consumer's own for a while; then nobody else pulls from it."""
@@ -458,11 +403,7 @@ class Mapping:
             return self._lent
 
     def _is_loop(self) -> bool:
-        """Whether the next items are run one by one, as by a plain loop.
-
-        Tiny ones, for nothing else is as fast; and those that may have to be waited for, perhaps until the user has
-        done something with the results before them.
-        """
+        """Whether the next items are run one by one, as by a plain loop."""
         steering = self._steering
         return (
             self._caller_runs
@@ -470,44 +411,31 @@ class Mapping:
             and steering.facts.wall > 0
             and not self._wants_looks()
             and (steering.facts.wall < TINY or not self._source.prompt)
-            and not (self._flying or self._reserved or self._results or self._source.returned or self._source.exhausted)
+            and self._pending.nothing
+            and not (self._source.returned or self._source.exhausted)
             and not self._return_exceptions
             and self._options.buffersize is None
             and not self._sets_context
-            and self._takers < MANY_TAKERS
+            and self._stretches.takers < MANY_TAKERS
             and same_context(copy_context(), self._context)
         )
 
     def _wants_looks(self) -> bool:
         """Whether it must yet be seen how such items hold the GIL, which nobody sees in a stretch."""
-        facts = self._steering.facts
-        if facts.gil is not None or facts.wall < LIGHT or not self._options.chooses or not _sampler.works:
-            return False
-        return self._source.prompt or self._looked < MOST_LOOKS
+        return self._steering.unseen and (self._source.prompt or self._looked < MOST_LOOKS)
 
     def _stretch(self) -> Iterator[Stretch]:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
-        wall = self._steering.facts.wall
-        items = self._source.lend()
-        most = max(1, int(self._stretch_seconds / (self._stretch_pace or wall)))
-        self._stretch_seconds = min(2 * self._stretch_seconds, LONGEST_STRETCH)
-        # What the user does with a result takes its time too, as long as the last time.
-        expected = max(wall, self._stretch_pace)
-        began = perf_counter()
-        source = self._source
-        self._lent_from = source.pulled
-        stretch = Stretch(self._function, items or iter(()), source.context, self._shape is Shape.STAR, most, expected)
+        stretch = self._stretches.begin(self._steering.facts.wall)
         try:
             yield stretch
         finally:
-            drawn = stretch.drawn
-            self._stretch_pace = (perf_counter() - began) / max(1, drawn)
-            self._source.take_back(drawn, stretch.exhausted)
-            self._evidence.learn_count(drawn)
+            drawn = self._stretches.end(stretch)
+            self._steering.count(drawn)
             if self._progress is not None and not self.closed:
                 self._progress.add(drawn)
             with self._lock:
-                self._next += drawn
+                self._pending.skip(drawn)
                 self._lent = False
 
     # Starting
@@ -515,7 +443,7 @@ class Mapping:
     def _start_without_consumer(self) -> None:
         """Begin in the background when nobody has asked for a result yet."""
         with self._lock:
-            if self._outstanding or self._caller_busy or self._reserved or self._lent or self.closed:
+            if self._pending.outstanding or self._caller_busy or self._lent or self.closed:
                 return
             self._caller_runs = False
         try:
@@ -583,16 +511,15 @@ class Mapping:
     def _reserve(self) -> int:
         """Make room for a batch that is about to be pulled; return its size."""
         steering = self._steering
-        size = batch_size(steering.facts, self._options, steering.route, steering.width, self._source.left, self._size)
+        left, before = self._source.left, self._pending.size
+        size = batch_size(steering.facts, self._options, steering.route, steering.width, left, before)
         if steering.route == SERIAL and not self._source.prompt:
             size = 1
         elif steering.route == SERIAL and self._options.chunksize is None and self._wants_looks():
             size = max(size, int(LOOKS / steering.facts.wall))
         if self._options.chunksize is None or self._options.buffersize is not None:
             size = max(1, min(size, self._room()))
-        self._size = size
-        self._reserved += 1
-        self._outstanding += size
+        self._pending.reserve(size)
         return size
 
     def _has_place(self) -> bool:
@@ -601,11 +528,11 @@ class Mapping:
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False
-        return self._busy() + self._reserved < self._places() and (self._source.returned or self._room() > 0)
+        return self._busy() + self._pending.reserved < self._places() and (self._source.returned or self._room() > 0)
 
     def _busy(self) -> int:
         """Return how many batches are elsewhere."""
-        return len(self._flying) - self._caller_busy
+        return self._pending.flying - self._caller_busy
 
     def _places(self) -> int:
         """Return how many batches may be elsewhere."""
@@ -620,10 +547,10 @@ class Mapping:
     def _takes_off(self, piece: Piece, here: bool = False) -> bool:
         """Have a piece count as flying; where its place was given to what was rescued before it, back it goes."""
         if not here and self._busy() >= self._places():
-            self._outstanding -= len(piece.items)
+            self._pending.put_back(len(piece.items))
             self._source.put_back(*piece)
             return False
-        self._flying[piece.first] = None
+        self._pending.take_off(piece.first)
         return True
 
     def _wants_more(self) -> bool:
@@ -638,9 +565,10 @@ class Mapping:
         return pool is None or pool.width <= self._steering.width
 
     def _room(self) -> int:
-        demand = Demand(self._taken, self._waiting or self._caller_busy)
-        facts = self._steering.facts
-        return window(facts, self._options, self._steering.width, self._size, demand) - self._outstanding
+        pending = self._pending
+        demand = Demand(pending.taken, self._waiting or self._caller_busy)
+        most = window(self._steering.facts, self._options, self._steering.width, pending.size, demand)
+        return most - pending.outstanding
 
     def _pull(self, size: int, here: bool = False) -> tuple[Piece, Batch] | None:
         """Pull the piece that room was made for, have it count as flying, and make a batch of it.
@@ -654,8 +582,7 @@ class Mapping:
                 piece = self._source.pull(size)
         finally:
             with self._lock:
-                self._reserved -= 1
-                self._outstanding -= size if piece is None else size - len(piece.items)
+                self._pending.pulled(size, 0 if piece is None else len(piece.items))
                 started = piece is not None and self._takes_off(piece, here)
                 if piece is None or (slow and not self._source.slow):
                     self._ring()  # there may be no more to wait for, or less patience to wait with
@@ -686,16 +613,10 @@ class Mapping:
     def _meet(self, batch: Batch) -> None:
         """Look at the first call: how large it is, and, by the judge, how it goes."""
         if not self._source.first():
-            self._follow(batch.items[0])
+            self._steering.follow(self._shape, batch.items[0])
         judge = self._judge
         if judge is not None:
             judge.watch(batch)
-
-    def _follow(self, item: Any) -> None:
-        """Go by the evidence of calls of this size."""
-        example = call_arguments(self._shape, item)
-        self._evidence = self._profile.evidence(*example)
-        self._steering.follow(self._evidence, example)
 
     def _launch(self, piece: Piece, batch: Batch, own: bool = False) -> "Ready | None":
         """Hand a batch to the backend of the route; what goes wrong there is what its first item raised.
@@ -719,11 +640,10 @@ class Mapping:
             self._deliver(piece, batch, all_failed(batch, error))
             return None
         with self._lock:
-            if piece.first in self._flying:
-                self._flying[piece.first] = ticket
+            self._pending.hold(piece.first, ticket)
             closed = self.closed
         if closed and ticket is not None:
-            _call_off([ticket])
+            call_off([ticket])
         return ready if own else None
 
     def _done(self, piece: Piece, batch: Batch, own: bool = False) -> "Callable[[BatchResult], Ready | None]":
@@ -742,7 +662,8 @@ class Mapping:
     def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
         done, steering = self._done(piece, batch), self._steering
         if self._readiness is not None:
-            self._readiness.send(len(batch.items) * steering.facts.wall)
+            with self._lock:
+                self._readiness.send(len(batch.items) * steering.facts.wall)
         try:
             return start_in_processes(
                 batch,
@@ -765,7 +686,7 @@ class Mapping:
     def _remaining(self) -> int | None:
         """Return how many items are in flight or still to pull, where that is known."""
         left = self._source.left
-        return None if left is None else left + len(self._flying) * max(1, self._size)
+        return None if left is None else left + self._pending.flying * max(1, self._pending.size)
 
     def _deliver(self, piece: Piece, batch: Batch, result: BatchResult) -> None:
         """Take a result in, put back what did not run, learn, and decide again."""
@@ -773,69 +694,36 @@ class Mapping:
             self._dismiss_judge()
         if self._progress is not None:
             self._progress.add(len(result.values))
-        if result.values and not result.readings.received:
-            self._learn_size(result.values[-1])
+        self._steering.see(result)
+        pending = self._pending
         with self._lock:
-            running = len(self._flying)
-            self._flying.pop(piece.first, None)
+            running = pending.flying
+            pending.land(piece.first)
             if result.readings.moved and self._readiness is not None:
                 self._readiness.come()
             if not self.closed:
                 self._put_back(batch, result)
-                self._results[piece.first] = (batch, result)
+                pending.keep(piece.first, batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
-            due = self._next in self._results or not self._ordered or not self._flying
-            if self._waiting and due and not (self._rests and self._flying):
+            if self._waiting and pending.due and not (self._rests and pending.flying):
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._ring()
             over = self.closed or self._failed
         if not over and not self._source.exhausted and self._source.left != 0:
             self._steering.learn(result.readings, self._remaining(), running)
         else:
-            self._evidence.learn(result.readings)
-
-    def _learn_size(self, value: Any) -> None:
-        """See now and then how large a result is that was not moved."""
-        if self._sized % SIZED_EVERY == 0:
-            self._evidence.learn_size(received=rough_bytes(value))
-        self._sized += 1
+            self._steering.note(result.readings)
 
     def _put_back(self, batch: Batch, result: BatchResult) -> None:
         """Have the items of a batch that lost its patience be pulled again; under the lock."""
         begun = len(result.values)
         if begun < len(batch.items) and (self._return_exceptions or not result.errors):
             self._source.put_back(batch.first + begun, batch.items[begun:])
-            self._outstanding -= len(batch.items) - begun
-            self._size = min(self._size, begun)  # the evidence may be long in changing: so many items that were short
+            self._pending.put_back(len(batch.items) - begun)
+            self._pending.size = min(
+                self._pending.size, begun
+            )  # the evidence may be long in changing: so many items that were short
             batch.items = batch.items[:begun]
-
-
-#: What is running yet of maps that were closed; ended soon, at a shutdown at once.
-_called_off: set[Ticket] = set()
-#: Mappings that were begun and not closed, as all are when their iterators go; the exit closes those that are left.
-_open: set[Mapping] = set()
-
-
-def close_left_open(consumer: int | None) -> None:
-    """End the maps that were last taken from, or made, in a thread that will not do so any more."""
-    for mapping in list(_open):
-        if mapping._consumer == consumer:
-            mapping.close(kill=True)
-
-
-def _call_off(tickets: list[Ticket], kill: bool = False) -> None:
-    """Have nothing of a closed map begin; what runs is ended, or after a moment, for it may be short."""
-    left = [ticket for ticket in tickets if not ticket.cancel(kill=kill) and ticket.kills and not kill]
-    if left:
-        _called_off.update(left)
-        pools.threads().later(monotonic() + SHORT, partial(end_called_off, left))
-
-
-def end_called_off(tickets: list[Ticket] | None = None) -> None:
-    """End what is running yet of these, or of all maps that were closed a moment ago."""
-    for ticket in list(_called_off) if tickets is None else tickets:
-        _called_off.discard(ticket)
-        ticket.cancel(kill=True)
 
 
 def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:

@@ -65,16 +65,16 @@ def _finish_submitted(callbacks: bool = False) -> None:
 
 def _close_maps() -> None:
     """End the maps that the main program left open."""
-    if "parallel_deco._mapping" in sys.modules:
-        from parallel_deco._mapping import close_left_open
+    if "parallel_deco._left_open" in sys.modules:
+        from parallel_deco._left_open import close_left_open
 
         close_left_open(threading.main_thread().ident)
 
 
 def _end_called_off() -> None:
     """End what runs yet of maps that were closed: nobody waits for it."""
-    if "parallel_deco._mapping" in sys.modules:
-        from parallel_deco._mapping import end_called_off
+    if "parallel_deco._left_open" in sys.modules:
+        from parallel_deco._left_open import end_called_off
 
         end_called_off()
 

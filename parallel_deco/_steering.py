@@ -1,20 +1,20 @@
 """Which route the batches of one map take now: decides, obeys an explicit choice, tries threads, hears the judge."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from parallel_deco import _machine
+from parallel_deco import _machine, _sampler
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
-from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile
-from parallel_deco._sizes import pickling_seconds
+from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile, call_arguments
+from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes
 from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
-from parallel_deco.backends.batch import Batch
-from parallel_deco.routing.evidence import INNER, Evidence, Facts, facts_so_far
+from parallel_deco.backends.batch import Batch, BatchResult, Shape
+from parallel_deco.routing.evidence import INNER, Facts, facts_so_far
 from parallel_deco.routing.router import NOTHING, SECONDS, Decision
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ __all__ = ["Steering"]
 WORTH = SECONDS[THREADS]
 #: Seconds between two decisions: after one that changed something, and at most, when none has for long.
 PAUSE, LONGEST_PAUSE = 1e-3, 16e-3
+#: Seconds an item up to which the loop is always faster, so that what pickling takes does not matter, and from which on
+#: some items say enough of that.
+LIGHT, HEAVY = 0.4e-6, 20e-6
+#: One in so many batches that were not moved has the size of a result estimated, some 2 µs.
+SIZED_EVERY = 16
 
 
 class Steering:
@@ -38,10 +43,10 @@ class Steering:
     batch the old way, which is right on every route.
     """
 
-    def __init__(self, profile: Profile, options: Options, evidence: Evidence, source: Source) -> None:
+    def __init__(self, profile: Profile, options: Options, source: Source) -> None:
         self._profile = profile
         self._source = source
-        self._evidence = evidence
+        self._evidence = profile.latest
         self._options = options
         self._lock = threading.Lock()
         self._decided = 0.0
@@ -50,14 +55,16 @@ class Steering:
         self._example: Arguments | None = None
         self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
         self._asked = False  # whether it was lately seen that such work cannot travel
+        self._weighed = False  # whether it was tried what pickling items takes
+        self._unmoved = 0  # batches whose results came from no other process
         self.auto = options.chooses
         self.route: Route = SERIAL
         self.width = 1
 
-    def follow(self, evidence: Evidence, example: Arguments | None) -> None:
-        """Decide from this evidence, for calls like the example, from now on."""
-        self._evidence = evidence
-        self._example = example
+    def follow(self, shape: Shape, item: Any) -> None:
+        """Decide from the evidence of calls of this size from now on."""
+        self._example = call_arguments(shape, item)
+        self._evidence = self._profile.evidence(*self._example)
 
     def forget(self) -> None:
         """Let go of the user's arguments."""
@@ -72,6 +79,12 @@ class Steering:
     def known(self) -> bool:
         """Whether anything was measured."""
         return self.facts.items > 0
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it must yet be seen how such items hold the GIL, for that decides."""
+        facts = self.facts
+        return facts.gil is None and facts.wall >= LIGHT and self.auto and _sampler.works
 
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler."""
@@ -104,6 +117,36 @@ class Steering:
         self._note(effect)
         self._go(self._choose(self._source.left, self.facts))
         return False
+
+    def note(self, seen: Readings) -> None:
+        """Add what a batch cost, when nothing is left to decide about."""
+        self._evidence.learn(seen)
+
+    def count(self, items: int) -> None:
+        """Note that so many more items ran, and were not measured."""
+        self._evidence.learn_count(items)
+
+    def see(self, result: BatchResult) -> None:
+        """See now and then how large a result is that was not moved."""
+        if not result.values or result.readings.received:
+            return
+        if self._unmoved % SIZED_EVERY == 0:
+            self._evidence.learn_size(received=rough_bytes(result.values[-1]))
+        self._unmoved += 1
+
+    def weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
+        """See what pickling such items would take, where that decides whether processes are worth it."""
+        facts = self.facts
+        known = facts.moved is not None or facts.pickling is not None
+        if self._weighed or known or facts.wall < LIGHT or not self.auto:
+            return
+        left = self._source.left
+        if (len(items) < FEW and facts.wall < HEAVY) or (left is not None and left * facts.wall < WORTH):
+            return
+        self._weighed = True
+        seconds = pickling_seconds(items, values)
+        if seconds is not None:
+            self._evidence.learn_pickling(seconds)
 
     def learn(self, seen: Readings, left: int | None, running: int) -> None:
         """Add what a batch cost beside others, with so many running, and decide again if it is worth it."""

@@ -12,12 +12,11 @@ Guarantees
 
 import os
 import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from itertools import count
 from time import monotonic, perf_counter, process_time
 from typing import Any
 
@@ -26,6 +25,7 @@ from parallel_deco._elsewhere import all_failed, start_in_processes
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
 from parallel_deco._judge import FIRST_LOOK, LONGEST_PAUSE, Judge
+from parallel_deco._lanes import Lane, Places
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
@@ -66,75 +66,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=outstanding.clear)  # they are the parent's
 
 
-class _Lane:
-    """The calls of one depth: those that wait, and how many batches are running."""
-
-    __slots__ = ("extra", "probing", "progress", "running", "waiting", "watched")
-
-    def __init__(self) -> None:
-        self.waiting: deque[Call] = deque()
-        self.running = 0
-        self.probing = False
-        self.progress = 0  # changes whenever a call has ended
-        self.extra = 0  # places beyond the width, for those that run wait and do not end
-        self.watched = 0.0  # somebody looks whether that is so, before that time of `monotonic`, unless all was ended
-
-
-class _Places:
-    """The places of one set of options: its `max_workers` holds for calls of all sizes together, at each depth.
-
-    Parameters
-    ----------
-    most : int or None
-
-    Notes
-    -----
-    `lock` is that of all Submissions that share it. Who gives a place back gives it to the call that was submitted
-    first, of those whose own lane has room: so a call may wait for any that was submitted before it.
-    """
-
-    __slots__ = ("_members", "lock", "most", "numbers", "running")
-
-    def __init__(self, most: int | None) -> None:
-        self.lock = threading.Lock()
-        self.most = most
-        self.numbers = count(1)
-        self.running: defaultdict[int, int] = defaultdict(int)
-        self._members: list[Submissions] = []
-
-    def add(self, member: "Submissions") -> None:
-        """Have it share these."""
-        self._members.append(member)
-
-    def are_full(self, level: int) -> bool:
-        """Whether as many run as may."""
-        return self.most is not None and self.running[level] >= self.most
-
-    def waiting(self, level: int) -> "list[tuple[int, Submissions]]":
-        """Return whose calls wait, with the number of their first one, the lowest first."""
-        found = []
-        for member in self._members.copy():
-            number = member.first_waiting(level)
-            if number is not None:
-                found.append((number, member))
-        return sorted(found, key=lambda pair: pair[0])
-
-    def is_turn(self, level: int, number: int) -> bool:
-        """Whether no call that was submitted before this one could begin; under the lock."""
-        for member in self._members.copy():
-            head = member.first_waiting(level)
-            if head is not None and head < number and member.has_room(level):
-                return False
-        return True
-
-    def is_next(self, level: int, number: int) -> bool:
-        """Whether no call that was submitted before this one waits."""
-        if len(self._members) < 2:
-            return True
-        heads = (member.first_waiting(level) for member in self._members.copy())
-        return all(head is None or head >= number for head in heads)
-
-
 class _Hand:
     """What is being started: whoever does so may be interrupted anywhere, and has to know how far it came."""
 
@@ -158,11 +89,11 @@ class Submissions:
         self._evidence = evidence
         self._auto = options.chooses
         if options.max_workers is None:
-            self._places = _Places(None)
+            self._places = Places(None)
         else:
-            self._places = profile.places.setdefault(options, _Places(options.max_workers))
+            self._places = profile.places.setdefault(options, Places(options.max_workers))
         self._lock = self._places.lock
-        self._lanes: defaultdict[int, _Lane] = defaultdict(_Lane)
+        self._lanes: defaultdict[int, Lane] = defaultdict(Lane)
         self._started = 0
         self._unmeasured = 0
         self._decision: Decision | None = None
@@ -250,13 +181,13 @@ class Submissions:
     def _drain(self, level: int) -> None:
         """Start batches of waiting calls while there are places."""
         if self._places.most is None:
-            while self._start_next(level):
+            while self.start_next(level):
                 pass
             return
         heads = None
         while (waiting := self._places.waiting(level)) != heads:  # else another thread took one, and its place is free
             heads = waiting
-            if any(member._start_next(level, number) for number, member in waiting):
+            if any(member.start_next(level, number) for number, member in waiting):
                 heads = None
 
     def _watch(self, level: int, pause: float, since: float, computed: float) -> None:
@@ -310,7 +241,7 @@ class Submissions:
         except IndexError:
             return None
 
-    def _start_next(self, level: int, number: int = 0) -> bool:
+    def start_next(self, level: int, number: int = 0) -> bool:
         """Start a batch of waiting calls, if there are any, and a place; return whether that was so.
 
         With the number of the first one, only if it still is the first: another thread may have been faster, and then
@@ -382,7 +313,7 @@ class Submissions:
         """Whether this is the first call of an unknown function here, which the next ones wait 2 ms for."""
         return self._auto and not level and decision.route != PROCESSES and not self._evidence.items
 
-    def _gather(self, lane: _Lane, decision: Decision, calls: list[Call]) -> None:
+    def _gather(self, lane: Lane, decision: Decision, calls: list[Call]) -> None:
         """Take calls for one batch: as many as fill the target, of one context, leaving each worker its share.
 
         One alone for a thread, which takes the next ones itself. At each moment a call is in the lane or in the list,

@@ -172,13 +172,12 @@ def steering(monkeypatch):
     if available_cpus() == 1:
         pytest.skip("no process is worth it on one CPU")
     monkeypatch.setattr(_machine, "constants", Machine)
-    profile = Profile(abs)
-    return Steering(profile, Options(shared=False), profile.latest, Source.of(([1] * 60,)))
+    return Steering(Profile(abs), Options(shared=False), Source.of(([1] * 60,)))
 
 
 def test_processes_are_chosen_when_a_running_call_holds_the_gil(steering):
     """Its arguments are small."""
-    steering.follow(steering._evidence, ((1,), {}))
+    steering.follow(Shape.ONE, 1)
     assert steering.hear(COMPUTES, 59) is True
     assert steering.route == "processes"
 
@@ -190,8 +189,7 @@ def test_processes_are_chosen_when_a_running_call_holds_the_gil(steering):
 )
 def test_loop_stays_when_a_running_call_has_arguments_that_take_long_to_move(steering, example):
     """What is known of them counts before the first was moved: their bytes, and what pickling some of them takes."""
-    evidence = steering._profile.evidence((example,), {})
-    steering.follow(evidence, ((example,), {}))
+    steering.follow(Shape.ONE, example)
     assert steering.hear(COMPUTES, 59) is False
     assert steering.route == "serial"
 

@@ -25,7 +25,7 @@ import parallel_deco
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback
-from parallel_deco.backends import deaths, launch, processes, slot
+from parallel_deco.backends import crew, deaths, launch, processes, slot
 from parallel_deco.backends import link as link_module
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.connection import Connection
@@ -405,7 +405,7 @@ def test_memory_is_used_again_when_results_are_dropped(backend):
         sums = [run(backend, make, [100_000]).values[0].sum() for _ in range(10)]
     finally:
         gc.enable()
-    (link,) = backend._links.values()
+    (link,) = backend._crew
     assert (sums, len(link._connection._inbox._mappings)) == ([100_000.0] * 10, 1)
 
 
@@ -817,9 +817,9 @@ def test_task_may_fork_when_it_waits_for_its_child(backend, work):
 def test_template_is_replaced_when_it_is_killed(backend, work):
     """Without its template the pool starts another one."""
     run(backend, work.double, [1])
-    nursery = backend._nursery
+    nursery = backend._crew._nursery
     os.kill(nursery.pid, signal.SIGKILL)
-    until(lambda: nursery.closed and not backend._links)
+    until(lambda: nursery.closed and not backend.width)
     assert run(backend, work.double, [2]).values == [4]
 
 
@@ -1117,7 +1117,7 @@ def test_timeout_holds_when_a_quick_batch_comes_after_a_slow_one(backend, work, 
 
 def test_idle_workers_end_when_they_are_not_used(backend, work, monkeypatch):
     """Workers without work end after a while, and come back on demand."""
-    monkeypatch.setattr(processes, "IDLE", 0.05)
+    monkeypatch.setattr(crew, "IDLE", 0.05)
     (pid,) = run(backend, work.pid, [0]).values
     until(lambda: backend.workers == 0 and not os.path.exists(f"/proc/{pid}"))
     assert run(backend, work.double, [1]).values == [2]
@@ -1125,8 +1125,8 @@ def test_idle_workers_end_when_they_are_not_used(backend, work, monkeypatch):
 
 def test_idle_worker_is_killed_when_a_thread_of_its_own_does_not_end(backend, work, monkeypatch):
     """It is told to end, and has a moment for that."""
-    monkeypatch.setattr(processes, "IDLE", 0.05)
-    monkeypatch.setattr(processes, "_PATIENCE", 0.1)
+    monkeypatch.setattr(crew, "IDLE", 0.05)
+    monkeypatch.setattr(crew, "PATIENCE", 0.1)
     (pid,) = run(backend, work.leave_a_thread, [0]).values
     until(lambda: not os.path.exists(f"/proc/{pid}"))
 
@@ -1138,7 +1138,7 @@ def test_template_says_nothing_when_it_is_interrupted_while_it_boots(backend, wo
     """Ctrl-C, which goes to all of the terminal's processes, is for the caller alone; a worker still can be sent it."""
     for _ in range(5):
         backend.warm(1)
-        pid = backend._nursery.pid
+        pid = backend._crew._nursery.pid
         until(lambda pid=pid: os.kill(pid, signal.SIGINT) or backend.workers)
         assert run(backend, work.handling, [signal.SIGINT]).values == [(False, False, 1)]
         backend.shutdown()
@@ -1233,7 +1233,7 @@ def test_whoever_waits_is_let_go_of_when_a_batch_is_called_off(backend, work, tm
 def test_memory_is_let_go_of_when_idle_workers_end(backend, monkeypatch):
     """No segment stays mapped here when the worker that shared it has ended and no result is left."""
     numpy = pytest.importorskip("numpy")
-    monkeypatch.setattr(processes, "IDLE", 0.05)
+    monkeypatch.setattr(crew, "IDLE", 0.05)
     (result,) = run(backend, numpy.ones, [4_000_000]).values
     assert "memfd:parallel_deco " in Path("/proc/self/maps").read_text()
     del result
@@ -1247,7 +1247,7 @@ def test_shorter_timeout_is_kept_behind_a_longer_one(backend, work, tmp_path):
     paths = {"go": 1000.0, "never": 0.1}
     batches = [Batch(work.wait_for, [str(tmp_path / name)], timeout=paths[name]) for name in paths]
     calls = [Call(backend, batch, width=1, ahead=True) for batch in batches]
-    (link,) = backend._links.values()
+    (link,) = backend._crew
     assert len(link.work) == 2
     time.sleep(0.3)  # the pool has looked, and found the first at work
     (tmp_path / "go").touch()
@@ -1332,10 +1332,10 @@ def test_others_go_on_when_a_fork_fails(backend, work, tmp_path, monkeypatch):
     calls = [Call(backend, Batch(work.wait_for, [str(tmp_path / "go")]), width=1)]
     until(lambda: backend.workers)
     calls += [Call(backend, Batch(work.double, [index]), width=3) for index in range(5)]
-    until(lambda: len(backend._links) == 1)
+    until(lambda: backend.width == 1)
     (tmp_path / "go").touch()
     assert [call.result().values for call in calls] == [[str(tmp_path / "go")], [0], [2], [4], [6], [8]]
-    assert next(backend._numbers) < 20, "it was tried again and again"
+    assert next(backend._crew._numbers) < 20, "it was tried again and again"
 
 
 def test_fork_is_tried_again_when_there_is_no_other_worker(backend, work, monkeypatch):
@@ -1671,11 +1671,11 @@ def test_batch_runs_elsewhere_when_it_cannot_be_sent(backend, work, monkeypatch)
 
 def test_worker_is_ended_when_its_stream_was_cut(backend, work, tmp_path, monkeypatch):
     """It does not go on with an item whose outcome nobody would hear of."""
-    monkeypatch.setattr(processes, "_STATUS_WAIT", 0.1)
+    monkeypatch.setattr(processes, "STATUS_WAIT", 0.1)
     (pid,) = run(backend, work.pid, [None]).values
     call = Call(backend, Batch(work.touch_and_wait, [(str(tmp_path / "started"), str(tmp_path / "never"))], Shape.STAR))
     until((tmp_path / "started").exists)
-    (link,) = backend._links.values()
+    (link,) = backend._crew
     link._cut()
     assert type(call.result().errors[0]) is WorkerDied
     until(lambda: not os.path.exists(f"/proc/{pid}"))

@@ -801,4 +801,4 @@ def test_no_more_workers_start_than_there_are_items():
     """However many may."""
     parallel_deco.shutdown()
     assert list(parallel(abs, backend="processes", max_workers=10**9).map([-1, -2, -3])) == [1, 2, 3]
-    assert len(pools.processes()._links) <= 3
+    assert pools.processes().width <= 3

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, name_of
@@ -10,7 +12,7 @@ from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING, SENDING
 from parallel_deco.backends.task import Task
 
-__all__ = ["OUTSIDE", "at_work", "did_not_start", "died", "pickling_limit", "took_too_long", "was_stuck"]
+__all__ = ["OUTSIDE", "Verdict", "at_work", "did_not_start", "pickling_limit", "verdict"]
 
 #: In the place of a position: between a batch's arrival and its first item, or between its last and its answer.
 OUTSIDE = -1
@@ -27,7 +29,36 @@ def at_work(link: Link) -> int | None:
     return OUTSIDE if position in (LOADING, FINISHED) else int(position)
 
 
-def died(link: Link, task: Task, position: int) -> WorkerDied:
+class Verdict(NamedTuple):
+    """Who is to blame for the end of a worker.
+
+    Parameters
+    ----------
+    position : int or None
+        The item, counted in the worker's first piece; None where none is.
+    error : callable
+        Makes the error for it, of the link, the task and a position in the batch.
+    stuck : bool
+        Some item's argument or result is to blame, and it is not known which.
+    """
+
+    position: int | None
+    error: Callable[[Link, Task, int], BaseException]
+    stuck: bool = False
+
+
+def verdict(link: Link) -> Verdict:
+    """Return who is to blame, of a worker that is gone; before its work is given to others."""
+    at = at_work(link)
+    position = None if at == OUTSIDE else at
+    if link.overdue is None:
+        return Verdict(None if link.blameless else position, _died)
+    if link.overdue != (link.batches, at):  # it was killed for an item that ended just then; not the next one's fault
+        return Verdict(None, _died)
+    return Verdict(None, _was_stuck, stuck=True) if position is None else Verdict(position, _took_too_long)
+
+
+def _died(link: Link, task: Task, position: int) -> WorkerDied:
     """Return the error for the item under which a worker died."""
     code = _exit_code(link)
     name = name_of(task.batch.function)
@@ -50,7 +81,7 @@ def did_not_start(link: Link, task: Task, position: int) -> WorkerDied:
     )
 
 
-def took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
+def _took_too_long(link: Link, task: Task, position: int) -> ItemTimeoutError:
     """Return the error for the item for which a worker was killed at its deadline."""
     return ItemTimeoutError(
         f"item {task.batch.first + position} of {name_of(task.batch.function)} took longer than its timeout of"
@@ -63,7 +94,7 @@ def pickling_limit(timeout: float | None) -> float:
     return max(PICKLING, timeout or 0.0)
 
 
-def was_stuck(link: Link, task: Task, position: int) -> ItemTimeoutError:
+def _was_stuck(link: Link, task: Task, position: int) -> ItemTimeoutError:
     """Return the error for the item over whose function, argument or result a worker was killed."""
     return ItemTimeoutError(
         f"{name_of(task.batch.function)} or the argument of its item {task.batch.first + position} could not be"

@@ -80,6 +80,11 @@ class Link:
         """Close the worker's end here: when the worker dies, the stream then ends."""
         self._theirs.close()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended, if it has, before it was ready, and nobody wanted that."""
+        return not (self.pid or self.leaving or self.killed)
+
     def can_load(self, function: int) -> bool:
         """Return whether the worker has yet to load a function, though it may have been told to."""
         return not (function in self.loaded or self.killed or self.leaving)

@@ -109,7 +109,7 @@ class Killer:
 
     def run(self):
         while not self.stop.wait(self.every):
-            pids = [link.pid for link in list(self.backend._links.values()) if link.pid]
+            pids = [link.pid for link in self.backend._crew if link.pid]
             if pids:
                 try:
                     os.kill(self.chance.choice(pids), signal.SIGKILL)

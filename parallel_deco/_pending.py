@@ -1,0 +1,142 @@
+"""The pieces of a map on their way from the input to the user's hand: arithmetic, no clock and no lock."""
+
+from parallel_deco.backends.batch import Batch, BatchResult, Ticket
+
+__all__ = ["Pending"]
+
+
+class Pending:
+    """What was pulled, or is about to be, and was not taken.
+
+    Parameters
+    ----------
+    ordered : bool
+        Whether results are taken in the order of the input.
+
+    Attributes
+    ----------
+    reserved : int
+        Batches about to be pulled.
+    outstanding : int
+        Items about to be pulled, in flight, or not taken.
+    taken : int
+        Items that were.
+    size : int
+        Of the last batch for which room was made.
+
+    Notes
+    -----
+    The map's lock guards it. A piece that was pulled flies until its result has come, and that is kept until the user
+    takes it.
+    """
+
+    __slots__ = ("_come", "_flying", "_handed", "_next", "_ordered", "outstanding", "reserved", "size", "taken")
+
+    def __init__(self, ordered: bool) -> None:
+        self._ordered = ordered
+        self._flying: dict[int, Ticket | None] = {}  # by the index of their first item
+        self._come: dict[int, tuple[Batch, BatchResult]] = {}
+        self._handed = 0  # items in the list that the user is taking from
+        self._next = 0  # the item whose result the user takes next
+        self.reserved = 0
+        self.outstanding = 0
+        self.taken = 0
+        self.size = 0
+
+    @property
+    def flying(self) -> int:
+        """How many batches are."""
+        return len(self._flying)
+
+    @property
+    def running(self) -> int:
+        """How many batches are flying or about to be."""
+        return len(self._flying) + self.reserved
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no result is to come, nor to be taken."""
+        return not (self._flying or self.reserved or self._come)
+
+    @property
+    def untaken(self) -> int:
+        """How many results the user has not in hand, as far as their items were pulled, or are about to be."""
+        return self.outstanding - self._handed
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to take, or nothing to wait for."""
+        return self._next in self._come or not self._ordered or not self._flying
+
+    # From the input
+
+    def reserve(self, size: int) -> None:
+        """Make room for a batch that is about to be pulled."""
+        self.size = size
+        self.reserved += 1
+        self.outstanding += size
+
+    def pulled(self, reserved: int, items: int) -> None:
+        """Note that so many items came, of those that room was made for."""
+        self.reserved -= 1
+        self.outstanding -= reserved - items
+
+    def rescued(self, items: int) -> None:
+        """Note that so many items came for which no room was made."""
+        self.outstanding += items
+
+    def put_back(self, items: int) -> None:
+        """Note that so many went back to the input."""
+        self.outstanding -= items
+
+    # In flight
+
+    def take_off(self, first: int) -> None:
+        """Have a piece fly."""
+        self._flying[first] = None
+
+    def hold(self, first: int, ticket: Ticket | None) -> None:
+        """Keep the ticket of a piece, unless its result has come meanwhile."""
+        if first in self._flying:
+            self._flying[first] = ticket
+
+    def land(self, first: int) -> None:
+        """Note that a piece does not fly any more."""
+        self._flying.pop(first, None)
+
+    def keep(self, first: int, batch: Batch, result: BatchResult) -> None:
+        """Keep a result until it is taken."""
+        self._come[first] = batch, result
+
+    # To the user
+
+    def pop(self) -> tuple[Batch, BatchResult] | None:
+        """Hand out the next result, if it has come."""
+        if not self._come:
+            return None
+        arrived = self._come.pop(self._next if self._ordered else next(iter(self._come)), None)
+        if arrived is not None:
+            self._handed = len(arrived[0].items)
+            self._next += self._handed
+            self._count_taken(1)  # the first is as good as taken, the others count as not taken until the next list
+        return arrived
+
+    def count_handed(self) -> None:
+        """Note that the user has taken all of what was handed out."""
+        self._count_taken(self._handed)
+
+    def _count_taken(self, count: int) -> None:
+        self._handed -= count
+        self.outstanding -= count
+        self.taken += count
+
+    def skip(self, items: int) -> None:
+        """Note that so many went past all this, from the input to the user."""
+        self._next += items
+
+    def clear(self) -> tuple[list[Ticket], object]:
+        """Forget all; return the tickets of what flies, and what has come: users' code may run when that goes."""
+        tickets = [ticket for ticket in self._flying.values() if ticket is not None]
+        come, self._come = self._come, {}
+        self._flying.clear()  # what is called off leads to the map
+        return tickets, come

@@ -1,0 +1,79 @@
+"""Pieces on their way from the input to the user: each is handed out once, in order, and the counts add up."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parallel_deco._pending import Pending
+from parallel_deco.backends.batch import Batch, BatchResult
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=30), st.booleans(), st.integers(0, 2**32))
+def test_items_are_handed_out_once_when_results_come_in_any_order(sizes, ordered, seed):
+    """Whatever is pulled, comes and is taken next: what is outstanding is what was pulled and not taken."""
+    random, pending = Random(seed), Pending(ordered)
+    to_pull, flying, handed, drawn = list(sizes), [], [], 0
+    while to_pull or flying or not pending.nothing:
+        action = random.choice(("pull", "come", "take"))
+        if action == "pull" and to_pull:
+            size = to_pull.pop()
+            pending.reserve(size)
+            pending.pulled(size, size)
+            pending.take_off(drawn)
+            flying.append((drawn, size))
+            drawn += size
+        elif action == "come" and flying:
+            first, size = flying.pop(random.randrange(len(flying)))
+            pending.land(first)
+            pending.keep(first, Batch(abs, range(first, first + size)), BatchResult([], {}, None))
+        elif action == "take":
+            due = pending.due
+            pending.count_handed()
+            arrived = pending.pop()
+            assert not (ordered and due and flying) or arrived is not None
+            if arrived is not None:
+                handed += arrived[0].items
+        assert pending.flying == len(flying)
+        assert pending.untaken == drawn - len(handed)
+        assert pending.taken + pending.outstanding == drawn
+    pending.count_handed()
+    assert sorted(handed) == list(range(sum(sizes)))
+    assert not ordered or handed == sorted(handed)
+    assert (pending.outstanding, pending.taken, pending.nothing) == (0, sum(sizes), True)
+
+
+def test_room_is_given_back_when_fewer_items_come():
+    """What the input did not have does not count, nor what went back to it."""
+    pending = Pending(ordered=True)
+    pending.reserve(8)
+    assert (pending.outstanding, pending.running, pending.size) == (8, 1, 8)
+    pending.pulled(8, 3)
+    assert (pending.outstanding, pending.running) == (3, 0)
+    pending.take_off(0)
+    pending.put_back(2)
+    assert (pending.outstanding, pending.running) == (1, 1)
+
+
+def test_ticket_is_kept_only_while_its_piece_flies():
+    """A result may come before the one who started the piece goes on."""
+    pending = Pending(ordered=True)
+    pending.take_off(0)
+    pending.take_off(4)
+    pending.land(0)
+    pending.hold(0, object())
+    ticket = object()
+    pending.hold(4, ticket)
+    assert pending.clear()[0] == [ticket]
+    assert pending.nothing
+
+
+def test_items_past_it_count_when_the_next_is_taken():
+    """What the consumer's own loop ran is before what is pulled then."""
+    pending = Pending(ordered=True)
+    pending.skip(5)
+    pending.take_off(5)
+    pending.land(5)
+    pending.keep(5, Batch(abs, [0]), BatchResult([0], {}, None))
+    assert pending.due
+    assert pending.pop() is not None
