@@ -1,4 +1,4 @@
-"""Where submitted calls wait, and the places that they wait for: bookkeeping, entered under the lock of the places."""
+"""Where submitted calls wait, and the places that they wait for: bookkeeping."""
 
 import threading
 from collections import defaultdict, deque
@@ -103,7 +103,7 @@ class Places:
         return sorted(found, key=lambda pair: pair[0])
 
     def is_turn(self, level: int, number: int) -> bool:
-        """Whether no call that was submitted before this one could begin."""
+        """Whether no call that was submitted before this one could begin; under the lock."""
         for member in self._members.copy():
             head = member.first_waiting(level)
             if head is not None and head < number and member.has_room(level):

@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapping"]
 
-#: From so many threads on that take from a map one after the other, its items are handed out in lists.
-MANY_TAKERS = 4
 #: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
 #: and to be interrupted.
 SHORT = 50e-3
@@ -197,8 +195,7 @@ class Mapping:
 
     def taken_over(self) -> None:
         """Hear that a thread ended another's stretch; where several take by turns, stretches would all be short."""
-        with self._lock:
-            self._stretches.takers += 1
+        self._stretches.taken_over()
 
     def stretch_failed(self, stretch: Stretch, error: BaseException) -> BaseException:
         """Say what to raise when a stretch ended with an exception, of the function or of the input."""
@@ -403,7 +400,11 @@ class Mapping:
             return self._lent
 
     def _is_loop(self) -> bool:
-        """Whether the next items are run one by one, as by a plain loop."""
+        """Whether the next items are run one by one, as by a plain loop; under the lock.
+
+        Tiny ones, for nothing else is as fast; and those that may have to be waited for, perhaps until the user has
+        done something with the results before them.
+        """
         steering = self._steering
         return (
             self._caller_runs
@@ -416,7 +417,7 @@ class Mapping:
             and not self._return_exceptions
             and self._options.buffersize is None
             and not self._sets_context
-            and self._stretches.takers < MANY_TAKERS
+            and not self._stretches.many_takers
             and same_context(copy_context(), self._context)
         )
 
@@ -719,10 +720,8 @@ class Mapping:
         begun = len(result.values)
         if begun < len(batch.items) and (self._return_exceptions or not result.errors):
             self._source.put_back(batch.first + begun, batch.items[begun:])
-            self._pending.put_back(len(batch.items) - begun)
-            self._pending.size = min(
-                self._pending.size, begun
-            )  # the evidence may be long in changing: so many items that were short
+            # The evidence may be long in changing: so many items were short.
+            self._pending.cut_short(begun, len(batch.items) - begun)
             batch.items = batch.items[:begun]
 
 

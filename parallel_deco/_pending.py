@@ -22,7 +22,7 @@ class Pending:
     taken : int
         Items that were.
     size : int
-        Of the last batch for which room was made.
+        Of the last batch for which room was made; less, where one ended early.
 
     Notes
     -----
@@ -88,6 +88,11 @@ class Pending:
     def put_back(self, items: int) -> None:
         """Note that so many went back to the input."""
         self.outstanding -= items
+
+    def cut_short(self, begun: int, left: int) -> None:
+        """Note that a batch ended after so many items, and the others went back: the next one is to be no longer."""
+        self.put_back(left)
+        self.size = min(self.size, begun)
 
     # In flight
 

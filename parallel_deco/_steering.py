@@ -103,9 +103,9 @@ class Steering:
 
     def turns(self) -> "Callable[[Batch], Turn | None] | None":
         """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
-        return self._profile.turns(self._options, self._note)
+        return self._profile.turns(self._options, self._keep)
 
-    def _note(self, effect: "Effect") -> None:
+    def _keep(self, effect: "Effect") -> None:
         self._kept = self._kept.and_by(effect)
         self._profile.show(effect)
 
@@ -114,7 +114,7 @@ class Steering:
         effect = self._profile.lost(batch, self._options)
         if effect is None:
             return True
-        self._note(effect)
+        self._keep(effect)
         self._go(self._choose(self._source.left, self.facts))
         return False
 

@@ -1,7 +1,4 @@
-"""Items that are run one by one in the consumer's own loop, with no list between them and the user.
-
-Tiny ones, for nothing else is as fast; and those that may have to be waited for.
-"""
+"""Stretches of items that are run one by one in the consumer's own loop, with no list between them and the user."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -17,16 +14,12 @@ __all__ = ["Stretches"]
 #: 0.3 ms with all that goes with it.
 SECONDS = 16e-3
 LONGEST = 256e-3
+#: From so many threads on that take from a map one after the other, its items are handed out in lists.
+MANY = 4
 
 
 class Stretches:
-    """The stretches of one map, each twice as long as the one before.
-
-    Attributes
-    ----------
-    takers : int
-        Threads that have taken from one, one after the other.
-    """
+    """The stretches of one map, each twice as long as the one before; one at a time is under way."""
 
     def __init__(self, function: Callable[..., Any], shape: Shape, source: Source) -> None:
         self._function = function
@@ -36,7 +29,16 @@ class Stretches:
         self._pace = 0.0  # seconds an item in the last one, what the user did with its result included
         self._first = 0
         self._began = 0.0
-        self.takers = 1
+        self._takers = 1  # threads that have taken from one, one after the other
+
+    @property
+    def many_takers(self) -> bool:
+        """Whether several threads take by turns: the stretches would all be short."""
+        return self._takers >= MANY
+
+    def taken_over(self) -> None:
+        """Note that another thread took from one than the thread before; a count that is lost does no harm."""
+        self._takers += 1
 
     def allow_longest(self) -> None:
         """Have the next one be as long as any: nothing else is worth it, and it ends early if that is not so."""

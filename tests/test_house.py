@@ -21,19 +21,8 @@ GROUND = {"_errors", "_traits", "_options", "_future", "_cpus", "_nesting", "_me
 GROUND |= {"_died", "_starting", "_switching", "_waiting"}
 GROUND |= {"_texts", "_turns", "_readings", "_results", "_iterator", "_shared"}
 MAPPING = {"_mapping", "_submission", "_steering", "_profile", "_source", "_flow", "_judge", "_shutdown"}
-MAPPING |= {
-    "_call",
-    "_elsewhere",
-    "_lanes",
-    "_left_open",
-    "_machine",
-    "_pending",
-    "_progress",
-    "_quick",
-    "_readiness",
-    "_shift",
-}
-MAPPING |= {"_stretches"}
+MAPPING |= {"_call", "_elsewhere", "_lanes", "_left_open", "_machine", "_pending", "_progress", "_quick"}
+MAPPING |= {"_readiness", "_shift", "_stretches"}
 FACE = {"", "_decorator", "__main__", "_cli", "_demo", "_doctor", "_trial"}
 WINGS = {"routing", "backends"}
 

@@ -45,9 +45,9 @@ def test_everything_is_measured_when_asked_for():
 @pytest.mark.parametrize(("starts", "expected"), [(1, 4 * Machine().start), (2, 9.0)])
 def test_a_slow_start_is_believed_when_it_was_not_the_only_one(monkeypatch, starts, expected):
     """One start may come at a bad moment, and who believes that workers take long starts none again."""
-    pool = pools.processes()
-    monkeypatch.setattr(pool, "starts", starts)
-    monkeypatch.setattr(pool, "started_in", 9.0)
+    crew = pools.processes()._crew
+    monkeypatch.setattr(crew, "starts", starts)
+    monkeypatch.setattr(crew, "started_in", 9.0)
     assert _machine.constants().start == expected
 
 

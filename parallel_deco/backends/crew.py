@@ -30,7 +30,7 @@ class Crew:
     Parameters
     ----------
     lock : threading.RLock
-        The pool's. Whoever calls a method holds it, but for those of the end.
+        The pool's. Whoever calls a method holds it, unless that says otherwise.
     read : callable
         What the thread of each worker here runs, until that is gone.
 
@@ -76,11 +76,6 @@ class Crew:
     def resting(self) -> int:
         """How many wait for work; also without the lock."""
         return len(self._resting)
-
-    @property
-    def readers(self) -> list[Link]:
-        """Links whose reader thread may be alive, those of workers that were told to end included."""
-        return self._readers
 
     def serves(self, link: Link) -> bool:
         """Return whether a worker is to get any more work."""
@@ -135,8 +130,8 @@ class Crew:
             self.started_in = took if self.started_in is None else min(took, self.started_in)
             self.starts += 1
 
-    def gives_up(self) -> bool:
-        """Note that one more ended before it was ready; return whether it is the last of a row of such."""
+    def note_failed_start(self) -> bool:
+        """Note that one more ended before it was ready; return whether that makes a row of which no more is hoped."""
         self._failed_starts += 1
         if self._failed_starts < FAILED_STARTS:
             return False
@@ -152,15 +147,15 @@ class Crew:
         if not self._reaping:
             self._reaping = self._alarms.at(monotonic() + IDLE, self._reap)
 
-    def wake(self, function: int | None = None) -> Link | None:
+    def wake_any(self, function: int | None = None) -> Link | None:
         """Take one of those that rest, if it can be one that has loaded the function; None where none rests."""
         for place in range(len(self._resting) - 1, -1, -1):
             if function in self._resting[place].loaded:
                 return self._resting.pop(place)
         return self._resting.pop() if self._resting else None
 
-    def rouse(self, link: Link) -> None:
-        """Take this one, which rests."""
+    def wake(self, link: Link) -> None:
+        """Take this one of those that rest."""
         self._resting.remove(link)
 
     def _reap(self) -> None:
@@ -272,8 +267,13 @@ class Crew:
         for link in leaving:
             link.join(PATIENCE)
 
+    def keep_received(self) -> None:
+        """Before a fork shares them, see to it that no worker writes to results again that are alive; without the lock."""
+        for link in self._readers:
+            link.keep_received()
+
     def forget(self) -> None:
-        """Let go of all in the child of a fork: they belong to the parent, whose threads are not here."""
+        """Let go of all in the child of a fork, without the lock: they are the parent's, whose threads are not here."""
         for link in self._readers:
             link.forget()
         if self._nursery is not None:

@@ -12,7 +12,7 @@ from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING, SENDING
 from parallel_deco.backends.task import Task
 
-__all__ = ["OUTSIDE", "Verdict", "at_work", "did_not_start", "pickling_limit", "verdict"]
+__all__ = ["OUTSIDE", "at_work", "did_not_start", "pickling_limit", "verdict"]
 
 #: In the place of a position: between a batch's arrival and its first item, or between its last and its answer.
 OUTSIDE = -1

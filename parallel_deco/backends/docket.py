@@ -8,6 +8,9 @@ from parallel_deco.backends.task import Piece, Task
 
 __all__ = ["Docket", "tasks_of"]
 
+#: Seconds for which the end of the last task is waited for at a time: Ctrl-C may keep whoever ends it from saying so.
+HEED = 0.5
+
 
 class Docket:
     """The tasks of a pool that are open, and its queue.
@@ -51,13 +54,13 @@ class Docket:
 
     def wait_until_empty(self) -> None:
         """Wait until no task is open; the lock is let go of meanwhile."""
-        self._empty.wait_for(lambda: not self._tasks)
+        while self._tasks:
+            self._empty.wait(HEED)
 
     # The queue.
 
-    @property
     def waiting(self) -> int:
-        """How many pieces wait, but for those at its head whose tasks are over."""
+        """Forget pieces at its head whose tasks are over; return how many wait."""
         while self._queue and self._queue[0].task.over:
             self._queue.popleft()
         return len(self._queue)
@@ -81,7 +84,13 @@ class Docket:
 
     def next(self, fits: Callable[[Piece], bool]) -> Piece | None:
         """Take the first piece, if it fits."""
-        return self._queue.popleft() if self.waiting and fits(self._queue[0]) else None
+        while self.waiting():
+            piece = self._queue[0]
+            if not fits(piece):
+                return None
+            if self._queue and self._queue[0] is piece:  # the collector may have run, and what it let go of
+                return self._queue.popleft()
+        return None
 
     def clear(self) -> list[Piece]:
         """Empty the queue; return what was in it."""

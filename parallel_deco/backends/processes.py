@@ -228,7 +228,7 @@ class ProcessBackend:
                 for link, piece in zip(able, pieces, strict=False):
                     self._docket.open(piece.task)
                     if self._crew.rests(link):
-                        self._crew.rouse(link)
+                        self._crew.wake(link)
                         self._crew.hand(link, piece)
                         at_once.append((link, piece))
                     else:
@@ -307,14 +307,14 @@ class ProcessBackend:
 
     def _place(self, piece: Piece) -> Link | None:
         """Give a piece to a worker that can take it now, to be sent by the caller; under the lock."""
-        link = self._crew.wake(piece.task.function.key) or self._takes_ahead(piece)
+        link = self._crew.wake_any(piece.task.function.key) or self._takes_ahead(piece)
         if link is not None:
             self._crew.hand(link, piece)
         return link
 
     def _takes_ahead(self, piece: Piece) -> Link | None:
         """Return a worker with one piece that can have a second one sent ahead; under the lock."""
-        if not piece.task.ahead or self._docket.waiting:
+        if not piece.task.ahead or self._docket.waiting():
             return None
         for link in self._crew:
             if len(link.work) == 1 and not link.killed and link.work[0].task.ahead and self._fits_ahead(link, piece):
@@ -380,7 +380,7 @@ class ProcessBackend:
 
     def _grow(self) -> None:
         """Start workers for what is in the queue; under the lock."""
-        waiting = self._docket.waiting
+        waiting = self._docket.waiting()
         if waiting:
             self._crew.grow(self._docket.width, waiting)
 
@@ -522,7 +522,7 @@ class ProcessBackend:
         if link.failed:
             if self._crew.ready:
                 return complete  # they go on; to try again at once would be fork after fork that fails
-            if self._crew.gives_up():
+            if self._crew.note_failed_start():
                 complete += self._give_up(partial(did_not_start, link))
         return complete + self._grow_again()
 
@@ -547,7 +547,7 @@ class ProcessBackend:
         """Wake workers that rest although there is work again."""
         while True:
             with self._lock:
-                link = self._crew.wake() if self._docket.waiting else None
+                link = self._crew.wake_any() if self._docket.waiting() else None
             if link is None:
                 return
             self._feed(link)
@@ -563,8 +563,8 @@ class ProcessBackend:
         self._stop_loading()
         with self._lock:
             self._docket.wait_until_empty()
-            wait_for_their_end = self._crew.dismiss()
-        wait_for_their_end()
+            see_them_off = self._crew.dismiss()
+        see_them_off()
 
     def _kill_all(self) -> None:
         with self._lock:
@@ -594,8 +594,7 @@ def _on_echo(link: Link, frame: Frame) -> None:
 
 def _before_fork() -> None:
     for backend in list(_backends):
-        for link in backend._crew.readers:
-            link.keep_received()
+        backend._crew.keep_received()
 
 
 def _after_fork_in_child() -> None:
