@@ -268,7 +268,7 @@ class Crew:
             link.join(PATIENCE)
 
     def keep_received(self) -> None:
-        """Before a fork shares them, see to it that no worker writes to results again that are alive; without the lock."""
+        """Have no worker write to results again that are alive, for a fork is about to share them; without the lock."""
         for link in self._readers:
             link.keep_received()
 
