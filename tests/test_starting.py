@@ -1,6 +1,7 @@
 """Threads are started so that Ctrl-C is never taken for a lack of threads."""
 
 import threading
+import time
 
 import pytest
 
@@ -56,3 +57,29 @@ def test_pool_stays_whole_when_a_start_is_interrupted(monkeypatch):
         assert calls.acquire(timeout=10)
     pool.shutdown()
     assert not [thread for thread in threading.enumerate() if isinstance(thread, InterruptedThread)]
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_shutdown_ends_when_a_thread_cannot_be_started_meanwhile(monkeypatch, kill):
+    """At its exit Python 3.12 starts no threads any more: there is no end of it to wait for."""
+    pool, starting, caught = ThreadBackend(), threading.Event(), []
+
+    class Late(REAL):
+        def start(self):
+            starting.set()
+            while pool._threads:  # until the shutdown has taken note of it
+                time.sleep(1e-3)
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    def call():
+        with pytest.raises(RuntimeError, match="interpreter shutdown") as raised:
+            pool.call(int)
+        caught.append(raised.value)
+
+    monkeypatch.setattr(threading, "Thread", Late)
+    caller = REAL(target=call)
+    caller.start()
+    assert starting.wait(10)
+    pool.shutdown(kill=kill)
+    caller.join(10)
+    assert len(caught) == 1

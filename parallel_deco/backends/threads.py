@@ -221,7 +221,7 @@ class ThreadBackend:
                 self._let_go(threads - {threading.current_thread()})
                 return
             for thread in self._gone(threads - {threading.current_thread()}):
-                thread.join()  # meanwhile it may have started another, for what its work led to
+                _join(thread)  # meanwhile it may have started another, for what its work led to
         if wait:
             self._deadlines.clear()
 
@@ -235,7 +235,7 @@ class ThreadBackend:
             self._changed.wait_for(lambda: self._are_done(threads), timeout=MOMENT)
             gone = threads - self._serving
         for thread in gone:
-            thread.join(MOMENT)
+            _join(thread, MOMENT)
         self._deadlines.clear()
 
     def _are_done(self, threads: set[threading.Thread]) -> bool:
@@ -258,3 +258,9 @@ class ThreadBackend:
         for _ in threads:
             queue.put(None)
         return threads
+
+
+def _join(thread: threading.Thread, timeout: float | None = None) -> None:
+    """Wait for the end of a thread; of one that could not be started there is none."""
+    if thread.ident is not None:
+        thread.join(timeout)
