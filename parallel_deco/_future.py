@@ -1,9 +1,9 @@
 """The future of a submitted call: a `concurrent.futures.Future` that can also be awaited."""
 
-import concurrent.futures
 import math
 from _thread import get_ident
 from collections.abc import Callable, Generator
+from concurrent import futures  # so; after Ctrl-C in its import, Python has no `concurrent.futures` by that name
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ HEED = 0.1
 _OVER = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 
 
-class Future(concurrent.futures.Future[R]):
+class Future(futures.Future[R]):
     """The result of a submitted call, now or later.
 
     Works with `concurrent.futures.wait`, `as_completed` and `add_done_callback`, and in a coroutine with ``await``.
@@ -147,7 +147,7 @@ class Future(concurrent.futures.Future[R]):
         if self._state not in _OVER:
             self._wait(timeout)
         if self._state != "FINISHED":
-            raise concurrent.futures.CancelledError
+            raise futures.CancelledError
         return self._exception
 
     def _wait(self, timeout: float | None) -> None:

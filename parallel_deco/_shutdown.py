@@ -1,12 +1,12 @@
 """The end of all workers: when asked for, and at the interpreter's exit."""
 
 import atexit
-import concurrent.futures
 import contextlib
 import functools
 import sys
 import threading
 import time
+from concurrent.futures import wait as wait_for
 
 from parallel_deco._errors import ParallelError
 from parallel_deco._nesting import depth
@@ -58,7 +58,7 @@ def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
 def _finish_submitted(callbacks: bool = False) -> None:
     """Wait for the calls that were submitted, and those that these submit; or for `callbacks` too, and for theirs."""
     while futures := [future for future in list(outstanding) if callbacks or not future.done()]:
-        concurrent.futures.wait(futures)
+        wait_for(futures)
         if callbacks:  # with the last of which a future goes from there
             time.sleep(CALLBACKS)
 

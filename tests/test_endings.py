@@ -172,13 +172,26 @@ def test_submits_go_on_when_an_interrupt_came_into_one(backend, run_program):
     assert (status, out) == (0, "done\n")
 
 
+def test_all_goes_on_when_an_interrupt_came_into_an_import_before(run_program):
+    """Python forgets to make a module that was being imported an attribute of its package, for good."""
+    program = """
+    import concurrent.futures
+    del concurrent.futures
+    from parallel_deco import parallel, shutdown
+    function = parallel(lambda x: x)
+    print(list(function.map([1, 2])), function.submit(3).result(20))
+    shutdown()
+    """
+    assert run_program(program) == (0, "[1, 2] 3\n", "")
+
+
 def test_measurements_are_right_when_interrupts_came_into_batches(run_program):
     """Nothing counts as running that does not run, and nobody is deeper in work than he is."""
     program = """
     import random, signal
     from parallel_deco import _nesting, _readings, parallel
     function = parallel(lambda x: sum(range(300)), backend="serial")
-    list(function.map([0] * 10**4))  # what it needs is imported: Python's own imports are not proof against interrupts
+    list(function.map([0] * 10**4))  # all is imported: CPython may take an interrupt in there for the program's end
     def interrupt(number, frame):
         raise KeyboardInterrupt
     signal.signal(signal.SIGALRM, interrupt)
