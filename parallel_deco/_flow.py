@@ -11,8 +11,8 @@ __all__ = ["TINY", "Demand", "batch_size", "patience", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
-#: What a batch of the loop is cut to, in seconds: a decision may come after each. So much that is left is run in one,
-#: for no other route is worth it any more.
+#: What a batch of the loop is cut to at least, in seconds: a decision may come after each. So much that is left is run
+#: in one, for no other route is worth it any more.
 SERIAL_TARGET = 1e-3
 SERIAL_REST = 2e-3
 #: What handing a batch out is worth, in seconds: none is smaller, even when that leaves a worker without any.
@@ -20,6 +20,8 @@ LEAST = 0.5e-3
 #: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
 TINY = 2e-6
 TINY_TARGET = 0.15e-3
+#: Short waits, in seconds, and how many times larger their batches are: each wants the GIL, and takes no CPU meanwhile.
+SHORT_WAIT, LONGER = 2e-3, 2
 #: An item that waits is taken for at least its pace beside others over this. Guessed.
 CROWDED = 4
 #: Seconds, and how many times what it was to take, that a batch may take before it ends early. The items may not be
@@ -42,13 +44,17 @@ class Demand(NamedTuple):
     waiting: bool = False
 
 
-def batch_size(facts: Facts, options: Options, route: Route, width: int, left: int | None, before: int) -> int:
+def batch_size(
+    facts: Facts, options: Options, route: Route, width: int, left: int | None, before: int, pause: float = 0.0
+) -> int:
     """Return how many items the next batch gets: the target's worth, growing gently, smaller towards the end.
 
     Parameters
     ----------
     before : int
         The size of the batch before; 0 for the first.
+    pause : float
+        Seconds for which nothing is decided anew: shorter batches of the loop would gain nothing.
     left : int or None
         Items that are still to pull, where that is known. Towards the end each worker gets half of its share, as in
         guided self-scheduling, so that all end at the same time.
@@ -57,7 +63,9 @@ def batch_size(facts: Facts, options: Options, route: Route, width: int, left: i
         return options.chunksize
     if not facts.items:
         return 1
-    target = TARGET if route != SERIAL else TINY_TARGET if facts.wall < TINY else SERIAL_TARGET
+    target = LONGER * TARGET if facts.waits and facts.wall < SHORT_WAIT else TARGET
+    if route == SERIAL:
+        target = TINY_TARGET if facts.wall < TINY else min(TARGET, max(SERIAL_TARGET, pause))
     # Short waits that take longer beside others do so for the GIL, the more the smaller the batches are.
     pace = max(facts.wall, facts.pace / CROWDED) if facts.waits else facts.pace
     size = min(int(target / max(pace, 1e-9)), MOST_ITEMS // 8)

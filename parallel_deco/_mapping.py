@@ -303,11 +303,11 @@ class Mapping:
         """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
         if self._steering.route == PROCESSES and self._goes_on:
             self._make_ready()
+        if self._source.prompt:
+            return self._feed(own and self._source.instant)
         with self._lock:
             if not self._has_place():
                 return None
-        if self._source.prompt:
-            return self._feed(own and self._source.instant)
         pools.threads().call(self._feed_alone)
         return None
 
@@ -491,6 +491,9 @@ class Mapping:
     def _pull_next(self) -> tuple[Piece, Batch] | None:
         """Pull the next batch, if there is a place for it."""
         while True:
+            # Without the lock first: whoever makes a place feeds after that.
+            if self._busy() + self._pending.reserved >= self._places():
+                return None
             with self._lock:
                 if not self._has_place():
                     return None
@@ -513,7 +516,7 @@ class Mapping:
         """Make room for a batch that is about to be pulled; return its size."""
         steering = self._steering
         left, before = self._source.left, self._pending.size
-        size = batch_size(steering.facts, self._options, steering.route, steering.width, left, before)
+        size = batch_size(steering.facts, self._options, steering.route, steering.width, left, before, steering.pause)
         if steering.route == SERIAL and not self._source.prompt:
             size = 1
         elif steering.route == SERIAL and self._options.chunksize is None and self._wants_looks():

@@ -30,6 +30,9 @@ PAUSE, LONGEST_PAUSE = 1e-3, 16e-3
 #: Seconds an item up to which the loop is always faster, so that what pickling takes does not matter, and from which on
 #: some items say enough of that.
 LIGHT, HEAVY = 0.4e-6, 20e-6
+#: Items from which on another does not change what is known at once, and seconds for which it is not summed up anew:
+#: that takes 10 µs.
+KNOWN, MOMENT = 64, 0.5e-3
 #: One in so many batches that were not moved has the size of a result estimated, some 2 µs.
 SIZED_EVERY = 16
 
@@ -50,13 +53,15 @@ class Steering:
         self._options = options
         self._lock = threading.Lock()
         self._decided = 0.0
-        self._pause = PAUSE
+        self.pause = PAUSE  #: seconds between two decisions
         self._most = 0
         self._example: Arguments | None = None
         self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
         self._asked = False  # whether it was lately seen that such work cannot travel
         self._weighed = False  # whether it was tried what pickling items takes
         self._unmoved = 0  # batches whose results came from no other process
+        self._facts = Facts()  # as they were then
+        self._summed = 0.0
         self.auto = options.chooses
         self.route: Route = SERIAL
         self.width = 1
@@ -65,6 +70,7 @@ class Steering:
         """Decide from the evidence of calls of this size from now on."""
         self._example = call_arguments(shape, item)
         self._evidence = self._profile.evidence(*self._example)
+        self._facts = Facts()
 
     def forget(self) -> None:
         """Let go of the user's arguments."""
@@ -72,8 +78,10 @@ class Steering:
 
     @property
     def facts(self) -> Facts:
-        """What is known of an item."""
-        return self._evidence.facts()
+        """What is known of an item; beside others, once that is much, what was known a moment ago."""
+        if self.route == SERIAL or self._facts.items <= KNOWN or perf_counter() - self._summed > MOMENT:
+            self._facts, self._summed = self._evidence.facts(), perf_counter()
+        return self._facts
 
     @property
     def known(self) -> bool:
@@ -156,7 +164,7 @@ class Steering:
         if self.route == THREADS and facts.waits and self._options.max_workers is None:
             self._evidence.learn_reach(seen, running, now)
             facts = self.facts
-        if now - self._decided < self._pause or (left is not None and left * facts.wall < WORTH):
+        if now - self._decided < self.pause or (left is not None and left * facts.wall < WORTH):
             return
         self._decided = now
         before = self.route, self.width
@@ -165,7 +173,7 @@ class Steering:
         else:
             self._go(self._choose_knowing(left, facts, self.route))
         settled = (self.route, self.width) == before
-        self._pause = min(2 * self._pause, LONGEST_PAUSE) if settled else PAUSE
+        self.pause = min(2 * self.pause, LONGEST_PAUSE) if settled else PAUSE
 
     def stay(self, reason: str, of_function: bool) -> None:
         """Note that something cannot be sent to another process; if not the function, another map may try."""

@@ -29,6 +29,15 @@ def test_batch_is_of_a_size_that_can_be_when_anything_varies(wall, route, width,
     assert not before or size <= GROWTH * before
 
 
+@given(st.floats(2e-6, 1e-3), st.floats(0.0, 0.1))
+@LAWS
+def test_loop_is_cut_as_rarely_as_is_decided(wall, pause):
+    """A batch costs a tenth of a millisecond, and nothing comes of it before the next decision."""
+    size = batch_size(known(wall), Options(), "serial", 1, None, 0, pause)
+    assert size <= max(1, TARGET * (1 + 1e-9) / wall)
+    assert (size + 1) * wall >= min(max(pause, 1e-3), TARGET) * (1 - 1e-9)
+
+
 @given(walls, st.integers(1, 64), st.integers(1, 10**6))
 @LAWS
 def test_batches_are_even_at_the_end_when_the_length_is_known(wall, width, left):

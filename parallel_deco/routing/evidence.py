@@ -269,7 +269,7 @@ class Evidence:
         self._asked += 1  # a lost count does no harm
         if self._asked <= WATCH_FIRST or self._asked % WATCH_EVERY == 0:
             return True
-        return keenly and not (self._items and self._knows_gil())
+        return keenly and not (self._items and _tells(self._looks))
 
     @property
     def items(self) -> int:
@@ -311,7 +311,7 @@ class Evidence:
         return facts
 
     def _sum_up(self) -> Facts:
-        cpu = self._cpu.value
+        cpu, looks = self._cpu.value, self._looks
         wall = max(self._alone.value, cpu)
         if self._doubtful and cpu > SLEEPY * wall:
             wall = cpu
@@ -320,8 +320,8 @@ class Evidence:
             seconds=self._seconds,
             wall=wall,
             cpu=cpu,
-            gil=self._gil(wall, cpu),
-            samples=self._looks.samples,
+            gil=self._gil(looks, wall, cpu),
+            samples=looks.samples,
             moved=self._moved.value if self._moved.weight else None,
             pickling=self._pickling,
             sent=self._sent.value,
@@ -333,7 +333,7 @@ class Evidence:
             so_far=self._provisional,
             doubtful=self._doubtful,
             reach=self._reach.width,
-            blind=self._unseen > BLIND and not self._looks.samples,
+            blind=self._unseen > BLIND and not looks.samples,
         )
 
     @property
@@ -343,17 +343,19 @@ class Evidence:
             return self._seen
         return _added(self._seen_first, self._seen)
 
-    def _knows_gil(self) -> bool:
-        looks = self._looks
-        return (looks.samples >= PURE and looks.looked > 0) or not gil_enabled()
-
-    def _gil(self, wall: float, cpu: float) -> float | None:
+    @staticmethod
+    def _gil(looks: Readings, wall: float, cpu: float) -> float | None:
         """Seconds per item with the GIL held: the shares that were seen, of what an item takes now."""
-        shares = self._looks.shares if self._knows_gil() else None
+        shares = looks.shares if _tells(looks) else None
         if shares is None:
             return None
         busy, idle = shares
         return cpu * busy + (wall - cpu) * idle
+
+
+def _tells(looks: Readings) -> bool:
+    """Whether what the sampler saw tells how long the GIL is held."""
+    return (looks.samples >= PURE and looks.looked > 0) or not gil_enabled()
 
 
 def facts_so_far(seen: Readings) -> Facts | None:
