@@ -104,6 +104,8 @@ class Steering:
             self._obey(left)
         elif self.known:
             self._go(self._choose_knowing(left, self.facts, SERIAL))
+            if self.route == SERIAL and self.facts.items > KNOWN:
+                self.pause = LONGEST_PAUSE  # other maps have settled it
         elif self._options.timeout is not None:  # not with the caller, whom nothing interrupts
             # A user's policy is asked when there is something to tell it.
             auto = self._options.changed(backend="auto")
