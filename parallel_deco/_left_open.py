@@ -8,7 +8,7 @@ from typing import Protocol
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Ticket
 
-__all__ = ["call_off", "close_left_open", "end_called_off", "note_closed", "note_open"]
+__all__ = ["MOMENT", "call_off", "close_left_open", "end_called_off", "note_closed", "note_open"]
 
 #: Seconds that what runs of a closed map has to end by itself: it may be short.
 MOMENT = 50e-3

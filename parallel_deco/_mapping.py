@@ -30,7 +30,7 @@ from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._flow import TINY, Demand, batch_size, patience, window
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
-from parallel_deco._left_open import call_off, note_closed, note_open
+from parallel_deco._left_open import MOMENT, call_off, note_closed, note_open
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
@@ -228,7 +228,7 @@ class Mapping:
             self._progress.close()
         self._steering.forget()
         self._dismiss_judge()
-        kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > SHORT
+        kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > MOMENT
         call_off(flying, kill)
 
     # The consumer
@@ -492,7 +492,7 @@ class Mapping:
         """Pull the next batch, if there is a place for it."""
         while True:
             # Without the lock first: whoever makes a place feeds after that.
-            if self._busy() + self._pending.reserved >= self._places():
+            if self._is_full():
                 return None
             with self._lock:
                 if not self._has_place():
@@ -532,7 +532,11 @@ class Mapping:
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False
-        return self._busy() + self._pending.reserved < self._places() and (self._source.returned or self._room() > 0)
+        return not self._is_full() and (self._source.returned or self._room() > 0)
+
+    def _is_full(self) -> bool:
+        """Whether as many batches as may are elsewhere, or about to be."""
+        return self._busy() + self._pending.reserved >= self._places()
 
     def _busy(self) -> int:
         """Return how many batches are elsewhere."""

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import wait as wait_for
 
 from parallel_deco._errors import ParallelError
+from parallel_deco._left_open import close_left_open, end_called_off
 from parallel_deco._nesting import depth
 from parallel_deco._submission import outstanding
 from parallel_deco.backends import pools
@@ -52,7 +53,7 @@ def shutdown(wait: bool = True, *, cancel_futures: bool = False) -> None:
             future.cancel()
     if wait:
         _finish_submitted()
-    pools.shutdown(wait=wait, kill=not wait, call_off=_end_called_off)
+    pools.shutdown(wait=wait, kill=not wait, call_off=end_called_off)
 
 
 def _finish_submitted(callbacks: bool = False) -> None:
@@ -63,29 +64,13 @@ def _finish_submitted(callbacks: bool = False) -> None:
             time.sleep(CALLBACKS)
 
 
-def _close_maps() -> None:
-    """End the maps that the main program left open."""
-    if "parallel_deco._left_open" in sys.modules:
-        from parallel_deco._left_open import close_left_open
-
-        close_left_open(threading.main_thread().ident)
-
-
-def _end_called_off() -> None:
-    """End what runs yet of maps that were closed: nobody waits for it."""
-    if "parallel_deco._left_open" in sys.modules:
-        from parallel_deco._left_open import end_called_off
-
-        end_called_off()
-
-
 def _at_exit() -> None:
     try:
         if not _failed():
             _finish_submitted(callbacks=True)
             # What runs now was submitted by nobody: the rest of maps. No exit waits for those of the main program.
-            _close_maps()
-            pools.shutdown(leave_threads=True, call_off=_end_called_off)
+            close_left_open(threading.main_thread().ident)
+            pools.shutdown(leave_threads=True, call_off=end_called_off)
             return
     except KeyboardInterrupt:
         pass  # the second one: the user does not want to wait

@@ -14,7 +14,7 @@ from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape
-from parallel_deco.routing.evidence import INNER, Facts, facts_so_far
+from parallel_deco.routing.evidence import INNER, KNOWN, Facts, facts_so_far
 from parallel_deco.routing.router import NOTHING, SECONDS, Decision
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ PAUSE, LONGEST_PAUSE = 1e-3, 16e-3
 #: Seconds an item up to which the loop is always faster, so that what pickling takes does not matter, and from which on
 #: some items say enough of that.
 LIGHT, HEAVY = 0.4e-6, 20e-6
-#: Items from which on another does not change what is known at once, and seconds for which it is not summed up anew:
-#: that takes 10 µs.
-KNOWN, MOMENT = 64, 0.5e-3
+#: Seconds for which what is known is not summed up anew: that takes 10 µs.
+MOMENT = 0.5e-3
 #: One in so many batches that were not moved has the size of a result estimated, some 2 µs.
 SIZED_EVERY = 16
 
@@ -147,13 +146,15 @@ class Steering:
     def weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
         """See what pickling such items would take, where that decides whether processes are worth it."""
         facts = self.facts
-        known = facts.moved is not None or facts.pickling is not None
-        if self._weighed or known or facts.wall < LIGHT or not self.auto:
+        if self._weighed or facts.weighed or facts.wall < LIGHT or not self.auto:
             return
         left = self._source.left
         if (len(items) < FEW and facts.wall < HEAVY) or (left is not None and left * facts.wall < WORTH):
             return
         self._weighed = True
+        self._learn_pickling(items, values)
+
+    def _learn_pickling(self, items: Sequence[Any], values: Sequence[Any]) -> None:
         seconds = pickling_seconds(items, values)
         if seconds is not None:
             self._evidence.learn_pickling(seconds)
@@ -209,11 +210,9 @@ class Steering:
     def _moving(self, so_far: Facts) -> Facts:
         """Return what a call has shown so far, with what else is known: what its arguments take to another process."""
         known = self.facts
-        if known.pickling is None and known.moved is None and self._example is not None:
-            seconds = pickling_seconds([self._example], [])
-            if seconds is not None:
-                self._evidence.learn_pickling(seconds)
-                known = self.facts
+        if not known.weighed and self._example is not None:
+            self._learn_pickling([self._example], [])
+            known = self.facts
         return so_far._replace(
             inner=known.inner, sent=known.sent, received=known.received, pickling=known.pickling, moved=known.moved
         )

@@ -36,7 +36,7 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape
 from parallel_deco.routing.cost import TARGET
-from parallel_deco.routing.evidence import Evidence, Facts, facts_so_far
+from parallel_deco.routing.evidence import KNOWN, Evidence, Facts, facts_so_far
 from parallel_deco.routing.refusals import Refusals
 from parallel_deco.routing.router import NOTHING, Decision
 
@@ -46,8 +46,7 @@ __all__ = ["Submissions", "outstanding"]
 UNKNOWN_WIDTH = 32
 #: Seconds beyond the start of worker processes after which a first call that computes holds the others up no longer.
 LONG = 0.1
-#: Items from which the function is known: then every so many batches are a reason to decide again.
-KNOWN = 64
+#: Once the function is known, every so many batches are a reason to decide again.
 REDECIDE = 16
 #: Seconds: calls that are known to be shorter are not measured but for one in `REDECIDE`, which would take longer.
 QUICK = 50e-6

@@ -9,10 +9,12 @@ from parallel_deco._measure import FRACTION, PURE, UNREAD, Readings
 from parallel_deco.routing.reach import FIRST, Reach
 from parallel_deco.routing.refusals import Refusals
 
-__all__ = ["INNER", "Evidence", "Facts", "facts_so_far"]
+__all__ = ["INNER", "KNOWN", "Evidence", "Facts", "facts_so_far"]
 
 #: Work that keeps more CPUs busy than this is parallel inside.
 INNER = 1.3
+#: Items from which on a function is known: another does not change that at once.
+KNOWN = 64
 
 #: What is left of the older sums when a batch is added: about the last four batches count.
 KEEP = 0.75
@@ -109,6 +111,11 @@ class Facts(NamedTuple):
     def waits(self) -> bool:
         """Whether most of its time passes without computing."""
         return self.cpu < 0.5 * self.wall
+
+    @property
+    def weighed(self) -> bool:
+        """Whether it is known what moving it to another process takes."""
+        return self.moved is not None or self.pickling is not None
 
     @property
     def held(self) -> float:
