@@ -1,11 +1,26 @@
-"""Ratios of medians to a base that belongs to the same question, and what became worse since they were kept."""
+"""Ratios of medians to a base that belongs to the same question, and what became worse since they were kept.
 
-from collections.abc import Iterable, Mapping
+    pytest benchmarks --benchmark-only --ratios-save RUN           one run
+    python -m benchmarks.ratios --keep FILE RUN [RUN …]            keep the medians of several runs
+    python -m benchmarks.ratios --against FILE RUN [RUN …]         fail when one of ours was slower in every run
 
-__all__ = ["BASES", "Table", "base_of", "compare", "ratios"]
+On a shared machine single figures double by chance, so one run condemns nobody: what is slower in each is slower.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["BASES", "TOLERANCE", "Table", "base_of", "compare", "middle", "ratios"]
 
 #: Question, entry, and a number.
 Table = dict[str, dict[str, float]]
+
+#: How many times its ratio an entry of this library may take.
+TOLERANCE = 2.5
 
 #: What the others of a question are compared with; the first of these that took part.
 BASES = (
@@ -33,13 +48,48 @@ def ratios(medians: Table) -> Table:
     return found
 
 
-def compare(before: Mapping[str, Mapping[str, float]], now: Table, tolerance: float) -> list[str]:
-    """Return a line for each entry of this library whose ratio grew by more than the tolerance."""
+def middle(runs: Sequence[Table]) -> Table:
+    """Return the median of each entry's ratios, over the runs that it took part in."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        for question, entries in run.items():
+            for name, ratio in entries.items():
+                found.setdefault(question, {}).setdefault(name, []).append(ratio)
+    return {
+        question: {name: round(statistics.median(each), 4) for name, each in entries.items()}
+        for question, entries in found.items()
+    }
+
+
+def compare(kept: Mapping[str, Mapping[str, float]], runs: Sequence[Table], tolerance: float = TOLERANCE) -> list[str]:
+    """Return a line for each entry of this library whose ratio grew by more than the tolerance in each of the runs."""
     worse = []
-    for question, entries in before.items():
+    for question, entries in kept.items():
         for name, ratio in entries.items():
-            found = now.get(question, {}).get(name)
+            found = [run[question][name] for run in runs if name in run.get(question, {})]
             ours = name.startswith(("parallel_deco", "the kernel"))
-            if ours and found is not None and found > tolerance * ratio:
-                worse.append(f"{question}, {name}: {ratio:.2f} times its base when it was kept, {found:.2f} now")
+            if ours and found and min(found) > tolerance * ratio:
+                now = ", ".join(f"{each:.2f}" for each in found)
+                worse.append(f"{question}, {name}: {ratio:.2f} times its base when it was kept, {now} now")
     return worse
+
+
+def main() -> int:
+    """Keep, or compare with what was kept."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ratios", description=(__doc__ or "").partition("\n")[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--keep", type=Path, metavar="FILE", help="write the medians of the runs")
+    what.add_argument("--against", type=Path, metavar="FILE", help="compare the runs with what was kept")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="what --ratios-save wrote")
+    options = parser.parse_args()
+    runs = [json.loads(run.read_text()) for run in options.runs]
+    if options.keep:
+        options.keep.write_text(json.dumps(middle(runs), indent=1, sort_keys=True) + "\n")
+        return 0
+    worse = compare(json.loads(options.against.read_text()), runs)
+    print("\n".join(["slower than the ratios that were kept:", *worse] if worse else ["as fast as when it was kept"]))
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

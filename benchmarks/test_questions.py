@@ -1,6 +1,6 @@
 """The comparison for people who know pytest-benchmark: every entry of every question, as `python -m benchmarks.report`.
 
-pytest benchmarks --benchmark-only [-k submit] [--ratios-save FILE] [--ratios-compare FILE]
+pytest benchmarks --benchmark-only [-k submit] [--ratios-save FILE]
 """
 
 import pytest

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.page import overview, section, shown, times
-from benchmarks.ratios import compare, ratios
+from benchmarks.ratios import compare, middle, ratios
 
 GROUP = {
     "name": "tiny",
@@ -25,9 +25,30 @@ def test_ratios_have_a_base_when_it_took_part():
 
 def test_only_our_own_ratios_count_when_they_grow():
     """A peer that became slower, an entry that is new or gone, and what is within the tolerance are no news."""
-    before = {"tiny": {"parallel_deco": 1.0, "parallel_deco threads": 2.0, "loky": 3.0, "parallel_deco gone": 1.0}}
+    kept = {"tiny": {"parallel_deco": 1.0, "parallel_deco threads": 2.0, "loky": 3.0, "parallel_deco gone": 1.0}}
     now = {"tiny": {"parallel_deco": 1.4, "parallel_deco threads": 3.1, "loky": 99.0, "parallel_deco new": 99.0}}
-    assert compare(before, now, 1.5) == ["tiny, parallel_deco threads: 2.00 times its base when it was kept, 3.10 now"]
+    assert compare(kept, [now], 1.5) == ["tiny, parallel_deco threads: 2.00 times its base when it was kept, 3.10 now"]
+
+
+def test_one_busy_run_condemns_nobody():
+    """Two entries that were slow in one run each are not slower; one that was in both is."""
+    kept = {"tiny": {"parallel_deco": 1.0, "parallel_deco threads": 2.0}}
+    runs = [
+        {"tiny": {"parallel_deco": 9.0, "parallel_deco threads": 2.0}},
+        {"tiny": {"parallel_deco": 1.0, "parallel_deco threads": 19.0}},
+    ]
+    assert compare(kept, runs, 2.5) == []
+    runs[0]["tiny"]["parallel_deco threads"] = 6.0
+    assert compare(kept, runs, 2.5) == [
+        "tiny, parallel_deco threads: 2.00 times its base when it was kept, 6.00, 19.00 now"
+    ]
+
+
+def test_medians_are_kept_of_several_runs():
+    """Each over the runs that it took part in."""
+    runs = [{"tiny": {"parallel_deco": ratio}} for ratio in (1.0, 9.0, 2.0)]
+    runs[0]["call"] = {"parallel_deco": 3.0}
+    assert middle(runs) == {"tiny": {"parallel_deco": 2.0}, "call": {"parallel_deco": 3.0}}
 
 
 def test_page_tells_who_is_faster_when_it_is_a_peer():
