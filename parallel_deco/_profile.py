@@ -208,7 +208,22 @@ class Profile:
         if decision.rule == _READING:  # it was over before; who asks why can wait
             kept = decision.here.kept.and_by(self._read().pin(()))
             decision = decision._replace(here=decision.here._replace(kept=kept))
+        elif options.backend == "auto":
+            decision = self._in_hindsight(decision)
         return self._explanation(decision, tuple(self._notes(options, decision)))
+
+    def _in_hindsight(self, decision: Decision) -> Decision:
+        """Return a decision made on the first moments of the first call with what is known of it now, if that agrees.
+
+        The route is the one that was taken, so the words for it may as well be those of the whole call.
+        """
+        facts = self._latest.facts()
+        if not decision.facts.so_far or facts.so_far:
+            return decision
+        now = decide(facts, decision.here)
+        if now.route != decision.route:
+            return decision
+        return now._replace(width=decision.width)
 
     def _guess(self, options: Options) -> Decision:
         from parallel_deco.routing.guess import guess
@@ -245,6 +260,8 @@ class Profile:
             yield from _words(effect, where)
         if stuck is not None:
             yield f"it cannot be sent to another process: {stuck}"
+        if decision.facts.so_far:
+            yield "this was decided while its first call was still running, on what that had shown until then"
         yield from advice(decision)
 
     @staticmethod

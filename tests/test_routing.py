@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from parallel_deco import _sampler
 from parallel_deco._cpus import gil_enabled
+from parallel_deco._options import Options
+from parallel_deco._profile import Profile
 from parallel_deco._readings import Readings
 from parallel_deco.routing.cost import NO_GAIN, PROCESSES_PER_CPU, Machine, predict, process_width, waiting_width
 from parallel_deco.routing.evidence import HANDING, KEEP, Evidence, Facts, facts_so_far
@@ -477,3 +480,21 @@ def test_first_times_are_doubted_when_others_ran_beside_and_there_was_no_cpu():
     assert learned(batch(1, 5e-3, 2.4e-3), beside).wall == pytest.approx(5e-3)
     asleep = batch(1, 7.6e-3, 0.1e-3, delay=3.6e-3, crowd=2)
     assert learned(asleep).waits
+
+
+def test_reason_is_that_of_the_whole_call_when_it_was_decided_in_its_first_moment():
+    """The route is the one that was taken, so nobody has to read what the call had shown after 0.3 ms."""
+    profile, options = Profile(time.sleep), Options()
+    evidence = profile.evidence((0.05,), {})
+    evidence.learn(batch(1, 0.3e-3), so_far=True)
+    early = decide(evidence.facts(), profile.situation(options, 4))
+    profile.decision = early._replace(route="threads", given=early.words())  # as for a call that was submitted
+    assert profile.explain(options).rule == "too small"
+    assert any("still running" in note for note in profile.explain(options).notes)
+
+    evidence.learn(batch(1, 50e-3, 0.1e-3))
+    assert (profile.explain(options).route, profile.explain(options).rule) == ("threads", "waits")
+    assert not any("still running" in note for note in profile.explain(options).notes)
+    profile.decision = early  # it stayed in the loop: the whole call is no reason for that
+    assert (profile.explain(options).route, profile.explain(options).rule) == ("serial", "too small")
+    assert any("still running" in note for note in profile.explain(options).notes)
