@@ -74,13 +74,16 @@ def call_back(heard: Iterable[Future[Any]]) -> None:
     threading.excepthook(threading.ExceptHookArgs((type(raised), raised, raised.__traceback__, thread)))
 
 
-def killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[], bool]:
-    """Return what a future's `cancel` calls: it ends the worker, and says whether that was in time."""
+def killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[Callable[[], bool]], bool]:
+    """Return what a future's `cancel` calls: it ends the worker, and then the future if that was in time."""
 
-    def kill() -> bool:
-        ended = ticket.cancel(kill=True)
-        if ended:
-            freed()
+    def kill(end: Callable[[], bool]) -> bool:
+        if not ticket.cancel(kill=True):
+            return False
+        try:
+            freed()  # first: a callback of the future may wait for a call that needs the place
+        finally:  # Ctrl-C, while another call was started there: nobody else ends this one any more
+            ended = end()
         return ended
 
     return kill

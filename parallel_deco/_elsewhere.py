@@ -108,14 +108,11 @@ def _run_rest_here(batch: Batch, result: BatchResult, homeless: list[int], done:
 
     It has no effects, or it would not have been sent. Other items must not run again: one may have killed its worker.
     """
-    again = homeless
-    if not batch.keep_going and homeless[-1] not in result.unbegun:  # with that one the batch has ended
-        again = [*homeless, *range(homeless[-1] + 1, len(batch.items))]
     rest = Batch(
         batch.function,
-        [batch.items[position] for position in again],
+        [batch.items[position] for position in homeless],
         batch.shape,
-        batch.first + again[0],
+        batch.first + homeless[0],
         batch.context,
         batch.depth,
         batch.keep_going,
@@ -125,12 +122,11 @@ def _run_rest_here(batch: Batch, result: BatchResult, homeless: list[int], done:
 
     def done_here(here: BatchResult) -> None:
         values, errors = list(result.values), dict(result.errors)
-        for position in again:
+        for position in homeless:
             errors.pop(position, None)
-        values += [None] * (again[-1] + 1 - len(values))
         for at, value in enumerate(here.values):
-            values[again[at]] = value
-        errors |= {again[at]: error for at, error in here.errors.items()}
+            values[homeless[at]] = value
+        errors |= {homeless[at]: error for at, error in here.errors.items()}
         done(_up_to_its_error(batch, values, errors, result.readings if result.readings.items else here.readings))
 
     pools.threads().start(rest, done_here)

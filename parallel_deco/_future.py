@@ -30,7 +30,7 @@ class Future(futures.Future[R]):
     were busy, into a batch of up to 8 ms, when that was sent.
     """
 
-    _kill: Callable[[], bool] | None = None
+    _kill: Callable[[Callable[[], bool]], bool] | None = None
     _ended: Callable[[Any], object] | None = None
     _hushed = 0  # the thread that gives it its outcome, and calls nothing yet
 
@@ -40,14 +40,17 @@ class Future(futures.Future[R]):
             self.set_running_or_notify_cancel()  # at once, not when its turn comes: `wait` waits for that
             return True
         kill = self._kill
-        return kill is not None and not self.done() and kill() and self._end_cancelled()
+        return kill is not None and not self.done() and kill(self._end_cancelled)
 
     def tell(self, ended: Callable[[Any], object]) -> None:
         """Have this called at the end, after all callbacks; for whoever made the future."""
         self._ended = ended
 
-    def killed_by(self, kill: Callable[[], bool]) -> None:
-        """Have `cancel` call this while the call runs: it ends that, and says whether in time. For whoever runs it."""
+    def killed_by(self, kill: Callable[[Callable[[], bool]], bool]) -> None:
+        """Have `cancel` call this while the call runs: it ends that, and then the future by what it is given.
+
+        It says whether that was in time. For whoever runs it.
+        """
         self._kill = kill
         if self._state in _OVER:  # no lock is taken, which Ctrl-C could leave taken
             self._kill = None
@@ -74,8 +77,23 @@ class Future(futures.Future[R]):
             self._ended(self)
         return False
 
+    def call_off(self) -> bool:
+        """Cancel it if it has not started, and call nothing yet; return as `end` does."""
+        self._hushed = get_ident()
+        try:
+            if self.running() or not super().cancel():
+                return False
+            self.set_running_or_notify_cancel()
+        finally:
+            self._hushed = 0
+        if self._done_callbacks:  # type: ignore[attr-defined]  # private, and there for ever
+            return True
+        if self._ended is not None:
+            self._ended(self)
+        return False
+
     def call_back(self) -> None:
-        """Call the callbacks, after `end`: they may take their time, wait for other calls, or raise SystemExit."""
+        """Call the callbacks, after `end` or `call_off`: they may be long, wait for other calls, or raise SystemExit."""
         self._invoke_callbacks()
 
     def _invoke_callbacks(self) -> None:

@@ -1,14 +1,25 @@
-"""Maps that nobody takes from any more: those left open, and what runs yet of those that were closed."""
+"""What nobody waits for: maps left open, what runs yet of those that were closed, daemon threads at the exit."""
 
+import threading
 from collections.abc import Iterable
 from functools import partial
 from time import monotonic
 from typing import Protocol
 
+from parallel_deco._nesting import depth
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Ticket
 
-__all__ = ["MOMENT", "call_off", "close_left_open", "end_called_off", "note_closed", "note_open"]
+__all__ = [
+    "MOMENT",
+    "begin_exit",
+    "call_off",
+    "close_left_open",
+    "end_called_off",
+    "note_closed",
+    "note_open",
+    "turn_away",
+]
 
 #: Seconds that what runs of a closed map has to end by itself: it may be short.
 MOMENT = 50e-3
@@ -20,8 +31,8 @@ class _Map(Protocol):
         """The thread that took from it last."""
         ...
 
-    def close(self, kill: bool = False) -> None:
-        """End it, with `kill` also what runs."""
+    def give_up(self) -> None:
+        """End it and what runs of it, and the thread that takes from it yet."""
         ...
 
 
@@ -29,10 +40,33 @@ class _Map(Protocol):
 _open: set[_Map] = set()
 #: What is running yet of maps that were closed; ended soon, at a shutdown at once.
 _called_off: set[Ticket] = set()
+_exiting = False
+
+
+def begin_exit() -> None:
+    """Hear that the interpreter's exit has begun, which waits for work that is under way."""
+    global _exiting
+    _exiting = True
+
+
+def turn_away() -> None:
+    """End a daemon thread of the user's that begins something at the exit, which would wait for one after the other.
+
+    Raises
+    ------
+    SystemExit
+        That ends a thread in silence, as the interpreter itself does a moment later.
+    """
+    if not _exiting or depth():
+        return
+    thread = threading.current_thread()
+    if thread.daemon and not thread.name.startswith("parallel_deco"):  # where callbacks are called
+        raise SystemExit
 
 
 def note_open(mapping: _Map) -> None:
     """Note that a map was begun."""
+    turn_away()
     _open.add(mapping)
 
 
@@ -41,11 +75,13 @@ def note_closed(mapping: _Map) -> None:
     _open.discard(mapping)
 
 
-def close_left_open(consumer: int | None) -> None:
-    """End the maps that were last taken from, or made, in a thread that will not do so any more."""
+def close_left_open() -> None:
+    """End the maps that were last taken from, or made, in threads that the exit does not wait for."""
+    main = threading.main_thread()
+    staying = {thread.ident for thread in threading.enumerate() if not thread.daemon and thread is not main}
     for mapping in list(_open):
-        if mapping.consumer == consumer:
-            mapping.close(kill=True)
+        if mapping.consumer not in staying:
+            mapping.give_up()
 
 
 def call_off(tickets: Iterable[Ticket], kill: bool = False) -> None:

@@ -231,6 +231,11 @@ class Mapping:
         kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > MOMENT
         call_off(flying, kill)
 
+    def give_up(self) -> None:
+        """Close it at the interpreter's exit; a thread that takes from it yet ends, as the interpreter would end it."""
+        self._break(SystemExit())
+        self.close(kill=True)
+
     # The consumer
 
     def _take(self) -> tuple[Batch, BatchResult] | None:

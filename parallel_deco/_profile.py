@@ -121,6 +121,18 @@ class Profile:
         heard(effect)
         return self._turns.setdefault(batch.depth, Turn())
 
+    def may_take_turns(self, options: Options, example: Arguments | None) -> bool:
+        """Whether calls like the example run one after the other, or may do so, as their code was not read yet.
+
+        Two that have places then, of which the first waits for the second, would wait for ever.
+        """
+        if self.turns(options) is None:
+            return False
+        if not self._was_read or (example is None and self.depends_on_arguments()):
+            return True
+        effects = self._effects(Batch(self.function, [] if example is None else [example], Shape.CALL))
+        return any(not effect.atomic for effect in effects)
+
     def show(self, effect: "static.Effect | None" = None, stuck: str | None = None) -> None:
         """Have `explain` tell what was found to keep some of the last work here, after it was decided where it goes."""
         decision = self.decision
@@ -344,7 +356,7 @@ class _Reader:
 
     def _load(self) -> None:
         try:
-            with soon(), overhead():
+            with soon():
                 self.load()
         finally:
             self._loading.release()
@@ -352,7 +364,8 @@ class _Reader:
     def load(self) -> Any:
         """Return it, loaded now if nobody has done so."""
         if self._static is None:
-            self._static = import_module("parallel_deco.routing.static")
+            with overhead():  # a fork waits for that: the child would wait for the lock of a half imported module
+                self._static = import_module("parallel_deco.routing.static")
         return self._static
 
 

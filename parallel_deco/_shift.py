@@ -88,8 +88,10 @@ class Shift:
                 cpu=max(readings.cpu - own_cpu, 0.0),
                 process_cpu=max(readings.process_cpu - own_cpu, 0.0),
             )
-        self._ended(readings)
-        call_back(self._heard)
+        try:
+            self._ended(readings)
+        finally:  # that starts other calls, and what goes wrong there is theirs
+            call_back(self._heard)
 
     def _calls(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Yield the arguments of call after call; what came of one is there when the next is asked for."""

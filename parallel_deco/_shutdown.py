@@ -8,8 +8,9 @@ import threading
 import time
 from concurrent.futures import wait as wait_for
 
+from parallel_deco._call import call_back_aside
 from parallel_deco._errors import ParallelError
-from parallel_deco._left_open import close_left_open, end_called_off
+from parallel_deco._left_open import begin_exit, close_left_open, end_called_off
 from parallel_deco._nesting import depth
 from parallel_deco._submission import outstanding
 from parallel_deco.backends import pools
@@ -65,16 +66,21 @@ def _finish_submitted(callbacks: bool = False) -> None:
 
 
 def _at_exit() -> None:
+    begin_exit()
     try:
         if not _failed():
             _finish_submitted(callbacks=True)
-            # What runs now was submitted by nobody: the rest of maps. No exit waits for those of the main program.
-            close_left_open(threading.main_thread().ident)
+            # What runs now was submitted by nobody: the rest of maps. No exit waits for those of the main program, nor
+            # for those of daemon threads.
+            close_left_open()
             pools.shutdown(leave_threads=True, call_off=end_called_off)
             return
     except KeyboardInterrupt:
         pass  # the second one: the user does not want to wait
-    pools.shutdown(wait=True, kill=True)  # what was killed is not waited for long, and no thread can be made any more
+    # First what would take the place of what is killed, and so go on to its end.
+    close_left_open()
+    call_back_aside([future for future in list(outstanding) if future.call_off()])
+    pools.shutdown(wait=True, kill=True)  # what was killed is not waited for long
 
 
 def _failed() -> bool:

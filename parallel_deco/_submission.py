@@ -26,6 +26,7 @@ from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
 from parallel_deco._judge import FIRST_LOOK, LONGEST_PAUSE, Judge
 from parallel_deco._lanes import Lane, Places
+from parallel_deco._left_open import turn_away
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
@@ -102,6 +103,7 @@ class Submissions:
 
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
+        turn_away()
         future: Future[Any] = Future()
         future.tell(outstanding.discard)
         number = 0 if self._places.most is None else next(self._places.numbers)
@@ -222,10 +224,11 @@ class Submissions:
                 pools.threads().call(partial(self._drain, level))
         self._watch(level, min(2 * pause, LONGEST_PAUSE), since, computed)
 
-    @staticmethod
-    def _may_widen(decision: Decision) -> bool:
+    def _may_widen(self, decision: Decision) -> bool:
         """Whether calls may run at the same time in threads, as far as we choose how many."""
-        return decision.route == THREADS and THREADS in decision.here.open
+        if decision.route != THREADS or THREADS not in decision.here.open:
+            return False
+        return not self._profile.may_take_turns(self._options, self._example())
 
     def has_room(self, level: int) -> bool:
         """Whether its own lane lets another call begin."""
@@ -331,8 +334,9 @@ class Submissions:
 
     def _decide(self, level: int) -> Decision:
         """Choose where the next call goes: never the plain loop, for a submit does not run on the caller."""
-        if self._decision is not None and self._evidence.items > KNOWN and self._started % REDECIDE:
-            return self._decision
+        known = self._decision  # once: another thread may find that it must be made anew
+        if known is not None and self._evidence.items > KNOWN and self._started % REDECIDE:
+            return known
         decision = self._choose(self._evidence.facts())
         self._decision = self._profile.decision = decision
         return decision
@@ -350,7 +354,8 @@ class Submissions:
             decision = self._profile.decide(options, items, facts, example=example, kept=NOTHING._replace(stuck=reason))
         if decision.route == SERIAL:
             # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
-            width = options.max_workers or decision.here.cpus if THREADS in decision.here.open else 1
+            wide = THREADS in decision.here.open and not self._profile.may_take_turns(options, example)
+            width = options.max_workers or decision.here.cpus if wide else 1
             return decision._replace(route=THREADS, width=width, given=decision.words())
         return decision
 
@@ -551,8 +556,16 @@ class Submissions:
         with self._lock:
             self._lanes[hand.level].running += len(calls) - 1
             self._places.running[hand.level] += len(calls) - 1
-        for call in calls:
-            self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, there=True)
+        for position, call in enumerate(calls, 1):
+            try:
+                self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, there=True)
+            except BaseException as error:  # Ctrl-C: nobody else launches those behind
+                left = calls[position:]
+                with self._lock:
+                    self._lanes[hand.level].running -= len(left)
+                    self._places.running[hand.level] -= len(left)
+                _fail(left, error)
+                raise
 
     def _note_stuck(self, reason: str, of_function: bool) -> None:
         if of_function:

@@ -580,5 +580,42 @@ def test_result_is_the_loops_when_it_cannot_be_rebuilt():
     assert [outcomes[at] for at in (0, 1, 3, 4, 6, 7)] == [0, 1, 3, 4, 6, 7]
 
 
+def test_item_that_killed_its_worker_does_not_run_here_when_another_could_not_come_back():
+    """Only what has no outcome runs here: else it would end the program, too."""
+
+    def make(x):
+        if x == 3:
+            os._exit(3)
+        return threading.Lock() if x == 0 else os.getpid()
+
+    function = parallel(make, backend=lambda _: "processes", shared=False, chunksize=8)
+    if os.getpid() in list(function.map([1] * 40))[32:]:
+        pytest.skip("there is one CPU, and nothing leaves the loop")
+    results = function.map(range(8))
+    assert type(next(results)) is type(threading.Lock())
+    with pytest.raises(WorkerDied):
+        list(results)
+
+
+def test_items_do_not_run_again_when_only_others_could_not_come_back(tmp_path):
+    """What came back is kept, also behind the first that did not."""
+
+    def make(x):
+        with open(tmp_path / str(x), "a") as file:
+            file.write(f"{os.getpid()}\n")
+        return threading.Lock() if x in (0, 2) else x
+
+    function = parallel(make, backend=lambda _: "processes", shared=False, chunksize=5)
+    list(function.map([5] * 40))
+    values = list(function.map(range(5)))
+    assert [values[1], values[3], values[4]] == [1, 3, 4]
+    runs = [(tmp_path / str(x)).read_text().split() for x in range(5)]
+    here = str(os.getpid())
+    if here in runs[1]:
+        pytest.skip("there is one CPU, and nothing leaves the loop")
+    assert [len(run) for run in runs] == [2, 1, 2, 1, 1]
+    assert [here in run for run in runs] == [True, False, True, False, False]
+
+
 def _can_leave():
     return available_cpus() > 1 and gil_enabled()

@@ -301,14 +301,15 @@ def test_program_ends_when_its_input_blocks_for_ever(elsewhere, start_program, f
 
 @pytest.mark.parametrize("how", ["raise ValueError('mine')", "sys.exit(3)", "os._exit(3)", "os.kill(os.getpid(), 9)"])
 def test_program_ends_at_once_when_it_fails_with_work_under_way(elsewhere, how, start_program, finish, nothing_runs):
-    """An exception, an exit or a kill ends the program and its workers although long calls are running."""
+    """An exception, an exit or a kill ends the program and its workers although long calls run, and others wait."""
     body = program(
         """
         def work(path):
             open(path, "w").close()
             time.sleep(0.2 if "sys.exit" in HOW else 600)
         HOW = "<how>"
-        future = parallel(work, backend="<backend>").submit("started")
+        function = parallel(work, backend="<backend>", max_workers=1)
+        futures = [function.submit("started") for _ in range(5)]
         while not os.path.exists("started"):
             time.sleep(0.001)
         <how>
@@ -379,6 +380,57 @@ def test_daemon_thread_does_not_disturb_when_the_program_ends(elsewhere, start_p
     assert (status, out) == (0, "")
     assert "Fatal" not in err
     nothing_runs(process)
+
+
+@pytest.mark.parametrize(
+    "forever",
+    ["for _ in function.map(itertools.count()): started.set()", "while function.submit(1).result(): started.set()"],
+    ids=["map", "submit"],
+)
+def test_program_ends_when_a_daemon_thread_never_pauses(forever, elsewhere, start_program, finish, nothing_runs):
+    """The exit waits for what is under way, not for one piece after the other."""
+    body = program(
+        """
+        import itertools
+        @parallel(backend="<backend>", max_workers=2)
+        def function(x):
+            time.sleep(0.005)
+            return x + 1
+        started = threading.Event()
+        def run():
+            <forever>
+        threading.Thread(target=run, daemon=True).start()
+        started.wait()
+        """,
+        backend=elsewhere,
+        forever=forever,
+    )
+    process = start_program(body)
+    assert finish(process) == (0, "", "")
+    nothing_runs(process)
+
+
+def test_map_of_a_thread_goes_on_when_the_main_program_has_ended(elsewhere, run_program):
+    """Python waits for such a thread, and so it gets all of its results."""
+    body = program(
+        """
+        @parallel(backend="<backend>", max_workers=2)
+        def function(x):
+            time.sleep(0.005)
+            return x
+        started = threading.Event()
+        def run():
+            total = 0
+            for value in function.map(range(100)):
+                started.set()
+                total += value
+            print(total, function.submit(7).result())
+        threading.Thread(target=run).start()
+        started.wait()
+        """,
+        backend=elsewhere,
+    )
+    assert run_program(body) == (0, "4950 7\n", "")
 
 
 # Ctrl-C.
@@ -547,7 +599,8 @@ def test_interrupt_ends_it_when_at_exit(elsewhere, start_program, finish, nothin
         def work(x):
             open("started", "w").close()
             doze()
-        future = parallel(work, backend="<backend>").submit(1)
+        function = parallel(work, backend="<backend>", max_workers=1)
+        futures = [function.submit(number) for number in range(5)]
         print("last line", flush=True)
         """,
         backend=elsewhere,
@@ -681,6 +734,27 @@ def test_child_works_when_the_program_forks_while_the_code_reader_loads(run_prog
         """
     )
     assert run_program(body) == (0, "child 0\n", "")
+
+
+@pytest.mark.parametrize("pause", [0, 0.001, 0.003, 0.01])
+def test_child_works_when_the_program_forks_right_after_its_first_submit(pause, run_program):
+    """The call's own thread reads its code, and imports what does; the child must not inherit the lock of that."""
+    body = program(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        function = parallel(lambda x: x + 1)
+        future = function.submit(1)
+        time.sleep(<pause>)
+        child = os.fork()
+        function.explain()
+        assert function.submit(2).result(20) == 3
+        if child:
+            print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), future.result(20), flush=True)
+        """,
+        pause=pause,
+    )
+    assert run_program(body) == (0, "child 0 2\n", "")
 
 
 def test_child_works_when_the_program_forks_with_work_under_way(elsewhere, run_program):

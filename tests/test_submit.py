@@ -14,6 +14,7 @@ import time
 import traceback
 import weakref
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,10 @@ from hypothesis import strategies as st
 
 import parallel_deco
 from parallel_deco import Future, NotPicklableError, config, parallel
+from parallel_deco._call import Call, killer
 from parallel_deco._cpus import gil_enabled
+from parallel_deco._shift import Shift
+from parallel_deco.backends.batch import Batch, Shape
 from tests import workloads
 from tests.workloads import burn, double
 
@@ -289,6 +293,28 @@ def test_calls_end_when_each_waits_for_the_one_before(options):
     for _ in range(1000):
         last = step.submit(last)
     assert result(last) == 1000
+
+
+count = 0
+
+
+@pytest.mark.parametrize("width", [None, 2])
+def test_calls_end_when_each_waits_for_the_one_before_and_takes_its_turn(width):
+    """Of calls that write outside themselves none has a place while another one waits for it."""
+
+    def step(before):
+        global count
+        count += 1
+        return (0 if before is None else before.result(DEADLINE)) + 1
+
+    for _ in range(20):
+        function = parallel(step, max_workers=width)
+        last = None
+        for number in range(100):
+            last = function.submit(last)
+            if not number:
+                result(last)
+        assert result(last) == 100
 
 
 def test_calls_end_when_each_waits_for_the_one_before_and_cannot_be_sent():
@@ -967,3 +993,66 @@ def test_other_calls_end_when_a_callback_exits():
     for future in futures:
         future.add_done_callback(lambda _: threading.current_thread() is main or sys.exit())
     assert not concurrent.futures.wait(futures, DEADLINE).not_done
+
+
+def test_callbacks_are_called_when_the_next_call_cannot_be_started():
+    """What goes wrong in starting another call is that one's."""
+    heard = []
+
+    def ended(_):
+        raise RuntimeError("no more threads")
+
+    future = Future()
+    future.add_done_callback(heard.append)
+    call = Call(future, double, (2,), {}, contextvars.copy_context(), 1)
+    future.set_running_or_notify_cancel()
+    batch = Batch(double, [((2,), {})], Shape.CALL)
+    with pytest.raises(RuntimeError, match="no more threads"):
+        Shift(call, batch, lambda: None, 0.0, threading.Lock(), ended)()
+    assert (heard, future.result(0)) == ([future], 4)
+
+
+def test_future_is_cancelled_when_an_interrupt_comes_while_its_place_is_given_on():
+    """Its call was ended: nobody else would ever end the future."""
+
+    class Ended:
+        kills = True
+
+        def cancel(self, kill=False):
+            return kill
+
+    def freed():
+        raise KeyboardInterrupt
+
+    future = Future()
+    future.set_running_or_notify_cancel()
+    future.killed_by(killer(Ended(), freed))
+    with pytest.raises(KeyboardInterrupt):
+        future.cancel()
+    assert future.cancelled()
+    with pytest.raises(CancelledError):
+        future.result(0)
+
+
+def test_calls_behind_fail_when_an_interrupt_comes_while_they_are_launched_apart(monkeypatch):
+    """They are marked as running already, and have places, which others get then."""
+    function = parallel(double, backend="processes", max_workers=1)
+    assert result(function.submit(1)) == 2
+    (submissions,) = function._submissions.values()
+    calls = [Call(Future(), double, (number,), {}, contextvars.copy_context(), 0) for number in range(3)]
+    for call in calls:
+        call.future.set_running_or_notify_cancel()
+    hand = SimpleNamespace(level=0, calls=calls, judge=None)
+    places = submissions._places.running
+    submissions._lanes[0].running = places[0] = 1
+
+    def interrupted(*_, **__):
+        calls[0].future.set_result(None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submissions, "_launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submissions._launch_apart(hand, calls, submissions._decision)
+    assert [type(call.future.exception(0)) for call in calls[1:]] == [KeyboardInterrupt] * 2
+    assert submissions._lanes[0].running == places[0] == 1  # of the one that was launched
+    submissions._lanes[0].running = places[0] = 0

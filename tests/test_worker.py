@@ -1,10 +1,13 @@
 """A worker's side, in this process: frames, outcomes, and text on its way home."""
 
 import _socket
+import collections
 import dataclasses
 import errno
 import logging
+import os
 import threading
+import time
 import warnings
 
 import pytest
@@ -17,7 +20,9 @@ from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.outcomes import Outcomes, pack_error, pack_outcomes, unpack_error, unpack_outcomes
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.slot import FINISHED, Slot
+from parallel_deco.backends.worker import Worker
 
+DEADLINE = 30.0
 READINGS = Readings(1, 0.5, 0.25)
 
 
@@ -199,3 +204,29 @@ def test_buffer_goes_through_the_socket_when_no_descriptor_can(ends):
     one.send(7, b"body", [memoryview(b"y" * 100_000)])
     frame = other.receive()
     assert ([bytes(buffer) for buffer in frame.buffers], one._outbox._count) == ([b"y" * 100_000], 1)
+
+
+def test_worker_goes_on_to_read_when_other_threads_leave_it_more_and_more():
+    """The caller may answer the main thread's frame with more than the socket holds: it sends no further than that."""
+    worker = Worker.__new__(Worker)
+    worker._pid, worker._main = os.getpid(), threading.get_ident()
+    worker._outbox, worker._sending = collections.deque(), threading.Lock()
+    sent, read = [], threading.Event()
+
+    class Full:
+        """A connection that takes no more than three frames before the caller's next one was read."""
+
+        def transmit(self, staged):
+            if len(sent) >= 3 and not read.wait(DEADLINE):
+                raise AssertionError("nobody reads")
+            sent.append(staged)
+            if len(sent) <= 3:  # as another thread, which finds the lock taken
+                worker._outbox.append(("left", len(sent)))
+
+    worker._connection = Full()
+    worker.transmit("own")
+    read.set()
+    end = time.monotonic() + DEADLINE
+    while len(sent) < 4 and time.monotonic() < end:
+        time.sleep(1e-3)
+    assert sent == ["own", ("left", 1), ("left", 2), ("left", 3)]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from parallel_deco._readings import overhead
 from parallel_deco.backends.threads import ThreadBackend
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def _first_processes() -> "ProcessBackend":
     from parallel_deco.backends import launch
 
     launch.early()  # the template boots while this process imports the rest
-    from parallel_deco.backends.processes import ProcessBackend
-
+    with overhead():  # a fork waits for that: the child would wait for the lock of a half imported module
+        from parallel_deco.backends.processes import ProcessBackend
     return ProcessBackend()
 
 

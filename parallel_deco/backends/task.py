@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from parallel_deco._errors import RemoteError
+from parallel_deco._errors import NotPicklableError, RemoteError
 from parallel_deco._readings import UNREAD, Readings
 from parallel_deco.backends.batch import Batch, BatchResult, Done, nowhere
 from parallel_deco.backends.contexts import pack
@@ -282,12 +282,14 @@ class Task:
     def result(self) -> BatchResult:
         """Return what became of the batch; when it is complete.
 
-        One that does not keep going ends at the first item that failed; not at those that no worker could begin with.
+        One that does not keep going ends at the first item that failed; not at those that no worker could begin with,
+        or whose results could not come back: behind these others have run.
         """
         values, errors = self.values or [], self.errors
-        begun = errors.keys() - self.unbegun
-        if begun and not self.batch.keep_going:
-            end = min(begun) + 1
+        if errors and not self.batch.keep_going:
+            failed = {position for position, error in errors.items() if not isinstance(error, NotPicklableError)}
+            end = min(failed - self.unbegun, default=len(values)) + 1
+            end = next((position for position, value in enumerate(values[:end]) if value is _OPEN), end)
             values = values[:end]
             errors = {position: error for position, error in errors.items() if position < end}
         unbegun = self.unbegun & errors.keys()

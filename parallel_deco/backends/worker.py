@@ -115,6 +115,7 @@ class Worker:
         self._batches = 0
         self._brief = False  # the last one was
         self._pid = os.getpid()
+        self._main = _thread.get_ident()
         self._outbox: deque[Staged] = deque()
         self._sending = _thread.allocate_lock()
         faulthandler.enable(file=slot.descriptor)
@@ -142,19 +143,34 @@ class Worker:
         """Send a frame, or leave it to the thread that is sending.
 
         Whoever gets the lock sends all that is there; the others do not wait. The holder looks again after
-        the release, so a frame that was left while it let go is not forgotten.
+        the release, so a frame that was left while it let go is not forgotten. But the main thread sends no further
+        than its own frame: the caller may answer that with more than the socket holds, and then each would wait for
+        the other to read. What other threads have left by then gets a thread of its own.
         """
         if self.stray:
             return
         self._outbox.append(staged)
+        own = staged if _thread.get_ident() == self._main else None
+        if self._send_out(own) and self._outbox:
+            try:
+                _thread.start_new_thread(self._send_out, ())
+            except RuntimeError:  # there are no more
+                self._send_out()
+
+    def _send_out(self, own: Staged | None = None) -> bool:
+        """Send what is there, unless another thread does; no further than the own frame, and return whether it was."""
         while self._outbox and self._sending.acquire(blocking=False):
             try:
                 while self._outbox:
-                    self._connection.transmit(self._outbox.popleft())
+                    frame = self._outbox.popleft()
+                    self._connection.transmit(frame)
+                    if frame is own:
+                        return True
             except OSError:  # the caller is gone
                 os._exit(1)
             finally:
                 self._sending.release()
+        return False
 
     def send(self, kind: int, body: bytes) -> None:
         """Send a frame without large buffers; from any thread."""
@@ -297,7 +313,10 @@ class _Run:
             self._flushed = flushed
             return
         self._slot.words[1] = SENDING
-        self._worker.transmit(staged)
+        try:
+            self._worker.transmit(staged)
+        except BaseException:  # of a signal's handler: nobody knows how much was sent, and it is no item's error
+            os._exit(1)
 
     def _stage(self, kind: int, readings: Readings | None, moved: float = 0.0) -> Staged:
         """Make the outcomes ready that were not sent yet."""
