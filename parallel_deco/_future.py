@@ -93,7 +93,7 @@ class Future(futures.Future[R]):
         return False
 
     def call_back(self) -> None:
-        """Call the callbacks, after `end` or `call_off`: they may be long, wait for other calls, or raise SystemExit."""
+        """Call the callbacks, after `end` or `call_off`: they may be long, wait for others, or raise SystemExit."""
         self._invoke_callbacks()
 
     def _invoke_callbacks(self) -> None:
