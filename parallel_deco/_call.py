@@ -25,10 +25,11 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
     context: Context
     number: int = 0  # in the order of submission, where that matters
+    alone: bool = False  # it goes with no other
 
     def goes_with(self, function: Callable[..., Any], context: Context) -> bool:
         """Whether it may be in one batch with a call of this function in this context."""
-        return _same_function(self.function, function) and same_context(self.context, context)
+        return not self.alone and _same_function(self.function, function) and same_context(self.context, context)
 
 
 def _same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

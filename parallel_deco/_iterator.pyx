@@ -256,7 +256,7 @@ class Guard:
         # At the end modules may be empty already, and what is left ends with the process. What is called from here takes
         # Ctrl-C, if it comes now, and it is lost; so there is nothing to call where it was closed before.
         if not pd_finalizing() and not self._mapping.closed:
-            self._mapping.close()
+            self._mapping.let_go()
 
 
 @cython.final

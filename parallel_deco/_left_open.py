@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 from time import monotonic
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from parallel_deco._nesting import depth
 from parallel_deco.backends import pools
@@ -36,8 +37,9 @@ class _Map(Protocol):
         ...
 
 
-#: Maps that were begun and not closed, as all are when their iterators go; the exit closes those that are left.
-_open: set[_Map] = set()
+#: Maps that were begun and not closed, as all are when their iterators go; the exit closes those that are left. Held
+#: weakly: what the user has may lead from a map to its iterator.
+_open: WeakValueDictionary[int, _Map] = WeakValueDictionary()
 #: What is running yet of maps that were closed; ended soon, at a shutdown at once.
 _called_off: set[Ticket] = set()
 _exiting = False
@@ -67,20 +69,21 @@ def turn_away() -> None:
 def note_open(mapping: _Map) -> None:
     """Note that a map was begun."""
     turn_away()
-    _open.add(mapping)
+    _open[id(mapping)] = mapping
 
 
 def note_closed(mapping: _Map) -> None:
     """Note that it was closed."""
-    _open.discard(mapping)
+    _open.pop(id(mapping), None)
 
 
 def close_left_open() -> None:
     """End the maps that were last taken from, or made, in threads that the exit does not wait for."""
     main = threading.main_thread()
     staying = {thread.ident for thread in threading.enumerate() if not thread.daemon and thread is not main}
-    for mapping in list(_open):
-        if mapping.consumer not in staying:
+    for reference in _open.valuerefs():
+        mapping = reference()
+        if mapping is not None and mapping.consumer not in staying:
             mapping.give_up()
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from math import inf
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
@@ -157,10 +157,12 @@ class Mapping:
                     break
                 batch, result = arrived
                 if result.errors:
-                    yield from self._with_errors(batch, result)
+                    several = self._with_errors(batch, result)
+                    del arrived, batch, result  # the traceback would keep them
+                    yield from several
                 else:
                     yield result.values
-                del arrived, batch, result  # while the next is waited for, and in a traceback
+                    del arrived, batch, result  # while the next is waited for
         except GeneratorExit:  # whoever lets go of it lets go of the guard; that may be when modules are empty already
             raise
         except BaseException:  # Ctrl-C, above all: what is under way must not go on
@@ -171,8 +173,14 @@ class Mapping:
         self._steering.conclude(self._source.pulled)
         if self._readiness is not None and not self._readiness.used:
             self._steering.outrun()
-        if self._source.error is not None and not self.closed:
-            raise self._source.error
+        error, self._source.error = self._source.error, None
+        if error is None or self.closed:
+            return
+        self.close()
+        try:
+            raise error
+        finally:
+            del error  # its traceback leads here
 
     def _with_errors(self, batch: Batch, result: BatchResult) -> Iterator[list[Any]]:
         """Yield what came before the first error and raise it, or yield all with the errors in their places."""
@@ -216,12 +224,37 @@ class Mapping:
         if self._process != os.getpid():  # a lock may have been taken when it forked
             return
         with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            note_closed(self)
-            flying, results = self._pending.clear()
-            self._ring()
+            left = self._end()
+        if left is not None:
+            self._clear_up(*left, kill)
+
+    def let_go(self) -> None:
+        """Close it, for nobody can take from it any more; where that might wait, in another thread.
+
+        The collector may have found that while a lock is held that another thread waits for, with the map's own.
+        """
+        if self._process != os.getpid():
+            return
+        if not self._lock.acquire(blocking=False):
+            pools.threads().later(monotonic(), self.close)
+            return
+        try:
+            left = self._end()
+        finally:
+            self._lock.release()
+        if left is not None:
+            self._clear_up(*left, kill=False)
+
+    def _end(self) -> tuple[list[Ticket], object] | None:
+        """Have nothing more come; return what flies, and what has come; None if it was closed; under the lock."""
+        if self.closed:
+            return None
+        self.closed = True
+        note_closed(self)
+        self._ring()
+        return self._pending.clear()
+
+    def _clear_up(self, flying: list[Ticket], results: object, kill: bool) -> None:
         del results  # the user's, who may do something when they go
         self._source.end()
         if self._progress is not None:
@@ -537,7 +570,10 @@ class Mapping:
             return False
         if steering.route == SERIAL and self._caller_runs:
             return False
-        return not self._is_full() and (self._source.returned or self._room() > 0)
+        if self._is_full():
+            return False
+        # A window of ours may shrink; with the user's, what was put back has made room for itself.
+        return self._room() > 0 or (self._source.returned and self._options.buffersize is None)
 
     def _is_full(self) -> bool:
         """Whether as many batches as may are elsewhere, or about to be."""

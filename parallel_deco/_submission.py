@@ -328,6 +328,8 @@ class Submissions:
             most = max(1, min(share, int(TARGET / max(facts.wall, facts.pace))))
         waiting = lane.waiting
         function, context = waiting[0].function, waiting[0].context
+        if waiting[0].alone:
+            most = 1
         while waiting and len(calls) < most and (not calls or waiting[0].goes_with(function, context)):
             calls.append(waiting[0])
             del waiting[0]
@@ -552,20 +554,10 @@ class Submissions:
                 return call
 
     def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision) -> None:
-        """Launch each call of a batch alone, so that one that cannot be sent spoils no other."""
-        with self._lock:
-            self._lanes[hand.level].running += len(calls) - 1
-            self._places.running[hand.level] += len(calls) - 1
-        for position, call in enumerate(calls, 1):
-            try:
-                self._launch(hand, [call], self._batch(hand.level, [call], decision.facts), decision, there=True)
-            except BaseException as error:  # Ctrl-C: nobody else launches those behind
-                left = calls[position:]
-                with self._lock:
-                    self._lanes[hand.level].running -= len(left)
-                    self._places.running[hand.level] -= len(left)
-                _fail(left, error)
-                raise
+        """Launch the first call of a batch alone, and have the others wait to go alone, so that none spoils another."""
+        calls[:] = [call._replace(alone=True) for call in calls]
+        self._give_back(hand.level, calls)
+        self._launch(hand, calls, self._batch(hand.level, calls, decision.facts), decision, there=True)
 
     def _note_stuck(self, reason: str, of_function: bool) -> None:
         if of_function:

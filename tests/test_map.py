@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import decimal
 import gc
@@ -20,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallel_deco import MapIterator, NotPicklableError, _sampler, config, parallel, shutdown
+from parallel_deco import MapIterator, NotPicklableError, _left_open, _sampler, config, parallel, shutdown
 from parallel_deco._cpus import available_cpus, gil_enabled
 from tests import workloads
 from tests.workloads import burn, busy, crawl, double, fails_on_odd, pause
@@ -1208,3 +1209,110 @@ def test_result_comes_when_it_is_there_although_another_takes_long():
     assert not gate.is_set()
     gate.set()
     assert list(results) == [39]
+
+
+class Held:
+    """Something of the user's that can be seen to go."""
+
+
+@pytest.mark.parametrize("longest", [0, 2e-3], ids=["short", "long"])
+def test_nothing_is_kept_when_the_input_has_failed(backend, longest, until):
+    """Neither the error nor what the user's frames hold; nor is the map open any more."""
+
+    def work(x):
+        time.sleep(longest)
+        return x
+
+    function, seen = parallel(work, backend=backend), []
+
+    def rows():
+        yield from range(30)
+        raise ValueError("the input")
+
+    def job():
+        held = Held()
+        seen.append(weakref.ref(held))
+        for _ in function.map(rows()):
+            pass
+
+    with pytest.raises(ValueError, match="the input"):
+        job()
+    until(lambda: gc.collect() >= 0 and seen[0]() is None)
+    assert not [reference for reference in _left_open._open.valuerefs() if _is_of(function, reference())]
+
+
+@pytest.mark.parametrize("backend", ["serial", "processes"])  # in threads, frames of ours are behind the item's
+def test_nothing_waits_for_the_collector_when_an_item_has_failed(backend, until):
+    """What the caller's frames hold goes when the error has been handled."""
+
+    def fail(x):
+        if x == 20:
+            raise ValueError(x)
+        return Held()
+
+    function, seen = parallel(fail, backend=backend, shared=False), []
+
+    def job():
+        held = Held()
+        seen.append(weakref.ref(held))
+        results = function.map(range(40), chunksize=7)
+        for result in results:
+            if len(seen) < 3:
+                seen.append(weakref.ref(result))
+
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            job()
+        until(lambda: not any(reference() for reference in seen))
+    finally:
+        gc.enable()
+
+
+def _is_of(function, mapping):
+    return mapping is not None and mapping._steering._profile is function._profile
+
+
+def test_map_is_closed_when_its_function_leads_back_to_it(backend, until):
+    """The collector finds that nobody can take from it any more."""
+
+    class Loader:
+        def __init__(self):
+            self.results = self.load.map(itertools.count(), buffersize=8)
+
+        @parallel(backend=backend)
+        def load(self, number):
+            return number
+
+        def __getstate__(self):
+            return {}
+
+    loader = Loader()
+    assert next(loader.results) == 0
+    seen = weakref.ref(loader)
+    del loader
+    until(lambda: gc.collect() >= 0 and seen() is None)
+
+
+def test_letting_go_of_a_map_does_not_wait_for_its_lock(until):
+    """The collector may do so in a thread that has a lock which is waited for under this one."""
+    function = parallel(double, backend="threads")
+    results = function.map(itertools.count(), buffersize=4)
+    assert next(results) == 0
+    mapping = next(found for each in _left_open._open.valuerefs() if _is_of(function, found := each()))
+    taken, gate = threading.Event(), threading.Event()
+
+    def hold():
+        with mapping._lock:
+            taken.set()
+            gate.wait(DEADLINE)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(DEADLINE)
+    del results  # it would wait here
+    assert not mapping.closed
+    gate.set()
+    thread.join()
+    until(lambda: mapping.closed)

@@ -14,7 +14,6 @@ import time
 import traceback
 import weakref
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -982,17 +981,30 @@ def test_argument_may_change_when_it_is_submitted():
     assert len(table) == 10_000
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_other_calls_end_when_a_callback_exits():
-    """A callback that raises SystemExit takes no other call of its batch along."""
+def test_other_calls_end_when_a_callback_exits(monkeypatch, until):
+    """A callback that raises SystemExit takes no other call of its batch along; the thread's hook hears of it."""
     function = parallel(lambda text: time.sleep(50e-6), backend="threads", max_workers=1)
     for _ in range(100):
         result(function.submit("a"))
     main = threading.main_thread()  # where the callback runs at once if the call has ended already
+    called, heard = [], []
+    monkeypatch.setattr(threading, "excepthook", lambda args: heard.append(args.exc_type))
+
+    def leave(_):
+        here = threading.current_thread()
+        called.append(here)
+        if here is not main:
+            sys.exit()
+
     futures = [function.submit("a") for _ in range(300)]
     for future in futures:
-        future.add_done_callback(lambda _: threading.current_thread() is main or sys.exit())
+        future.add_done_callback(leave)
     assert not concurrent.futures.wait(futures, DEADLINE).not_done
+    until(lambda: len(called) == 300)
+    if set(called) != {main}:
+        until(lambda: heard)
+    time.sleep(0.01)  # the last one may be on its way
+    assert set(heard) <= {SystemExit}
 
 
 def test_callbacks_are_called_when_the_next_call_cannot_be_started():
@@ -1032,27 +1044,3 @@ def test_future_is_cancelled_when_an_interrupt_comes_while_its_place_is_given_on
     assert future.cancelled()
     with pytest.raises(CancelledError):
         future.result(0)
-
-
-def test_calls_behind_fail_when_an_interrupt_comes_while_they_are_launched_apart(monkeypatch):
-    """They are marked as running already, and have places, which others get then."""
-    function = parallel(double, backend="processes", max_workers=1)
-    assert result(function.submit(1)) == 2
-    (submissions,) = function._submissions.values()
-    calls = [Call(Future(), double, (number,), {}, contextvars.copy_context(), 0) for number in range(3)]
-    for call in calls:
-        call.future.set_running_or_notify_cancel()
-    hand = SimpleNamespace(level=0, calls=calls, judge=None)
-    places = submissions._places.running
-    submissions._lanes[0].running = places[0] = 1
-
-    def interrupted(*_, **__):
-        calls[0].future.set_result(None)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(submissions, "_launch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        submissions._launch_apart(hand, calls, submissions._decision)
-    assert [type(call.future.exception(0)) for call in calls[1:]] == [KeyboardInterrupt] * 2
-    assert submissions._lanes[0].running == places[0] == 1  # of the one that was launched
-    submissions._lanes[0].running = places[0] = 0

@@ -45,17 +45,16 @@ def test_every_item_has_one_outcome_when_workers_die_at_random(count, seed):
         fate = chance.choice(["ends", "dies at an item", "dies at none"])
         if fate == "ends":
             rest = Outcomes(values_of(piece, reported, len(piece)), {}, Readings(len(piece), 1.0, 1.0))
-            complete += task.ended(piece, rest, 0)
+            again = task.ended(piece, rest, 0)
         elif fate == "dies at an item" and reported < len(piece):
             position = chance.randrange(reported, len(piece))
             blamed.add(piece.start + position)
-            done, again = task.lost(piece, position, death)
-            complete += done
-            waiting += again
+            again = task.lost(piece, position, death)
         else:
-            done, again = task.lost(piece, None, death)
-            complete += done
-            waiting += again
+            again = task.lost(piece, None, death)
+        assert len(again) <= 1  # the batch has one place
+        complete += not again
+        waiting += again
     assert complete == 1
     result = task.result()
     assert len(result.values) == count
@@ -90,9 +89,9 @@ def test_everything_fails_when_nothing_has_run():
 def test_readings_of_pieces_are_added_but_not_their_crowd():
     """Two pieces that ran alone did not run beside each other."""
     task, whole = task_of(4)
-    _, pieces = task.failed(whole, ValueError(), whole=False)
-    for piece in pieces:
-        task.ended(piece, Outcomes([1], {}, Readings(1, 0.5, 0.25)), 0)
+    pieces = task.failed(whole, ValueError(), whole=False)
+    while pieces:
+        pieces = task.ended(pieces[0], Outcomes([1], {}, Readings(1, 0.5, 0.25)), 0)
     seen = task.result().readings
     assert (seen.items, seen.wall, seen.cpu, seen.crowd) == (4, 2.0, 1.0, 1)
 

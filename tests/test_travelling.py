@@ -495,6 +495,30 @@ except TypeError as error:
     assert (code, out, err) == (0, f"{not refused} {refused} True\n", "")
 
 
+def test_worker_does_not_import_what_it_only_needs_for_a_warning_filter(run_program, tmp_path):
+    """It has the filter from when something imports the module of its category, as a heavy library's often is."""
+    (tmp_path / "heavy.py").write_text("class Mine(Warning): pass\nclass Other(Warning): pass\n")
+    program = """if True:
+    import sys, warnings
+    import heavy
+    from parallel_deco import parallel
+    warnings.filterwarnings("error", category=heavy.Mine)
+    warnings.filterwarnings("ignore", category=heavy.Other)
+    def has(name):
+        return name in sys.modules
+    def warn(name):
+        import importlib
+        warnings.warn("so", getattr(importlib.import_module("heavy"), name))
+        return name
+    options = {"backend": "processes", "max_workers": 1, "shared": False}
+    print(parallel(has, **options).submit("heavy").result())
+    print(parallel(warn, **options).submit("Other").result())
+    print(type(parallel(warn, **options).submit("Mine").exception()).__name__)
+    print(parallel(has, **options).submit("heavy").result())
+    """
+    assert run_program(program) == (0, "False\nOther\nMine\nTrue\n", "")
+
+
 def test_worker_has_the_filters_of_the_program_when_a_category_is_found_beside_the_script(run_program, tmp_path):
     """It is looked for when the paths are known; where it cannot be had, the worker keeps what it has, and works."""
     (tmp_path / "own.py").write_text("class Own(UserWarning):\n    pass\n")

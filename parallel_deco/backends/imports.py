@@ -13,12 +13,9 @@ __all__ = ["once"]
 
 
 def once(name: str, then: Callable[[], None]) -> None:
-    """Have something called as soon as a module was imported; it takes the place of what was asked for before."""
-    sys.meta_path[:] = [_Once(name, then), *(finder for finder in sys.meta_path if not _is_for(finder, name))]
-
-
-def _is_for(finder: Any, name: str) -> bool:
-    return isinstance(finder, _Once) and finder.name == name
+    """Have something called as soon as a module was imported; once, however often the same was asked for."""
+    new = _Once(name, then)
+    sys.meta_path[:] = [new, *(finder for finder in sys.meta_path if not new.replaces(finder))]
 
 
 class _Once:
@@ -27,6 +24,13 @@ class _Once:
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self.name = name
         self._then = then
+
+    def replaces(self, other: Any) -> bool:
+        """Whether another finder waits for the same module to call the same, if perhaps with other arguments."""
+        if not isinstance(other, _Once) or other.name != self.name:
+            return False
+        one, two = (getattr(then, "func", then) for then in (self._then, other._then))
+        return bool(one == two)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Look the module up as the other finders do, and add the call to its loading."""

@@ -373,8 +373,9 @@ class ProcessBackend:
             if piece not in link.work:  # the worker died meanwhile: it is tried again with another
                 return
             link.work.remove(piece)
-            complete, _ = piece.task.failed(piece, error, whole=True)
-        self._deliver(piece.task, complete)
+            pieces = piece.task.failed(piece, error, whole=True)
+            self._docket.put_back(pieces)
+        self._deliver(piece.task, not pieces)
 
     # Workers come.
 
@@ -440,9 +441,13 @@ class ProcessBackend:
         frame.buffers = ()  # the reader keeps the frame until the next comes, but the values may go before
         piece.moved += frame.seconds + clock() - began
         with self._lock:
-            complete = piece.task.ended(piece, outcomes, received) and self._docket.close(piece.task)
+            pieces = piece.task.ended(piece, outcomes, received)
+            self._docket.put_back(pieces)
+            complete = not pieces and self._docket.close(piece.task)
         if complete:
             self._call_done(piece.task)
+        elif pieces:
+            self._feed_idle()
 
     def _on_failed(self, link: Link, frame: Frame) -> None:
         whole, packed = load(frame.body)
@@ -450,10 +455,10 @@ class ProcessBackend:
         with self._lock:
             piece = link.work.popleft()
             link.batches += 1
-            complete, pieces = piece.task.failed(piece, error, whole)
+            pieces = piece.task.failed(piece, error, whole)
             self._docket.put_back(pieces)
         self._feed(link)
-        self._deliver(piece.task, complete)
+        self._deliver(piece.task, not pieces)
         self._feed_idle()
 
     def _deliver(self, task: Task, complete: bool) -> None:
@@ -512,8 +517,8 @@ class ProcessBackend:
                 piece.forgive()
             again: list[Piece] = []
             if not piece.task.over:
-                done, again = piece.task.lost(piece, found.position, partial(found.error, link, piece.task))
-                complete += [piece.task] if done else []
+                again = piece.task.lost(piece, found.position, partial(found.error, link, piece.task))
+                complete += [] if again else [piece.task]
             again += [ahead.again() for ahead in link.work if not ahead.task.over]
             self._docket.put_back(again)
             link.work.clear()

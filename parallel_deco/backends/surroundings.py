@@ -8,6 +8,7 @@ import time
 import warnings
 
 from parallel_deco.backends.environment import for_workers
+from parallel_deco.backends.imports import once
 from parallel_deco.backends.payload import dump_plain, load
 
 try:
@@ -100,13 +101,18 @@ def _pickled(state: tuple[Any, ...]) -> bytes:
 
 
 def _pickled_filters(filters: list[Any]) -> bytes | None:
-    """Pickle the warning filters apart: a category is found only where the paths are right, or not at all.
+    """Pickle the warning filters apart, each category by its name: only workers that import it too can have it.
 
     One of `__main__`'s does not travel; everything else does without cloudpickle, which is slow to import.
     """
+    told = []
+    for action, message, category, module, line in filters:
+        home = getattr(category, "__module__", "__main__")
+        if home != "__main__":
+            told.append((action, message, (home, category.__qualname__), module, line))
     try:
-        return dump_plain([entry for entry in filters if getattr(entry[2], "__module__", None) != "__main__"])
-    except Exception:  # a category or pattern of the user's that cannot travel: a worker keeps what it has then
+        return dump_plain(told)
+    except Exception:  # a pattern of the user's that cannot travel: a worker keeps what it has then
         return None
 
 
@@ -184,11 +190,35 @@ def _apply_environment(environment: dict[str, str]) -> None:
         time.tzset()
 
 
+#: The caller's warning filters as they were told last, in a worker.
+_told: list[Any] = []
+
+
 def _apply_filters(pickled: bytes) -> None:
     try:
-        filters = load(pickled)  # imports the modules of the user's categories
-    except BaseException:  # which may fail here in any way: a worker keeps what it has then
+        _told[:] = load(pickled)
+    except Exception:  # a pattern that is no such thing here: a worker keeps what it has then
         return
+    _follow_filters()
+
+
+def _follow_filters() -> None:
+    """Have the caller's filters, but for those whose categories are in modules that nobody has imported here yet.
+
+    To import them just for that may take seconds; nothing can warn of such a category before it was imported.
+    """
+    filters, missing = [], set()
+    for action, message, (home, name), module, line in _told:
+        category: Any = sys.modules.get(home)
+        if category is None:
+            missing.add(home)
+            continue
+        for part in name.split("."):
+            category = getattr(category, part, None)
+        if isinstance(category, type):
+            filters.append((action, message, category, module, line))
+    for home in missing:
+        once(home, _follow_filters)
     if warnings.filters != filters:
         warnings.filters[:] = filters  # type: ignore[index]
         getattr(warnings, "_filters_mutated", lambda: None)()

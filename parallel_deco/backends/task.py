@@ -122,11 +122,12 @@ class Task:
     Notes
     -----
     The pool's lock guards everything in here. Each item gets exactly one outcome: a position is written by the one
-    piece that holds it, and pieces of a task never overlap.
+    piece that holds it, and pieces of a task never overlap. One of them is with a worker, or waits for one; the others
+    come after it: the batch has one place, whatever became of it.
     """
 
     __slots__ = (
-        *("ahead", "batch", "done", "errors", "function", "open", "over", "readings", "unbegun", "values", "width"),
+        *("_later", "ahead", "batch", "done", "errors", "function", "over", "readings", "unbegun", "values", "width"),
     )
 
     def __init__(self, batch: Batch, done: Done, function: Travelling, ahead: bool, width: int) -> None:
@@ -140,30 +141,30 @@ class Task:
         self.errors: dict[int, BaseException] = {}
         self.readings: Readings | None = None
         self.unbegun: set[int] = set()
-        self.open = 1
+        self._later: list[Piece] = []  # the next one last
 
     def whole(self) -> Piece:
         """Return the piece that is the whole batch."""
         return Piece(self, 0, len(self.batch.items))
 
-    def ended(self, piece: Piece, last: Outcomes, received: int) -> bool:
-        """Take in what a worker reported at a piece's end, in so many bytes; return whether the task is complete."""
+    def ended(self, piece: Piece, last: Outcomes, received: int) -> list[Piece]:
+        """Take in what a worker reported at a piece's end, in so many bytes; return what is next, if anything."""
         self._note(piece, last.readings, received)
         report(piece, last)
         missing = len(piece) - len(piece.values)
         stopped = not self.batch.keep_going and piece.errors
         if missing and not stopped and len(piece) == len(self.batch.items) and self.batch.patience is not None:
             self.values, self.errors = piece.values, piece.errors
-            return self._closed()
+            return self._following()
         if missing > 0 and not stopped:  # a signal handler of the user's that raised between two items
             for position in range(len(piece.values), len(piece)):
                 piece.errors[position] = RemoteError("the worker stopped in the middle of a batch")
             piece.values += [None] * missing
         self._keep(piece)
-        return self._closed()
+        return self._following()
 
-    def failed(self, piece: Piece, error: BaseException, whole: bool) -> tuple[bool, list[Piece]]:
-        """Take in that a worker could not begin with a piece; return whether the task is complete, and what to try.
+    def failed(self, piece: Piece, error: BaseException, whole: bool) -> list[Piece]:
+        """Take in that a worker could not begin with a piece; return what to try next, nothing at the end.
 
         Parameters
         ----------
@@ -173,18 +174,16 @@ class Task:
             It is the function's fault; otherwise some argument's, and the items are tried one by one.
         """
         if len(piece) > 1 and not whole:
-            return False, self._split(piece, [(at, at + 1) for at in range(piece.start, piece.stop)], 0)
+            return self._split(piece, [(at, at + 1) for at in range(piece.start, piece.stop)], 0)
         for position in range(len(piece)):
             piece.errors[position] = error
         self.unbegun.update(range(piece.start, piece.stop))
         piece.values = [None] * len(piece)
         self._keep(piece)
-        return self._closed(), []
+        return self._following()
 
-    def lost(
-        self, piece: Piece, position: int | None, error: Callable[[int], BaseException]
-    ) -> tuple[bool, list[Piece]]:
-        """Take in that a worker died with a piece; return whether the task is complete, and what must run again.
+    def lost(self, piece: Piece, position: int | None, error: Callable[[int], BaseException]) -> list[Piece]:
+        """Take in that a worker died with a piece; return what must run next, nothing at the end.
 
         Parameters
         ----------
@@ -206,8 +205,7 @@ class Task:
         parts = [(rest[0], culprit)]
         if self.batch.keep_going:
             parts.append((culprit + 1, rest[1]))
-        pieces = self._split(piece, parts, piece.strays)
-        return self.open == 0, pieces
+        return self._split(piece, parts, piece.strays)
 
     def abandon(self, error: Callable[[int], BaseException], unbegun: bool = False) -> None:
         """Give every item that has no outcome yet this error: nobody will run it; or no worker, if `unbegun`."""
@@ -223,9 +221,7 @@ class Task:
         self.values[position] = None
         self.errors[position] = error
 
-    def _astray(
-        self, piece: Piece, rest: tuple[int, int], error: Callable[[int], BaseException]
-    ) -> tuple[bool, list[Piece]]:
+    def _astray(self, piece: Piece, rest: tuple[int, int], error: Callable[[int], BaseException]) -> list[Piece]:
         start, stop = rest
         if piece.strays < _STRAYS:
             parts = [rest]
@@ -235,17 +231,16 @@ class Task:
             parts = []
             if stop > start:
                 self._fail(start, error(start))
-        pieces = self._split(piece, parts, piece.strays + 1)
-        return self.open == 0, pieces
+        return self._split(piece, parts, piece.strays + 1)
 
     def _split(self, piece: Piece, parts: list[tuple[int, int]], strays: int) -> list[Piece]:
         pieces = [Piece(self, start, stop, strays) for start, stop in parts if stop > start]
-        self.open += len(pieces) - 1
-        return pieces
+        self._later += reversed(pieces)
+        return self._following()
 
-    def _closed(self) -> bool:
-        self.open -= 1
-        return self.open == 0
+    def _following(self) -> list[Piece]:
+        """Return the piece that comes after the one that is over, if there is one."""
+        return [self._later.pop()] if self._later else []
 
     def _keep(self, piece: Piece) -> None:
         """Put a piece's outcomes where they belong."""
