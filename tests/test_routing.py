@@ -423,6 +423,8 @@ def test_guess_is_open_when_only_the_code_is_known(nature, routes):
     assert decision.route in routes
     assert decision.rule == "the code"
     assert "nothing was measured yet" in decision.reason
+    if nature is Nature.TINY and "serial" in routes:
+        assert (decision.route, decision.width) == ("serial", 1)
 
 
 def test_work_that_is_parallel_inside_is_tried_in_a_worker_when_it_was_seen_here():

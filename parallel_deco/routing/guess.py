@@ -1,6 +1,6 @@
 """The route for work of which nothing was measured: only what its code looks like."""
 
-from parallel_deco._traits import PROCESSES, THREADS
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco.routing.cost import waiting_width
 from parallel_deco.routing.evidence import Facts
 from parallel_deco.routing.prior import Nature, Prior
@@ -12,8 +12,10 @@ __all__ = ["guess"]
 def guess(prior: Prior, here: Situation) -> Decision:
     """Choose a route for work of which nothing was measured, from what its code looks like.
 
-    Only for calls that cannot be tried on the caller; the first measurement takes its place.
+    Only for those who ask before anything has run; the first measurement takes its place.
     """
+    if prior.nature is Nature.TINY and SERIAL in here.open:
+        return Decision(SERIAL, 1, {}, Facts(), here, ("the code", _by_code(prior)))
     leaves = prior.nature is Nature.GIL_HELD and prior.confidence >= 0.6 and here.cpus > 1
     route = PROCESSES if leaves and PROCESSES in here.open else THREADS
     if route not in here.open:
