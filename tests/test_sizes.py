@@ -2,12 +2,14 @@
 
 import array
 import collections
+import concurrent.futures
 import dataclasses
 import io
 import types
 
 import pytest
 
+from parallel_deco._future import Future
 from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes, size_class
 from parallel_deco._traits import PROCESSES
 from parallel_deco.routing.cost import Machine, predict
@@ -146,3 +148,14 @@ def test_size_classes_are_two_orders_of_magnitude_when_compared():
     assert size_class((10,), {}) == size_class((11,), {})
     assert size_class((float("nan"), -(10.0**7)), {}) == size_class((10**7,), {})
     assert size_class((b"x" * 10**4,), {}) == size_class((10**4,), {})
+
+
+def test_future_has_one_size_whatever_has_become_of_it():
+    """Calls that get the future of the one before are of one class, and begin in their order."""
+    futures = [Future(), concurrent.futures.Future()]
+    before = [rough_bytes(future) for future in futures]
+    for future in futures:
+        for _ in range(100):
+            future.add_done_callback(lambda _: None)
+        future.set_result([1.5] * 10_000)
+    assert [rough_bytes(future) for future in futures] == before
