@@ -1241,16 +1241,15 @@ def test_nothing_is_kept_when_the_input_has_failed(backend, longest, until):
     assert not [reference for reference in _left_open._open.valuerefs() if _is_of(function, reference())]
 
 
-@pytest.mark.parametrize("backend", ["serial", "processes"])  # in threads, frames of ours are behind the item's
-def test_nothing_waits_for_the_collector_when_an_item_has_failed(backend, until):
-    """What the caller's frames hold goes when the error has been handled."""
+def test_nothing_waits_for_the_collector_when_an_item_has_failed_in_a_worker(until):
+    """What the caller's frames hold goes when the error was handled; here, frames of ours would be behind it."""
 
     def fail(x):
         if x == 20:
             raise ValueError(x)
         return Held()
 
-    function, seen = parallel(fail, backend=backend, shared=False), []
+    function, seen = parallel(fail, backend="processes"), []
 
     def job():
         held = Held()
