@@ -71,11 +71,7 @@ class Future(futures.Future[R]):
                 self.set_exception(error)
         finally:
             self._hushed = 0
-        if self._done_callbacks:  # type: ignore[attr-defined]  # private, and there for ever
-            return True
-        if self._ended is not None:
-            self._ended(self)
-        return False
+        return self._is_heard()
 
     def call_off(self) -> bool:
         """Cancel it if it has not started, and call nothing yet; return as `end` does."""
@@ -86,6 +82,10 @@ class Future(futures.Future[R]):
             self.set_running_or_notify_cancel()
         finally:
             self._hushed = 0
+        return self._is_heard()
+
+    def _is_heard(self) -> bool:
+        """Return whether callbacks are to be called; where there are none, tell whoever made it that it is over."""
         if self._done_callbacks:  # type: ignore[attr-defined]  # private, and there for ever
             return True
         if self._ended is not None:
