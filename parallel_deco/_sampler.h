@@ -103,8 +103,10 @@ static void pd_look(pd_slot *slot) {
     atomic_fetch_add(&slot->readers, 1);
     if (atomic_load(&slot->active) == PD_LOOKED_AT) {
         int watched = PD_LOOKED_AT;
-        int held = pd_holds_gil(slot->state);
+        /* The clocks first: where this thread loses its CPU here, the time until it has it back goes to the next look,
+         * and not to what was so before. */
         double now = pd_seconds(CLOCK_MONOTONIC), cpu = pd_seconds(slot->clock);
+        int held = pd_holds_gil(slot->state);
         double dt = now - slot->seen, dc = cpu - slot->seen_cpu;
         slot->seen = now;
         slot->seen_cpu = cpu;

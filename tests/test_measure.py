@@ -61,7 +61,8 @@ def test_call_waits_when_it_sleeps():
     assert seen.wall >= 0.05
     assert seen.waiting > 0.045
     assert seen.cpu < 0.02
-    assert math.isnan(seen.gil) or seen.gil < 0.02
+    delay = seen.wall - seen.cpu - seen.waiting  # it may lack a CPU just before it lets go of the GIL
+    assert math.isnan(seen.gil) or seen.gil < 0.02 + delay
     assert seen.value is None
 
 
