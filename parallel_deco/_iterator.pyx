@@ -75,8 +75,10 @@ cdef double LOOK_AGAIN = 5e-6
 # Seconds, and how many times what was expected, that a stretch may take.
 cdef double GRACE = 2e-3
 cdef double PATIENCE = 2
-# Seconds that a thread waits at a time for another to come out of a stretch.
+# Seconds that a thread waits at a time for another to come out of a stretch, or for its turn.
 cdef double HEED = 0.1
+
+cdef str OWN = "an item or the input of a map takes from that map, whose next result is its own, or comes after it"
 
 
 @cython.final
@@ -329,9 +331,12 @@ cdef class MapIterator:
                 with cython.critical_section(self):
                     if self._at < self._size:
                         return self._take_out()
-            with self._turn:  # two threads may take from one map
+            self._take_turn()  # two threads may take from one map
+            try:
                 if self._at >= self._size and self._stretch is None:
                     self._next_piece()
+            finally:
+                self._turn.release()
             with cython.critical_section(self):
                 stretch = self._stretch
             if stretch is not None:
@@ -367,9 +372,16 @@ cdef class MapIterator:
             return 0
         raise failure
 
+    cdef int _take_turn(self) except -1:
+        """Wait until no other thread waits for the next piece; not for one that waits for this thread's."""
+        while not self._turn.acquire(True, HEED):
+            if self._mapping.would_wait_for_itself():
+                raise RuntimeError(OWN)
+        return 0
+
     cdef int _next_piece(self) except -1:
-        if self._asks:  # by this very thread, which is within an item
-            raise RuntimeError("an item of a map takes from that map, whose next result is its own, or comes after it")
+        if self._asks or self._mapping.would_wait_for_itself():  # asks: this very thread, within an item that it runs
+            raise RuntimeError(OWN)
         self._asks = True
         try:
             piece = next(self._pieces)

@@ -201,6 +201,13 @@ class Mapping:
         finally:
             del failure
 
+    def would_wait_for_itself(self) -> bool:
+        """Whether the calling thread runs the item whose result is the next, or draws it from the input."""
+        thread = threading.get_ident()
+        with self._lock:
+            runs = self._pending.is_run_by(thread)
+        return self._source.is_drawn_by(thread) if runs is None else runs
+
     def taken_over(self) -> None:
         """Hear that a thread ended another's stretch; where several take by turns, stretches would all be short."""
         self._stretches.taken_over()
@@ -655,6 +662,8 @@ class Mapping:
             turn=self._steering.turns() if nested else None,
             patience=patience(self._steering.facts, self._options, len(piece.items)),
         )
+        with self._lock:
+            self._pending.fly(batch)
         if piece.first == 0:
             self._meet(batch)
         return batch

@@ -30,11 +30,15 @@ class Pending:
     takes it.
     """
 
-    __slots__ = ("_come", "_flying", "_handed", "_next", "_ordered", "outstanding", "reserved", "size", "taken")
+    __slots__ = (
+        *("_batches", "_come", "_flying", "_handed", "_next", "_ordered"),
+        *("outstanding", "reserved", "size", "taken"),
+    )
 
     def __init__(self, ordered: bool) -> None:
         self._ordered = ordered
         self._flying: dict[int, Ticket | None] = {}  # by the index of their first item
+        self._batches: dict[int, Batch] = {}  # of those that fly, as soon as they are made
         self._come: dict[int, tuple[Batch, BatchResult]] = {}
         self._handed = 0  # items in the list that the user is taking from
         self._next = 0  # the item whose result the user takes next
@@ -68,6 +72,18 @@ class Pending:
         """Whether there is something to take, or nothing to wait for."""
         return self._next in self._come or not self._ordered or not self._flying
 
+    def is_run_by(self, thread: int) -> bool | None:
+        """Whether what is to be taken next is run by this thread; None where nothing that was pulled will be it."""
+        if (self._next in self._come) if self._ordered else self._come:
+            return False
+        if (self._next not in self._flying) if self._ordered else not self._flying:
+            return None
+        if self._ordered:
+            batch = self._batches.get(self._next)
+            return batch is not None and batch.runner == thread
+        known = len(self._batches) == self.running
+        return known and all(batch.runner == thread for batch in self._batches.values())
+
     # From the input
 
     def reserve(self, size: int) -> None:
@@ -100,6 +116,11 @@ class Pending:
         """Have a piece fly."""
         self._flying[first] = None
 
+    def fly(self, batch: Batch) -> None:
+        """Know the batch that was made of a piece."""
+        if batch.first in self._flying:
+            self._batches[batch.first] = batch
+
     def hold(self, first: int, ticket: Ticket | None) -> None:
         """Keep the ticket of a piece, unless its result has come meanwhile."""
         if first in self._flying:
@@ -108,6 +129,7 @@ class Pending:
     def land(self, first: int) -> None:
         """Note that a piece does not fly any more."""
         self._flying.pop(first, None)
+        self._batches.pop(first, None)
 
     def keep(self, first: int, batch: Batch, result: BatchResult) -> None:
         """Keep a result until it is taken."""
@@ -144,4 +166,5 @@ class Pending:
         tickets = [ticket for ticket in self._flying.values() if ticket is not None]
         come, self._come = self._come, {}
         self._flying.clear()  # what is called off leads to the map
+        self._batches.clear()
         return tickets, come

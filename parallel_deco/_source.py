@@ -72,6 +72,7 @@ class Source:
         self.slow = False  #: an item had to be waited for: they are pulled one by one for a while
         self._prompt_items = 0  # since then
         self._since = 0.0  # when the pull under way began to wait for the next item
+        self._drawer = 0  # the thread of that pull
         self.pulled = 0  #: items that were pulled, for the first time
         self.error: BaseException | None = None
 
@@ -125,6 +126,8 @@ class Source:
         """Take up to so many items; None when there are no more, or when they were rescued."""
         if self._returned and (piece := self._pull_returned(most)) is not None:
             return piece
+        if self.is_drawn_by(threading.get_ident(), alone=False):
+            raise RuntimeError("the input of a map takes from that map a result that comes after it")
         with self._lock:
             if self._ended:
                 return None
@@ -170,6 +173,10 @@ class Source:
                 self._doubt()
             return self._number(items)
 
+    def is_drawn_by(self, thread: int, alone: bool = True) -> bool:
+        """Whether this thread is drawing the next item; `alone`: and there is none before it that could be rescued."""
+        return self._drawer == thread and not (alone and (self._partial or self._returned))
+
     def _doubt(self) -> None:
         self.slow = True
         self._prompt_items = 0
@@ -177,6 +184,7 @@ class Source:
     def _draw(self, most: int) -> None:
         partial = self._partial
         self._since = before = perf_counter()
+        self._drawer = threading.get_ident()
         try:
             for _ in range(1 if self.slow else most):
                 if self._ended:  # the map was closed
@@ -197,6 +205,8 @@ class Source:
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # the user's, and not the input's
             self.error = error
+        finally:
+            self._drawer = 0
 
     def _enter(self, items: Sequence[Any]) -> Piece | None:
         with self._book:

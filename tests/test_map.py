@@ -957,6 +957,61 @@ def test_error_is_clear_when_an_item_of_a_batch_takes_from_its_own_map():
     assert caught.value.__notes__[0].startswith("raised by item 5 of a map")
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_error_is_clear_when_an_item_in_a_thread_takes_the_result_that_is_its_own(ordered):
+    """The consumer has the turn, and waits for this very item, which would wait for the turn."""
+    results, begun = None, threading.Event()
+
+    def function(x):
+        if x == 5:
+            assert begun.wait(20)
+            time.sleep(0.05)
+            for _ in results:
+                pass
+        return x
+
+    results = parallel(function, backend="threads").map(range(6), ordered=ordered)
+    begun.set()
+    with pytest.raises(RuntimeError, match="takes from that map"):
+        list(results)
+
+
+def test_item_in_a_thread_may_take_results_that_come_before_its_own():
+    """It gets one, and whoever takes the others does not."""
+    results, begun, taken = None, threading.Event(), threading.Event()
+
+    def function(x):
+        if x != 3:
+            return x
+        assert begun.wait(20)
+        first = next(results)
+        taken.set()
+        return (x, first)
+
+    results = parallel(function, backend="threads", chunksize=1, max_workers=8).map(range(8))
+    begun.set()
+    assert taken.wait(20)
+    outcome = list(results)
+    (pair,) = (result for result in outcome if isinstance(result, tuple))
+    assert sorted([*pair, *(result for result in outcome if result is not pair)]) == list(range(8))
+
+
+def test_error_is_clear_when_the_input_takes_the_result_of_what_it_is_to_give(backend):
+    """Nobody can ever give it that."""
+    results, begun = None, threading.Event()
+
+    def items():
+        yield 1
+        assert begun.wait(20)
+        yield next(results) + 1  # this may be there
+        yield next(results) + next(results)
+
+    results = parallel(double, backend=backend).map(items())
+    begun.set()
+    with pytest.raises(RuntimeError, match="takes from that map|cannot enter context"):
+        list(results)
+
+
 def test_results_go_when_they_were_taken(backend):
     """The iterator keeps none of those that the user has let go of."""
     results = parallel(workloads.Thing, backend=backend).map(range(300))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from time import thread_time
 
@@ -75,6 +76,7 @@ class Batch:
         "keep_going",
         "measured",
         "patience",
+        "runner",
         "shape",
         "stopwatch",
         "timeout",
@@ -112,6 +114,7 @@ class Batch:
         self.patience = patience
         self.measured = measured
         self.stopwatch: Stopwatch | None = None
+        self.runner = 0  # the thread that has begun to run it, if that is one of this process
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -220,6 +223,7 @@ def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: di
     before, watch = place.depth, None
     try:
         place.depth = batch.depth
+        batch.runner = get_ident()
         if batch.measured:
             batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
         else:
