@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from parallel_deco import __version__
 from parallel_deco._errors import InvalidOptionError
 
 __all__ = ["main"]
@@ -32,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 0
     except (OSError, InvalidOptionError) as error:
         print(f"parallel-deco: {error}", file=sys.stderr)
         return 2
@@ -39,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="parallel-deco", description="Runs functions in parallel by measuring them.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     demo = commands.add_parser("demo", help="run four functions and show the route that each takes")
     demo.add_argument("--seconds", type=_duration, default=1.0, help="how long echo sleeps (default: 1)")
@@ -70,6 +76,9 @@ def _demo(given: argparse.Namespace) -> int:
 
     from parallel_deco._demo import jobs, run, write_picture
 
+    for file in filter(None, (given.json, given.picture)):
+        with file.open("ab"):  # or it would turn out after all has run
+            pass
     outcomes = []
     for job in jobs(given.seconds):
         with tqdm(total=2 * job.rounds, desc=job.name, leave=False, disable=None, file=sys.stderr) as bar:
@@ -93,7 +102,7 @@ def _measure(given: argparse.Namespace) -> int:
     args, kwargs = arguments(given.args, function)
     try:
         seen, calls = run(function, args, kwargs)
-    except Exception:
+    except (Exception, SystemExit):
         traceback.print_exc()
         print(f"parallel-deco: {given.function} raised, so there is nothing to tell", file=sys.stderr)
         return 1

@@ -11,6 +11,7 @@ import sys
 from _thread import RLock
 from types import FunctionType, MethodType
 
+from parallel_deco._binding import call_unbound
 from parallel_deco._errors import InvalidTypeError, name_of
 from parallel_deco._nesting import in_worker_process
 from parallel_deco._options import Options
@@ -96,6 +97,12 @@ if hasattr(os, "register_at_fork"):
 
 #: Attributes of a parallel function that are not the user's.
 _OWN = frozenset((*functools.WRAPPER_ASSIGNMENTS, "__wrapped__", "_options", "_submissions", "_descriptor", "_profile"))
+#: Methods of ours that no attribute of the function hides.
+_OFFERED = ("submit", "map", "starmap", "explain", "options")
+#: By the bits of `__flags__`: what binds as functions do, to the instance as the first argument.
+_METHOD_DESCRIPTOR = 1 << 17
+#: Attributes that a bound method has, and not its function alone.
+_OF_METHODS = frozenset((*functools.WRAPPER_ASSIGNMENTS, "__self__", "__func__"))
 
 
 class _WhenNeeded:
@@ -136,15 +143,16 @@ class ParallelFunction(_Callable[P, R]):
 
         def __new__(cls, function, options, profile=None, descriptor=None):
             """Make the object around a checked function; users call `parallel`."""
-            self = super().__new__(cls, function)
-            functools.update_wrapper(self, function)
+            kind = type(function if descriptor is None else descriptor)
+            self = super().__new__(cls if kind.__flags__ & _METHOD_DESCRIPTOR else _Otherwise, function)
             self._adopt(function, options, profile, descriptor)
             return self
 
     def _adopt(self, function: Callable[P, R], options: Options, profile: Profile | None, descriptor: Any) -> None:
-        self.__wrapped__ = function
+        functools.update_wrapper(self, function, updated=() if isinstance(function, type) else ("__dict__",))
         self._options = options
-        vars(self).pop("_profile", None)  # it may be an attribute of the function's own
+        for name in ("_profile", *_OFFERED):  # it may be an attribute of the function's own
+            vars(self).pop(name, None)
         if profile is not None:
             self._profile = profile
         self._submissions = {}
@@ -345,6 +353,12 @@ class ParallelFunction(_Callable[P, R]):
         vars(other).update(self._attributes())
         return other
 
+    def __getattr__(self, name: str) -> Any:
+        """Pass on what only the function has: a cache's methods, for one."""
+        if name in _OWN or name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return getattr(self.__wrapped__, name)
+
     def _attributes(self) -> dict[str, Any]:
         """Return the attributes that the user has set since it was made."""
         given = getattr(self.__wrapped__, "__dict__", {})
@@ -366,39 +380,22 @@ class ParallelFunction(_Callable[P, R]):
 
     def __get__(self, instance: object, owner: type | None = None) -> ParallelFunction[Any, R]:
         """Bind like a function: what was measured is shared by all instances."""
-        bind = getattr(type(self._descriptor), "__get__", None)
-        bound = self._descriptor if bind is None else bind(self._descriptor, instance, owner)
-        if bound is self.__wrapped__:
-            return self
-        method: ParallelFunction[Any, R] = ParallelFunction(bound, self._options, self._profile)
-        method._submissions = self._submissions
-        return method
+        return self if instance is None else _bind(self, MethodType(self.__wrapped__, instance))
 
     def __reduce__(self) -> Any:
-        """Pickle by name where the name leads back here, or to what an object has bound; else by value."""
-        if isinstance(self.__wrapped__, MethodType):
-            return self._reduce_method(self.__wrapped__)
-        name = getattr(self, "__qualname__", "")
-        if _leads_to(self, getattr(self, "__module__", None), name):
-            return name
-        return _blank, (), (self.__wrapped__, self._options, self._descriptor, self._attributes())
-
-    def _reduce_method(self, method: MethodType) -> Any:
-        """Pickle by the object's attribute; not where that is another's: a subclass's, or one that has the name too."""
-        import inspect
-
-        name = getattr(method, "__name__", "")
-        found = inspect.getattr_static(method.__self__, name, None)
-        same = isinstance(found, ParallelFunction) and found.__wrapped__ is method.__func__
-        if same and found._options == self._options:
-            return getattr, (method.__self__, name)
-        return _bound, (method.__func__, method.__self__, self._options)
+        """Pickle by name where the name leads back here, or to the same with other options; else by value."""
+        found = _found(getattr(self, "__module__", None), getattr(self, "__qualname__", ""))
+        if found is self:
+            return self.__qualname__
+        if isinstance(found, ParallelFunction) and found.__wrapped__ is self.__wrapped__:
+            return _changed, (found, self._options)
+        state = self.__wrapped__, self._options, self._descriptor, self._attributes()
+        return _blank, (type(self),), state
 
     def __setstate__(self, state: tuple[Callable[P, R], Options, Any, dict[str, Any]]) -> None:
         """Fill in what `_blank` made; in two steps, since a function may refer to its own decorated self."""
         function, options, descriptor, attributes = state
         functools.partial.__setstate__(self, (function, (), {}, {}))  # type: ignore[attr-defined]
-        functools.update_wrapper(self, function)
         self._adopt(function, options, None, descriptor)
         vars(self).update(attributes)
 
@@ -411,28 +408,94 @@ class ParallelFunction(_Callable[P, R]):
         return getattr(self, "__qualname__", None) or repr(self.__wrapped__)
 
 
+class _Otherwise(ParallelFunction[P, R]):
+    """One that a class does not bind as a function: a class method, a static method, what is no function at all."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> ParallelFunction[Any, R]:
+        bind = getattr(type(self._descriptor), "__get__", None)
+        bound = self._descriptor if bind is None else bind(self._descriptor, instance, owner)
+        return self if bound is self.__wrapped__ else _bind(self, bound)
+
+
+class _Bound(ParallelFunction[P, R]):
+    """A parallel function as the method of an object; made each time that it is asked for, and so of little.
+
+    All but the bound method is that of the function. As with Python's own, two are equal where both parts are the same.
+    """
+
+    if TYPE_CHECKING:
+        _origin: ParallelFunction[Any, R]
+
+    _options = property(lambda self: self._origin._options)
+    _profile = property(lambda self: self._origin._profile)
+    _submissions = property(lambda self: self._origin._submissions)
+    __doc__ = property(lambda self: self.__wrapped__.__doc__)
+
+    def __get__(self, instance: object, owner: type | None = None) -> ParallelFunction[P, R]:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__ if name in _OF_METHODS else self._origin, name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Bound):
+            return NotImplemented
+        return self.__wrapped__ == other.__wrapped__ and self._options == other._options
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)
+
+    def options(self, **changes: Any) -> ParallelFunction[P, R]:
+        return _bind(self._origin.options(**changes), self.__wrapped__)
+
+    def __reduce__(self) -> Any:
+        """Pickle by the object's attribute; not where that is another's: a subclass's, or one that has the name too."""
+        import inspect
+
+        method, name = self.__wrapped__, self.__name__
+        if not isinstance(method, MethodType):
+            return _bind, (self._origin, method)
+        found = inspect.getattr_static(method.__self__, name, None)
+        if not (isinstance(found, ParallelFunction) and found.__wrapped__ is method.__func__):
+            return _bound, (method.__func__, method.__self__, self._options)
+        by_name = getattr, (method.__self__, name)
+        return by_name if found._options == self._options else (_changed, (getattr(*by_name[1]), self._options))
+
+
+def _bind(function: ParallelFunction[Any, R], bound: Callable[P, R]) -> ParallelFunction[P, R]:
+    method: _Bound[P, R] = _Callable.__new__(_Bound, bound)  # type: ignore[call-arg]
+    method._origin = function
+    method.__wrapped__ = bound
+    method.__module__ = function.__module__
+    return method
+
+
 def _bound(function: Callable[..., Any], instance: object, options: Options) -> ParallelFunction[Any, Any]:
-    return ParallelFunction(MethodType(function, instance), options)
+    return _bind(ParallelFunction(function, options), MethodType(function, instance))
 
 
-def _blank() -> ParallelFunction[Any, Any]:
-    return ParallelFunction(_unfilled, Options())
+def _changed(function: ParallelFunction[P, R], options: Options) -> ParallelFunction[P, R]:
+    return function.options(**options._asdict())
+
+
+def _blank(kind: type[ParallelFunction[Any, Any]]) -> ParallelFunction[Any, Any]:
+    return kind(_unfilled, Options())
 
 
 def _unfilled() -> None:
     raise RuntimeError("this parallel function is still being unpickled")
 
 
-def _leads_to(wanted: object, module: str | None, qualname: str) -> bool:
-    """Whether importing the module and following the name gives this very object, in another process too."""
+def _found(module: str | None, qualname: str) -> object:
+    """Return what importing the module and following the name gives, in another process too; None if there is none."""
     if module is None or module == "__main__" or "<locals>" in qualname:
-        return False
+        return None
     import inspect
 
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
         found = inspect.getattr_static(found, part, None)
-    return found is wanted
+    return found
 
 
 def _checked(function: Any) -> Callable[..., Any]:
@@ -462,6 +525,8 @@ def _code_flags(function: Any) -> int:
     """Return the flags of a function's code, below partials and methods; 0 for what is no function of Python's."""
     while isinstance(function, functools.partial | MethodType):
         function = function.func if isinstance(function, functools.partial) else function.__func__
+    if not isinstance(function, FunctionType):  # an object that can be called, perhaps
+        function = getattr(type(function), "__call__", None)  # noqa: B004  # its own, and not the class's
     if not isinstance(function, FunctionType):
         return 0
     marked = _COROUTINE if "_is_coroutine_mark" in vars(function) else 0  # by inspect.markcoroutinefunction
@@ -566,11 +631,14 @@ def parallel(
 
     def decorate(function: Any) -> Any:
         target = _checked(function)
-        descriptor = function if isinstance(function, classmethod | staticmethod) else None
+        inner = function._descriptor if isinstance(function, _Otherwise) else function
+        descriptor = inner if isinstance(inner, classmethod | staticmethod) else None
         return ParallelFunction(target, options, None, descriptor)
 
     return decorate if function is None else decorate(function)
 
+
+call_unbound(ParallelFunction)
 
 # Python 3.14 would take them for those of every function that was decorated.
 del ParallelFunction.__annotations__

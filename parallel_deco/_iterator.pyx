@@ -299,6 +299,9 @@ cdef class MapIterator:
         result = NULL if stretch is None else stretch.step()
         return self._advance(stretch) if result is NULL else pd_as_object(result)
 
+    def __reduce__(self):
+        raise TypeError("the iterator of a map cannot be copied or pickled; its results are taken once")
+
     def __length_hint__(self):
         """Return how many results are to come, where the input tells its length; else 0."""
         cdef Stretch stretch

@@ -6,9 +6,10 @@ import os
 from collections import namedtuple
 from contextlib import ContextDecorator
 from contextvars import ContextVar
+from math import inf
 from operator import index
 
-from parallel_deco._errors import InvalidOptionError, InvalidTypeError
+from parallel_deco._errors import InvalidOptionError, InvalidTypeError, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ COUNTS = ("max_workers", "chunksize", "buffersize")
 BACKENDS = ("auto", "serial", "threads", "processes")
 #: Seconds: thirty years; longer ones are no timeouts, and some clocks cannot add them.
 LONGEST = 1e9
+#: By the bits of `co_flags`: generators, coroutines, and generators that are both.
+_RUNS_LATER = 0x20 | 0x80 | 0x200
 _ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DECO_MAX_WORKERS"}
 _KEYS = [getattr(os.environ, "encodekey", str)(name) for name in _ENVIRONMENT.values()]
 
@@ -71,6 +74,8 @@ class Options(_Fields):
             count = getattr(self, name)
             if count is not None and type(count) is not int:  # one of NumPy's
                 self = self.changed(**{name: index(count)})
+        if type(self.timeout) not in (float, int, type(None)):
+            self = self.changed(timeout=float(self.timeout))  # type: ignore[arg-type]
         return self
 
     def __hash__(self) -> int:
@@ -119,6 +124,14 @@ class Options(_Fields):
             overrides = {**overrides, **block[0]}
         if not overrides:
             return self
+        if self.shared and overrides.get("backend") == "processes":
+            source = (
+                "config" if block and "backend" in block[0] else f"the environment variable {_ENVIRONMENT['backend']}"
+            )
+            raise InvalidOptionError(
+                f"{source} says backend='processes', and a function with shared=True, which keeps its work in this"
+                " process, cannot obey; leave that function out, or choose another backend"
+            )
         # A program is run as a loop to be looked at, in a debugger perhaps: there, no time is too long.
         return self.changed(**{"timeout": None, **overrides} if overrides.get("backend") == "serial" else overrides)
 
@@ -131,10 +144,10 @@ def check_backend(value: object, name: str) -> None:
         raise InvalidOptionError(f"{name} {value!r} is unknown; choose one of {_names()}")
 
 
-def check_route(value: object, name: str) -> None:
-    """Raise unless a policy's answer is a route."""
-    if value not in BACKENDS[1:]:
-        raise InvalidOptionError(f"the policy {name} returned {value!r}; it must return one of {BACKENDS[1:]}")
+def check_answer(value: object, name: str) -> None:
+    """Raise unless a policy's answer is a route, or "auto" for the one that was proposed to it."""
+    if value not in BACKENDS:
+        raise InvalidOptionError(f"the policy {name} returned {value!r}; it must return one of {_names()}")
 
 
 def check_count(value: object, name: str) -> None:
@@ -155,9 +168,15 @@ def _check_seconds(value: object, name: str) -> None:
     """Raise unless the value is None or a number of seconds above 0."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    try:
+        seconds = None if isinstance(value, bool | str | bytes) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = None
+    except OverflowError:
+        seconds = inf
+    if seconds is None:
         raise InvalidTypeError(f"{name} must be a number of seconds or None, not {type(value).__name__} {value!r}")
-    if not 0 < value <= LONGEST:
+    if not 0 < seconds <= LONGEST:
         raise InvalidOptionError(f"{name} must be more than 0 seconds and at most {LONGEST:g}, or None; got {value}")
 
 
@@ -228,6 +247,15 @@ class config(ContextDecorator):  # as `contextlib.suppress` and others that stan
         check_count(max_workers, "max_workers")
         given = {"backend": backend, "max_workers": max_workers}
         self._given = {name: value for name, value in given.items() if value is not None}
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function: what it calls is in the block."""
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & _RUNS_LATER:
+            raise InvalidTypeError(
+                f"config holds while {name_of(function)} is called, and a coroutine or generator runs later; write"
+                " `with config(...):` inside it"
+            )
+        return super().__call__(function)
 
     def __enter__(self) -> None:
         before = _config.get()

@@ -13,7 +13,7 @@ from parallel_deco import _machine
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import name_of
 from parallel_deco._nesting import depth, in_worker_process
-from parallel_deco._options import Options, check_route
+from parallel_deco._options import Options, check_answer
 from parallel_deco._readings import overhead
 from parallel_deco._sizes import rough_bytes, size_class
 from parallel_deco._switching import soon
@@ -206,8 +206,8 @@ class Profile:
     def _ask(self, policy: "Callable[[Explanation], str]", proposal: Decision) -> Decision:
         """Have the user's policy choose; it hears what `auto` proposes."""
         route = policy(self._explanation(proposal, ()))
-        check_route(route, name_of(policy))
-        if route == proposal.route:
+        check_answer(route, name_of(policy))
+        if route in ("auto", proposal.route):
             return proposal
         if route not in proposal.here.open:
             return proposal._replace(given=("your policy", f"your policy chose {route!r}, which is not open here"))

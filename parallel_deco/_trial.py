@@ -34,7 +34,7 @@ def find(name: str) -> Callable[..., Any]:
         sys.path.insert(0, "")
     try:
         found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, TypeError) as error:  # TypeError: a relative name
         hint = f"; without .py: {module_name[:-3]}:{path}" if module_name.endswith(".py") else ""
         raise InvalidOptionError(f"cannot import {module_name!r}: {error}{hint}") from error
     for part in path.split("."):

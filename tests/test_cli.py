@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+import parallel_deco
 from parallel_deco import _doctor, _sampler
 from parallel_deco._cpus import gil_enabled
 
@@ -125,3 +127,46 @@ def test_doctor_says_so_when_the_sampler_does_not_work(monkeypatch):
     wrong = [finding for finding in _doctor.examine() if finding.wrong]
     assert [finding.topic for finding in wrong] == ["sampler"]
     assert "all computing counts as holding it" in wrong[0].text
+
+
+def test_version_is_the_packages(command):
+    """As every command has it."""
+    assert command("--version") == (0, f"parallel-deco {parallel_deco.__version__}\n", "")
+
+
+def test_file_is_refused_when_it_cannot_be_written_and_before_anything_ran(command):
+    """Nobody waits for figures that are lost then."""
+    status, out, errors = command("demo", "--json", os.path.join("nowhere", "figures.json"))
+    assert (status, out) == (2, "")
+    assert "nowhere" in errors
+
+
+@pytest.mark.parametrize("name", ["..mine:nap", ".mine:nap"])
+def test_measure_says_so_when_a_module_is_relative(command, name):
+    """There is nothing that it could be relative to."""
+    status, out, errors = command("measure", name)
+    assert (status, out) == (2, "")
+    assert errors.startswith(f"parallel-deco: cannot import {name.partition(':')[0]!r}")
+
+
+def test_measure_says_so_when_the_function_exits(command):
+    """Which is no measurement."""
+    status, out, errors = command("measure", "sys:exit")
+    assert (status, out) == (1, "")
+    assert "sys:exit raised" in errors
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")
+def test_command_ends_in_silence_when_nobody_reads_on(script_environment):
+    """As others in a pipe before `head`."""
+    line = f"{shlex.quote(sys.executable)} -m parallel_deco doctor | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"],
+        env=script_environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1

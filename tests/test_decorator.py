@@ -221,6 +221,17 @@ def test_decorator_refuses_when_the_function_is_a_generator_or_coroutine(wrap):
         assert isinstance(caught.value, parallel_deco.InvalidTypeError)
 
 
+def test_decorator_refuses_when_calling_the_object_gives_a_coroutine():
+    """As for functions."""
+
+    class Coroutine:
+        async def __call__(self):
+            return 1
+
+    with pytest.raises(parallel_deco.InvalidTypeError, match="coroutine function"):
+        parallel(Coroutine())
+
+
 @pytest.mark.parametrize("thing", [1, "text", [len], property(len), object()], ids=str)
 def test_decorator_refuses_when_given_no_callable(thing):
     """Something that cannot be called is refused, and shown."""
@@ -264,6 +275,123 @@ def test_options_keep_the_binding_when_a_method_is_changed():
 
     assert list(Local(5).total.options(backend="threads").map([1])) == [6]
     assert list(Local(6).renamed.map([1])) == [7]
+
+
+def test_methods_are_equal_when_object_and_function_are():
+    """As with plain methods: callbacks can be found again, sets do not grow."""
+    one, other = Account(1), Account(1)
+    assert one.total == one.total
+    assert one.total != other.total
+    assert one.total != one.total.options(max_workers=1)
+    assert one.total != one.total.__wrapped__
+    assert len({one.total, one.total, other.total}) == 2
+    callbacks = [other.total, one.total]
+    callbacks.remove(one.total)
+    assert callbacks == [other.total]
+
+
+@pytest.mark.parametrize("name", [*functools.WRAPPER_ASSIGNMENTS, "__self__", "__func__"])
+def test_metadata_is_the_methods_when_bound(name):
+    """What tools ask of a method, they are told."""
+    method = Account(1).total
+    missing = object()
+    assert getattr(method, name, missing) == getattr(method.__wrapped__, name, missing)
+
+
+def test_method_of_the_object_itself_is_called_when_it_has_one_of_that_name():
+    """Calls that bind nothing see what the object has, and its subclass, and a class that was changed."""
+
+    class Local:
+        @parallel
+        def name(self):
+            return "class"
+
+    class Derived(Local):
+        @parallel
+        def name(self):
+            return f"derived from {super().name()}"
+
+    things = [Local(), Derived(), Local()]
+    for _ in range(50):  # CPython adapts to what it meets
+        assert [thing.name() for thing in things] == ["class", "derived from class", "class"]
+    things[0].name = lambda: "own"
+    Derived.name = staticmethod(lambda: "static")
+    for _ in range(50):
+        assert [thing.name() for thing in things] == ["own", "static", "class"]
+    assert [Local.name(thing) for thing in things[1:]] == ["class", "class"]
+
+
+def test_offered_methods_are_ours_when_the_function_has_attributes_of_those_names(backend):
+    """Neither a function's attributes nor a class's methods hide `map`."""
+
+    def function(x):
+        return x + 1
+
+    function.map = function.options = {}
+    function.label = "mine"
+    decorated = parallel(function, backend=backend)
+    assert list(decorated.map([1])) == [2]
+    assert decorated.options(max_workers=1).label == decorated.label == "mine"
+    assert [adder.map for adder in parallel(Mapper, backend=backend).map([1, 2])] == [1, 2]
+
+
+class Mapper:
+    """Has an attribute that is called as a method of ours."""
+
+    def __init__(self, map):
+        self.map = map
+
+
+def test_what_only_the_function_has_is_reached_through_it():
+    """A cache's methods, and those of a callable object; not the special ones."""
+
+    @parallel
+    @functools.lru_cache
+    def cached(x):
+        return x
+
+    assert (cached(1), cached(1), cached.cache_info().hits) == (1, 1, 1)
+    cached.cache_clear()
+    assert cached.cache_info().hits == 0
+    assert parallel(Adder(1)).amount == 1
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        cached.no_such_thing  # noqa: B018
+    assert not hasattr(parallel(Adder(1)), "__deepcopy__")
+
+
+def test_binding_stays_when_a_class_method_is_decorated_again():
+    """The descriptor is taken over with the function."""
+
+    class Local:
+        @parallel
+        @classmethod
+        def name(cls, x):
+            return cls.__name__, x
+
+        @parallel
+        @staticmethod
+        def same(x):
+            return x
+
+        names = parallel(name, max_workers=2)
+        sames = parallel(same, max_workers=2)
+
+    assert (Local.names(1), Local().names(2), list(Local.names.map([3]))) == (
+        ("Local", 1),
+        ("Local", 2),
+        [("Local", 3)],
+    )
+    assert (Local.sames(1), Local().sames(2)) == (1, 2)
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, cloudpickle.dumps])
+def test_pickle_gives_the_changed_function_when_options_were_changed(functions, dumps):
+    """Copies with other options go by the name of the original."""
+    changed = pickle.loads(dumps(functions.decorated.options(max_workers=3)))
+    assert changed.__wrapped__ is functions.decorated.__wrapped__
+    assert repr(changed._options) == repr(functions.decorated._options.changed(max_workers=3))
+    method = pickle.loads(dumps(functions.Scaler(4).scale.options(max_workers=3)))
+    assert (method(2), method._options.max_workers) == (10, 3)
 
 
 def test_pickle_gives_the_same_object_when_the_name_leads_back(functions):

@@ -3,12 +3,14 @@
 import asyncio
 import collections
 import contextlib
+import copy
 import dataclasses
 import decimal
 import gc
 import itertools
 import operator
 import os
+import pickle
 import queue
 import sys
 import threading
@@ -1008,8 +1010,17 @@ def test_error_is_clear_when_the_input_takes_the_result_of_what_it_is_to_give(ba
 
     results = parallel(double, backend=backend).map(items())
     begun.set()
-    with pytest.raises(RuntimeError, match="takes from that map|cannot enter context"):
+    with pytest.raises(RuntimeError, match=r"takes from that map|cannot enter context"):
         list(results)
+
+
+def test_iterator_refuses_to_be_copied_or_pickled():
+    """Its results are taken once, as a generator's."""
+    results = parallel(double).map([1, 2])
+    for copied in copy.copy, copy.deepcopy, pickle.dumps:
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            copied(results)
+    assert list(results) == [2, 4]
 
 
 def test_results_go_when_they_were_taken(backend):

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import fractions
 import os
 import threading
 import time
@@ -67,6 +68,52 @@ def test_count_is_refused_when_impossible(name, value, kind):
         parallel(place, **{name: value})
     with pytest.raises(kind, match=name):
         parallel(place).options(**{name: value})
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.int64(3), np.float32(3), fractions.Fraction(3)])
+def test_timeout_is_taken_when_it_is_any_number(value):
+    """NumPy's too, as for counts."""
+    assert parallel(place, timeout=value).options()._options.timeout == 3
+
+
+@pytest.mark.parametrize("value", ["3", b"3", True, [3], object(), 3j])
+def test_timeout_is_refused_when_it_is_no_number(value):
+    """The text of one is none."""
+    with pytest.raises(InvalidTypeError, match="timeout must be a number of seconds"):
+        parallel(place, timeout=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 10**400])
+def test_timeout_is_refused_when_impossible(value):
+    """None of these ever comes."""
+    with pytest.raises(InvalidOptionError, match="timeout must be more than 0 seconds"):
+        parallel(place, timeout=value)
+
+
+def test_error_names_the_source_when_shared_work_is_sent_to_processes(monkeypatch):
+    """The author wrote only `shared=True`."""
+    function = parallel(place, shared=True)
+    with config(backend="processes"), pytest.raises(InvalidOptionError, match=r"^config says backend='processes'"):
+        function.submit()
+    monkeypatch.setenv("PARALLEL_DECO_BACKEND", "processes")
+    with pytest.raises(InvalidOptionError, match=r"^the environment variable PARALLEL_DECO_BACKEND says"):
+        function.map([1])
+    with config(backend="threads"):
+        assert route(function) == "threads"
+
+
+def test_config_refuses_what_runs_after_the_block():
+    """A coroutine function returns before anything of it ran."""
+
+    async def coroutine():
+        pass
+
+    def generator():
+        yield
+
+    for function in coroutine, generator:
+        with pytest.raises(InvalidTypeError, match=r"runs later; write `with config"):
+            config(backend="threads")(function)
 
 
 def test_option_is_refused_when_it_does_not_exist():
@@ -345,7 +392,20 @@ def test_policy_is_asked_when_it_has_no_hash():
     assert function.submit(-3).result(30) == 3
 
 
-@pytest.mark.parametrize("answer", ["fast", None, 3, "auto"])
+def test_proposal_is_taken_when_a_policy_says_auto():
+    """It need not know the routes to leave a case alone."""
+    proposed = []
+
+    def policy(explanation):
+        proposed.append(explanation.route)
+        return "auto"
+
+    function = parallel(timed, backend=policy, max_workers=4)
+    list(function.map(range(40)))
+    assert proposed[-1] == function.explain().route == "threads"
+
+
+@pytest.mark.parametrize("answer", ["fast", None, 3])
 def test_policy_is_refused_when_its_answer_is_no_route(answer):
     """An impossible answer is a clear error, for submits as for maps, and nothing hangs."""
     function = parallel(timed, backend=lambda explanation: answer)
