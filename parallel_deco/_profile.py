@@ -39,7 +39,8 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 WEIGHED = 64
 #: Items that are assumed to be left at least when the input does not tell its length.
 UNKNOWN_LENGTH = 64
-
+#: What an item takes has changed when it is so many times what it was.
+ALIKE = 1.5
 
 #: The rule of a decision that had to be made before the code was read.
 _READING = "reading the code"
@@ -225,12 +226,13 @@ class Profile:
         return self._explanation(decision, tuple(self._notes(options, decision)))
 
     def _in_hindsight(self, decision: Decision) -> Decision:
-        """Return a decision made on the first moments of the first call with what is known of it now, if that agrees.
+        """Return a decision made on the first calls, or moments of one, with what is known by now, if that agrees.
 
-        The route is the one that was taken, so the words for it may as well be those of the whole call.
+        The route is the one that was taken, so the words for it may as well be those of all the calls.
         """
-        facts = self._latest.facts()
-        if not decision.facts.so_far or facts.so_far:
+        facts, before = self._latest.facts(), decision.facts
+        alike = before.wall / ALIKE <= facts.wall <= before.wall * ALIKE
+        if facts.so_far or (alike and not before.so_far):
             return decision
         now = decide(facts, decision.here)
         if now.route != decision.route:

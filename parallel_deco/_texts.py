@@ -1,6 +1,11 @@
 """Times and sizes as a person reads them."""
 
-__all__ = ["bytes_text", "seconds_text"]
+__all__ = ["bytes_text", "counted", "seconds_text"]
+
+
+def counted(count: int, thing: str) -> str:
+    """Return how many there are of a thing."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def seconds_text(seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._errors import InvalidOptionError
 from parallel_deco._measure import Measurement, bare, measure
-from parallel_deco._texts import seconds_text
+from parallel_deco._texts import counted, seconds_text
 
 __all__ = ["arguments", "find", "report", "run"]
 
@@ -91,7 +91,7 @@ def report(name: str, seen: Measurement[Any], calls: int) -> Iterator[str]:
     """Yield the lines that say what a function did with its time, and what follows."""
     wall, cpu, waiting = seen.wall / calls, seen.cpu / calls, seen.waiting / calls
     gil = "not seen" if math.isnan(seen.gil) else seconds_text(seen.gil / calls)
-    looks = f"{seen.samples} look{'' if seen.samples == 1 else 's'}"
+    looks = counted(seen.samples, "look")
     yield f"{name}: {f'each of {calls:,} calls' if calls > 1 else 'one call'}"
     yield f"  wall       {seconds_text(wall)}"
     yield f"  cpu        {seconds_text(cpu)}"

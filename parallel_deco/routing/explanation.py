@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from parallel_deco._texts import bytes_text, seconds_text
+from parallel_deco._texts import bytes_text, counted, seconds_text
 from parallel_deco._traits import Route
 
 __all__ = ["Explanation", "PerItem"]
@@ -86,12 +86,11 @@ class Explanation:
         if not seen.items:
             return "nothing yet"
         gil = "not seen" if seen.gil is None else seconds_text(seen.gil)
-        looks = f" ({seen.samples} looks)" if seen.samples else ""
+        looks = f" ({counted(seen.samples, 'look')})" if seen.samples else ""
         parts = [f"{seconds_text(seen.wall)} an item: CPU {seconds_text(seen.cpu)}, GIL held {gil}{looks}"]
         if seen.payload:
             parts.append(f"{bytes_text(seen.payload)} to move")
-        count = "1 item" if seen.items == 1 else f"{seen.items:,} items"
-        return ", ".join(parts) + f"; {count} seen"
+        return ", ".join(parts) + f"; {counted(seen.items, 'item')} seen"
 
     def _predicted(self) -> str:
         ranked = sorted(self.predicted.items(), key=lambda entry: entry[1])

@@ -219,7 +219,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
     if facts.gain is not None and facts.gain < NO_GAIN:
         return "threads do not scale", f"threads were tried and gained {facts.gain:.2f} times, and processes cost more"
     return "too small", (
-        f"the {here.items} items that were left take {seconds_text(facts.wall)} each, "
+        f"the {here.items:,} items that were left take {seconds_text(facts.wall)} each, "
         "and handing them out would cost more than it gains"
     )
 
