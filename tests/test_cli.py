@@ -157,11 +157,12 @@ def test_measure_says_so_when_the_function_exits(command):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")
-def test_command_ends_in_silence_when_nobody_reads_on(script_environment):
+def test_command_ends_in_silence_when_nobody_reads_on(tmp_path, script_environment):
     """As others in a pipe before `head`."""
     line = f"{shlex.quote(sys.executable)} -m parallel_deco doctor | head -n 1"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line}"],
+        cwd=tmp_path,
         env=script_environment,
         capture_output=True,
         text=True,
