@@ -1684,3 +1684,30 @@ def test_worker_is_ended_when_its_stream_was_cut(backend, work, tmp_path, monkey
     link._cut()
     assert type(call.result().errors[0]) is WorkerDied
     until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+@pytest.mark.parametrize("where", ["program", "sitecustomize"])
+def test_large_buffers_and_deaths_arrive_when_sockets_have_a_timeout(run_program, script_environment, tmp_path, where):
+    """That of `socket.setdefaulttimeout` is for the program's own; a `sitecustomize` sets it in our processes too."""
+    limit = "import socket\nsocket.setdefaulttimeout(0.001)\n"
+    (tmp_path / "sitecustomize.py").write_text(limit if where == "sitecustomize" else "")
+    program = f"""{limit}
+import os
+from parallel_deco import parallel
+
+@parallel(backend="processes", max_workers=1, chunksize=1)
+def work(data):
+    if not data:
+        os._exit(7)
+    return data
+
+large = [bytes([n]) * 3_000_000 for n in range(3)]
+print(list(work.map(large)) == large)
+try:
+    list(work.map([b""]))
+except RuntimeError as error:
+    print("exit code 7" in str(error))
+"""
+    path = os.pathsep.join([str(tmp_path), script_environment["PYTHONPATH"]])
+    code, out, err = run_program(program, environment={"PYTHONPATH": path})
+    assert (code, out, err) == (0, "True\nTrue\n", "")

@@ -4,6 +4,7 @@ import os
 import sys
 
 from parallel_deco.backends.environment import for_workers
+from parallel_deco.backends.sockets import pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _start() -> Template:
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    ours, theirs = pair()
     try:
         return _spawn(theirs.fileno()), ours
     except OSError:

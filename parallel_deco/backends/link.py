@@ -12,6 +12,7 @@ from parallel_deco.backends.frames import DEFINE, RUN, SURROUNDINGS
 from parallel_deco.backends.functions import Functions
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.slot import Slot
+from parallel_deco.backends.sockets import pair
 from parallel_deco.backends.surroundings import Surroundings
 from parallel_deco.backends.task import Piece
 
@@ -63,7 +64,7 @@ class Link:
         self.exited = threading.Event()
         self.slot = Slot.create()
         try:
-            ours, self._theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+            ours, self._theirs = pair()
         except OSError:  # no descriptors left
             self.slot.close()
             raise

@@ -21,6 +21,7 @@ from types import FrameType
 
 from parallel_deco import _shared
 from parallel_deco.backends.frames import EXIT, FORK, MESSAGE
+from parallel_deco.backends.sockets import taken
 from parallel_deco.backends.worker import serve
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ class Template:
     """
 
     def __init__(self, control: int, parent: int) -> None:
-        self._socket = _socket.socket(fileno=control)
+        self._socket = taken(control)
         self._pids: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._parent = parent
@@ -126,7 +127,7 @@ class Template:
             for descriptor in self._private:
                 os.close(descriptor)
             _shared.die_with_parent()
-            status = serve(template, _socket.socket(fileno=connection), slot)
+            status = serve(template, taken(connection), slot)
         except BaseException:  # nothing may run on into the template's loop
             sys.excepthook(*sys.exc_info())
         finally:
