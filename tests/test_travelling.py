@@ -241,6 +241,78 @@ def test_class_is_complete_when_it_was_made_in_a_worker(run_program):
     assert (code, out, err) == (0, "", "")
 
 
+def test_class_does_not_come_back_with_each_result_when_the_program_has_it(run_program):
+    """Its number does, whatever the worker has put into it; inner classes, enumerations and metaclasses too."""
+    code, out, err = run_program("""
+        import dataclasses, enum, threading
+        from parallel_deco.backends.batch import Batch
+        from parallel_deco.backends.processes import ProcessBackend
+
+        class Meta(type):
+            pass
+
+        class Color(enum.Enum):
+            RED = 1
+
+        @dataclasses.dataclass
+        class Point(metaclass=Meta):
+            x: int
+            color: Color
+            class Inner:
+                pass
+            text = "what is not to be sent again" * 100
+
+        def make(x):
+            Point.lock = threading.Lock()
+            return Point(x, Color.RED), Point.Inner, Meta
+
+        backend, ended, results = ProcessBackend(), threading.Event(), []
+        backend.start(Batch(make, range(100)), lambda result: (results.append(result), ended.set()), width=1)
+        ended.wait()
+        backend.shutdown()
+        [result] = results
+        assert not result.errors, result.errors
+        assert result.values == [(Point(x, Color.RED), Point.Inner, Meta) for x in range(100)]
+        assert result.readings.received < 100 * 500, result.readings.received
+        assert not hasattr(Point, "lock")
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_class_is_made_anew_when_the_program_let_go_of_it_meanwhile(run_program):
+    """A result of it is complete although nothing else of it is left."""
+    code, out, err = run_program("""
+        import gc, os, time, weakref
+        from parallel_deco import parallel
+
+        def begin():
+            class Made:
+                def __init__(self, x):
+                    self.x = x
+                def method(self):
+                    return self.x
+
+            @parallel(backend="processes")
+            def work(x):
+                made = Made(x)
+                while not os.path.exists("gone"):
+                    time.sleep(1e-3)
+                return made, made
+
+            future, ref = work.submit(3), weakref.ref(Made)
+            Made = None
+            return future, ref
+
+        future, ref = begin()
+        gc.collect()
+        assert ref() is None
+        open("gone", "w").close()
+        one, other = future.result()
+        assert one is other and one.method() == 3
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
 def test_worker_runs_the_new_code_when_a_module_is_reloaded(run_program):
     """The module of the function, of its helpers, and of what a script uses; batches go on in the same worker."""
     code, out, err = run_program("""

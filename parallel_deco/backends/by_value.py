@@ -1,7 +1,7 @@
 """The pickler for what has no name in a worker: functions of `__main__`, lambdas, closures, context variables."""
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from inspect import CO_OPTIMIZED
 from io import BytesIO
@@ -12,15 +12,15 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 
 from parallel_deco.backends import variables
-from parallel_deco.backends.classes import fill, find_or_make, reduce_class
+from parallel_deco.backends.classes import fill, find, find_or_make, number_of, reduce_class
 from parallel_deco.backends.main import fill_function, main_name, reduce_function
 from parallel_deco.backends.reducers import reducer_of
 from parallel_deco.backends.references import bind, locate, rebuild_view, reference
 
-__all__ = ["ByValuePickler"]
+__all__ = ["ByValuePickler", "HomewardPickler"]
 
 #: These are in every worker under their names.
-_OURS = {bind, fill, fill_function, find_or_make, locate, rebuild_view}
+_OURS = {bind, fill, fill_function, find, find_or_make, locate, rebuild_view}
 #: What cloudpickle 3.1.2 and later have in the place of a file.
 _NO_FILE = "<dynamic-code>"
 #: How the body of a class, and what is in it, looks a name up.
@@ -94,6 +94,31 @@ def _reduce_view(view: memoryview) -> Any:
         raise TypeError(f"cannot pickle a memoryview of format {view.format!r} and shape {view.shape}")
     buffer = PickleBuffer(view if view.c_contiguous else bytearray(view.tobytes()))
     return rebuild_view, (buffer, view.format, view.shape, view.readonly)
+
+
+class HomewardPickler(ByValuePickler):
+    """For a worker's results: classes that came from the program go by their numbers.
+
+    Parameters
+    ----------
+    file : file
+    classes : dict of str to type
+        Receives them.
+    buffer_callback : callable or None
+    """
+
+    def __init__(self, file: BytesIO, classes: dict[str, type], buffer_callback: Callable[[Any], bool] | None) -> None:
+        super().__init__(file, buffer_callback=buffer_callback)
+        self._classes = classes
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to rebuild a value, or NotImplemented for the pickler's own way."""
+        if issubclass(type(value), type):
+            number = number_of(value)
+            if number is not None:
+                self._classes[number] = value
+                return find, (number,)
+        return super().reducer_override(value)
 
 
 class _Digester(ByValuePickler):

@@ -1,7 +1,9 @@
 """Classes by value: each stays what it is where it was defined; a copy changes when, and as far as, that one did.
 
 cloudpickle sends a whole class with each pickle that mentions it, and sets all its attributes each time it arrives. A
-result would set those of the program's own class to a worker's copies, and each batch those of a worker's.
+result would set those of the program's own class to a worker's copies, and each batch those of a worker's. Of a class
+that came from the program a worker sends the number alone, with each value; what makes it anew goes once with all of
+them, for a program that has let go of it meanwhile.
 """
 
 import os
@@ -17,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["fill", "find_or_make", "reduce_class"]
+__all__ = ["fill", "find", "find_or_make", "number_of", "reduce_class", "spare"]
 
 #: What each attribute was when it was sent; another number stands for another value.
 Digests = dict[str, int]
@@ -26,7 +28,12 @@ Digests = dict[str, int]
 _by_number: "weakref.WeakValueDictionary[str, type]" = weakref.WeakValueDictionary()
 #: Classes that were defined in this process, as far as they have been sent.
 _own: "weakref.WeakSet[type]" = weakref.WeakSet()
-_received: "weakref.WeakKeyDictionary[type, Digests]" = weakref.WeakKeyDictionary()
+#: Those that came from another, with the numbers of all.
+_received: "weakref.WeakKeyDictionary[type, tuple[str, Digests]]" = weakref.WeakKeyDictionary()
+#: What makes them anew, as far as it was asked for; empty where nothing does, or only too much would.
+_spares: "weakref.WeakKeyDictionary[type, bytes]" = weakref.WeakKeyDictionary()
+#: Bytes of a spare at most: it goes with each report, and is hardly ever used (guessed).
+MOST = 16 * 1024
 
 
 def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any], int]") -> "tuple[Any, ...]":
@@ -52,7 +59,7 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         _own.add(value)
         _by_number[number] = value
     digests = {name: digest(attribute) for name, attribute in attributes.items()}
-    state = attributes, slots, digests, os.getpid(), main_name(value), fill_all
+    state = attributes, slots, digests, number, os.getpid(), main_name(value), fill_all
     return find_or_make, (number, make, arguments), state, None, None, fill
 
 
@@ -74,16 +81,56 @@ def fill(value: type, state: "tuple[Any, ...]") -> None:
 
     The program has no use for what workers make of a class of theirs later: each may make something else of it.
     """
-    attributes, slots, digests, sender, main, fill_all = state
-    before = _received.get(value)
-    if value in _own or sender == os.getpid() or (before is not None and not in_worker_process()):
+    attributes, slots, digests, number, sender, main, fill_all = state
+    known = _received.get(value)
+    if value in _own or sender == os.getpid() or (known is not None and not in_worker_process()):
         return
-    before = before or {}
+    before = {} if known is None else known[1]
     changed = {name: attribute for name, attribute in attributes.items() if digests[name] != before.get(name)}
     fill_all(value, (changed, slots))
     for name in before.keys() - digests.keys():
         with suppress(AttributeError):  # the worker has taken it away itself
             delattr(value, name)
-    _received[value] = digests
+    _received[value] = number, digests
+    _spares.pop(value, None)
     if main is not None:
         publish(value, main)
+
+
+def number_of(value: type) -> str | None:
+    """Return the number of a class that came from another process; None of another."""
+    known = _received.get(value)
+    return None if known is None else known[0]
+
+
+def find(number: str) -> type:
+    """Return the class of that number.
+
+    Raises
+    ------
+    LookupError
+        It is not here any more.
+    """
+    found = _by_number.get(number)
+    if found is None:
+        raise LookupError("the program has let go of its class")
+    return found
+
+
+def spare(value: type, dump: "Callable[[type], bytes]") -> bytes:
+    """Return what makes a class that came from another process anew; nothing where it cannot travel, or is large.
+
+    Parameters
+    ----------
+    value : type
+    dump : callable
+        Pickles it whole.
+    """
+    found = _spares.get(value)
+    if found is None:
+        try:
+            found = dump(value)
+        except Exception:  # of what a task has put into it
+            found = b""
+        _spares[value] = found = found if len(found) <= MOST else b""
+    return found

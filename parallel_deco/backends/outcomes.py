@@ -68,15 +68,25 @@ def pack_outcomes(
         return dump((_WHOLE, values, errors, readings))
     errors = errors or {}
     pickled = []
+    classes: dict[str, type] = {}
     for position, value in enumerate(values):
         apart: list[Any] = []
         try:
-            pickled.append((dump(value, apart), len(apart)))
+            pickled.append((dump(value, apart, classes), len(apart)))
             buffers.extend(apart)
         except BaseException as error:  # whatever its __reduce__ raises
             pickled.append((dump(None), 0))
             errors[position] = pack_error(unsendable(position, value, error))
-    return dump((_EACH, pickled, errors, readings))
+    return dump((_EACH, (pickled, _spares(classes)), errors, readings))
+
+
+def _spares(classes: dict[str, type]) -> dict[str, bytes]:
+    """Return what makes the classes anew that are only named, should the caller have let go of them."""
+    if not classes:
+        return {}
+    from parallel_deco.backends.classes import spare
+
+    return {number: spare(value, dump) for number, value in classes.items()}
 
 
 def unpack_outcomes(body: Any, buffers: Sequence[Any]) -> Outcomes:
@@ -89,8 +99,29 @@ def unpack_outcomes(body: Any, buffers: Sequence[Any]) -> Outcomes:
     form, values, packed_errors, readings = load(body, buffers)
     errors = {position: unpack_error(packed) for position, packed in (packed_errors or {}).items()}
     if form == _EACH:
-        values = _unpack_each(values, buffers, errors)
+        pickled, spares = values
+        kept = _classes(spares)  # until the values are there, which keep theirs
+        values = _unpack_each(pickled, buffers, errors)
+        del kept
     return Outcomes(values, errors, None if readings is None else Readings._make(readings))
+
+
+def _classes(spares: dict[str, bytes]) -> list[type]:
+    """Return the classes of these numbers, made anew where they are gone."""
+    if not spares:
+        return []
+    from parallel_deco.backends.classes import find
+
+    found = []
+    for number, spare in spares.items():
+        try:
+            found.append(find(number))
+        except LookupError:
+            try:
+                found.append(load(spare))
+            except Exception:  # there is none: then its values say what is missing
+                continue
+    return found
 
 
 def _unpack_each(

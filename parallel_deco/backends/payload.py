@@ -32,7 +32,7 @@ _MAIN = b"__main__"
 _GETATTR = b"\x8c\x07getattr\x94"
 
 
-def dump(value: "Any", buffers: "list[Any] | None" = None) -> bytes:
+def dump(value: "Any", buffers: "list[Any] | None" = None, classes: "dict[str, type] | None" = None) -> bytes:
     """Pickle a value; large buffers in it are appended to `buffers` instead.
 
     Parameters
@@ -41,6 +41,9 @@ def dump(value: "Any", buffers: "list[Any] | None" = None) -> bytes:
     buffers : list or None
         Receives a memoryview of each contiguous buffer of 64 KB or more, in the order in which `load` wants them.
         None keeps them in the pickle.
+    classes : dict or None
+        Of a pickle that goes back to the program: receives classes that came from there, by the numbers that stand for
+        them. None sends them whole.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def dump(value: "Any", buffers: "list[Any] | None" = None) -> bytes:
         pickled = _MAIN
     if _MAIN in pickled:
         apart.clear()
-        pickled = _by_value(value, keep)
+        pickled = _by_value(value, keep, classes)
     if buffers is not None:
         buffers.extend(apart)
     return pickled
@@ -97,9 +100,10 @@ def _with_methods(value: "Any", keep: "Callable[[Any], bool] | None") -> bytes:
     return file.getvalue()
 
 
-def _by_value(value: "Any", keep: "Callable[[Any], bool] | None") -> bytes:
-    from parallel_deco.backends.by_value import ByValuePickler
+def _by_value(value: "Any", keep: "Callable[[Any], bool] | None", classes: "dict[str, type] | None") -> bytes:
+    from parallel_deco.backends.by_value import ByValuePickler, HomewardPickler
 
     file = BytesIO()
-    ByValuePickler(file, buffer_callback=keep).dump(value)
+    pickler = ByValuePickler(file, buffer_callback=keep) if classes is None else HomewardPickler(file, classes, keep)
+    pickler.dump(value)
     return file.getvalue()
