@@ -1,7 +1,10 @@
 """Values to bytes and back, references to functions, and who is to blame when something cannot travel."""
 
 import contextvars
+import enum
+import errno
 import functools
+import signal
 import sys
 import threading
 import types
@@ -184,6 +187,51 @@ def test_function_is_another_when_something_mutable_changed():
     assert functions.prepare(closure) is first
     state.append(1)
     assert functions.prepare(closure).key != first.key
+
+
+class Rate(float):
+    """A number that has attributes."""
+
+
+class Level(enum.IntEnum):
+    """Numbers that have none of their own."""
+
+    LOW = 1
+
+
+def test_function_is_another_when_an_attribute_of_a_number_changed():
+    """One of a class of the program's own; numbers of a library's, and members of enumerations, are what they are."""
+    functions = Functions()
+    rate = Rate(0.5)
+    rate.currency = "EUR"
+
+    def closure(x):
+        return x * rate, rate.currency
+
+    first = functions.prepare(closure)
+    assert functions.prepare(closure) is first
+    rate.currency = "USD"
+    assert functions.prepare(closure).key != first.key
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda: 1.5, lambda: "text", lambda: (None, ...), lambda: Level.LOW, lambda: signal.SIGINT),
+        *(lambda: abs, lambda: errno, lambda: pytest.importorskip("numpy").float64(1.5)),
+    ],
+)
+def test_function_is_not_pickled_again_when_what_it_refers_to_cannot_change(make, monkeypatch):
+    """To look at it is enough."""
+    functions = Functions()
+    constant = make()
+
+    def closure(x):
+        return constant
+
+    first = functions.prepare(closure)
+    monkeypatch.setattr(functions, "_pickled", None)
+    assert functions.prepare(closure) is first
 
 
 def test_function_is_forgotten_when_the_program_drops_it():

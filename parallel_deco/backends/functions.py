@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import Callable
+from enum import EnumType
 from itertools import count
 from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
@@ -15,11 +16,8 @@ from parallel_deco.backends.reloads import After, Change, Modules
 
 __all__ = ["Functions", "Travelling"]
 
-#: What cannot change, or is the same object in spirit for as long as it is the same in fact.
-_ATOMS = (
-    *(type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)),
-    *(ModuleType, CodeType),
-)
+#: What is of these very types cannot change.
+_ATOMS = type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), CodeType
 _keys = count(1)
 
 
@@ -226,8 +224,10 @@ def _collect(value: Any, seen: dict[int, Any], found: list[_References]) -> bool
     """Add the functions that a value refers to; False as soon as something mutable is met."""
     if id(value) in seen:
         return True
-    if isinstance(value, _ATOMS):  # a module that was made by hand goes by value
-        return not (isinstance(value, ModuleType) and getattr(value, "__spec__", None) is None)
+    if isinstance(value, _ATOMS):
+        return type(value) in _ATOMS or _is_constant(type(value))
+    if isinstance(value, ModuleType):  # one that was made by hand goes by value
+        return getattr(value, "__spec__", None) is not None
     if isinstance(value, BuiltinFunctionType):  # a method of something goes with that
         owner = value.__self__
         if owner is None or isinstance(owner, ModuleType):
@@ -243,6 +243,16 @@ def _collect(value: Any, seen: dict[int, Any], found: list[_References]) -> bool
         found.append(references)
         return all(_collect(part, seen, found) for part in references.of(value))
     return False
+
+
+def _is_constant(kind: type) -> bool:
+    """Whether values of a class that derives from such a type can change no more than those of the type.
+
+    So it is with the numbers of NumPy; members of importable enumerations travel by their values alone.
+    """
+    if reference(kind) is None:
+        return False
+    return isinstance(kind, EnumType) or not (kind.__dictoffset__ or hasattr(kind, "__slots__"))
 
 
 def _contents(cell: CellType) -> Any:
