@@ -252,6 +252,48 @@ def test_what_is_behind_an_exception_is_the_same_when_a_task_raises_it(fail, bac
     assert ("Two" in text) == (fail is not _from_none)
 
 
+def _in_group(x):
+    parts = []
+    for fail in (_from_other, _while_handling, _from_none):
+        try:
+            fail(x)
+        except Exception as error:
+            parts.append(error)
+    try:
+        raise ExceptionGroup("inner", [parts.pop(), *parts])
+    except ExceptionGroup as inner:
+        raise ExceptionGroup("outer", [*parts, inner, TypeError("never raised")]) from parts[0]
+
+
+def _parts_behind(error):
+    """What is behind an exception and, one after the other, the parts of a group."""
+    return [_behind(error), *(_parts_behind(part) for part in getattr(error, "exceptions", ()))]
+
+
+def test_what_is_behind_the_parts_of_a_group_is_the_same_when_a_task_raises_it(backend):
+    """Each has its cause, what was being handled, and its own traceback as text."""
+    with pytest.raises(ExceptionGroup) as caught:
+        _in_group(0)
+    error = parallel(_in_group, backend=backend).submit(0).exception(30)
+    assert _parts_behind(error) == _parts_behind(caught.value)
+    while_handling, never = error.exceptions[1], error.exceptions[-1]
+    assert "in _while_handling" in "".join(traceback.format_exception(while_handling))
+    assert never.__cause__ is None
+
+
+def test_exception_comes_when_it_is_behind_its_own_part(backend):
+    """A circle that leads through groups ends where it closes."""
+
+    def fail(_):
+        part = NotFound("part")
+        group = ExceptionGroup("group", [part] * 3)
+        part.__cause__ = group
+        raise group
+
+    error = parallel(fail, backend=backend).submit(0).exception(30)
+    assert [str(part) for part in error.exceptions] == [str(NotFound("part"))] * 3
+
+
 def test_exception_comes_when_what_is_behind_it_cannot_travel():
     """The chain ends before it; the text has it all the same."""
 

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcomes", "PackedError", "pack_error", "pack_outcomes", "unpack_error", "unpack_outcomes"]
 
-#: A pickled exception, and whether the next one is its cause, or was being handled when it was raised.
-Link = tuple[bytes, bool]
+#: A pickled exception, empty where it comes with the group that it is part of; whether the next one is its cause, or
+#: was being handled when it was raised; and what is behind its parts, if it is a group.
+Link = tuple[bytes, bool, "list[PackedError]"]
 #: An exception with those behind it, as far as they can travel, and its traceback as text.
 PackedError = tuple[list[Link], str]
 
-#: Exceptions of a chain that travel at most; all are in the text.
+#: Exceptions behind, or in, each other that travel at most; all are in the text.
 MOST_LINKS = 8
 
 _WHOLE, _EACH = 0, 1
@@ -156,18 +157,41 @@ def pack_error(error: BaseException) -> PackedError:
     exceptions of users' were not written for: it formats the message a second time, or wants other arguments. One that
     would come out differently goes as its `_Likeness`.
     """
-    links = []
-    for link, caused in _chain(error):
-        pickled = _pickled(link)
-        if pickled is None:
-            break
-        links.append((pickled, caused))
-    return links, _text(error)
+    return _Packer().pack(error, set())
 
 
-def _chain(error: BaseException | None) -> Iterator[tuple[BaseException, bool]]:
+class _Packer:
+    """Makes exceptions ready to travel, each once: one may be behind many parts of a group."""
+
+    def __init__(self) -> None:
+        self._pickles: dict[int, bytes | None] = {}
+        self._texts: dict[int, str] = {}
+
+    def pack(self, error: BaseException, within: set[int]) -> PackedError:
+        """Pack an exception with those behind it; it goes with the group if it is part of one, within others by id."""
+        links: list[Link] = []
+        seen = within.copy()
+        for link, caused in _chain(error, seen):
+            pickled = b"" if within and not links else self._pickled(link)
+            if pickled is None:
+                break
+            links.append((pickled, caused, [self.pack(part, seen) for part in _parts(link)]))
+        raised = not within or _TRACEBACK.__get__(error) is not None
+        return links, self._text(error) if raised else ""
+
+    def _pickled(self, error: BaseException) -> bytes | None:
+        if id(error) not in self._pickles:
+            self._pickles[id(error)] = _pickled(error)
+        return self._pickles[id(error)]
+
+    def _text(self, error: BaseException) -> str:
+        if id(error) not in self._texts:
+            self._texts[id(error)] = _text(error)
+        return self._texts[id(error)]
+
+
+def _chain(error: BaseException | None, seen: set[int]) -> Iterator[tuple[BaseException, bool]]:
     """Yield an exception and those behind it, as a traceback shows them; and whether the next is its cause."""
-    seen: set[int] = set()
     while error is not None and id(error) not in seen and len(seen) < MOST_LINKS:
         seen.add(id(error))
         cause = _CAUSE.__get__(error)
@@ -177,7 +201,16 @@ def _chain(error: BaseException | None) -> Iterator[tuple[BaseException, bool]]:
 
 #: Not by name: a class may have attributes of these names of its own, and refuse to have any set.
 _CAUSE, _CONTEXT = BaseException.__dict__["__cause__"], BaseException.__dict__["__context__"]
-_HIDES = BaseException.__dict__["__suppress_context__"]
+_HIDES, _TRACEBACK = BaseException.__dict__["__suppress_context__"], BaseException.__dict__["__traceback__"]
+
+
+def _parts(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions in a group; none of another."""
+    parts: tuple[BaseException, ...] = _PARTS.__get__(error) if isinstance(error, BaseExceptionGroup) else ()
+    return parts
+
+
+_PARTS = BaseExceptionGroup.__dict__["exceptions"]
 
 
 def _pickled(error: BaseException) -> bytes | None:
@@ -238,9 +271,13 @@ def _portable(argument: Any) -> Any:
     """Return an argument of an exception as it can travel; exceptions in it go as their likenesses."""
     if isinstance(argument, BaseException):
         return _Likeness(argument)
-    if type(argument) in (list, tuple) and any(isinstance(part, BaseException) for part in argument):  # a group's
+    if type(argument) in (list, tuple) and any(map(_is_error, argument)):  # a group's
         return type(argument)(map(_portable, argument))
     return argument if _travels(argument) else repr(argument)
+
+
+def _is_error(value: Any) -> bool:
+    return isinstance(value, BaseException)
 
 
 def _slots(error: BaseException) -> dict[str, Any]:
@@ -276,15 +313,20 @@ def _likeness(copy: Any, error: BaseException) -> int:
 
 
 def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, BaseException):
+        return _likeness(one, other) == _SAME
     try:
         if bool(one == other):
             return True
     except Exception:  # arrays, or an __eq__ of the user's
         pass
     try:
-        return dump(one) == dump(other)
+        if dump(one) == dump(other):
+            return True
     except Exception:  # one was not rebuilt, or cannot travel
         return False
+    # Exceptions of a group: their pickle also says which of them are one and the same.
+    return type(one) is type(other) in (list, tuple) and len(one) == len(other) and all(map(_same, one, other))
 
 
 def _travels(value: Any) -> bool:
@@ -300,21 +342,36 @@ def unpack_error(packed: PackedError) -> BaseException:
 
     A RemoteError when it could not travel.
     """
-    from parallel_deco._errors import RemoteError, RemoteTraceback
+    from parallel_deco._errors import RemoteError
+
+    error = _unpacked(packed)
+    if error is not None:
+        return error
+    text = packed[1]
+    last = text.rstrip().rpartition("\n")[2]
+    return RemoteError(f"{last}\nThis exception of a worker could not be sent; its traceback there was:\n{text}")
+
+
+def _unpacked(packed: PackedError, part: BaseException | None = None) -> BaseException | None:
+    """Return the exception, or the part of a group that is here already, with what is behind it; None if it is not."""
+    from parallel_deco._errors import RemoteTraceback
 
     links, text = packed
     chain: list[tuple[BaseException, bool]] = []
-    for pickled, caused in links:
+    for pickled, caused, inner in links:
         try:
-            chain.append((load(pickled), caused))
+            error: Any = load(pickled) if pickled else part
         except BaseException:  # its class is not the same here
             break
+        for one, behind in zip(_parts(error), inner, strict=False):  # a class of the user's may keep fewer
+            _unpacked(behind, one)
+        chain.append((error, caused))
     if not chain:
-        last = text.rstrip().rpartition("\n")[2]
-        return RemoteError(f"{last}\nThis exception of a worker could not be sent; its traceback there was:\n{text}")
-    for (error, caused), (behind, _) in pairwise(chain):
-        (_CAUSE if caused else _CONTEXT).__set__(error, behind)
-    _CAUSE.__set__(chain[-1][0], RemoteTraceback(text))
+        return None
+    for (link, caused), (following, _) in pairwise(chain):
+        (_CAUSE if caused else _CONTEXT).__set__(link, following)
+    if text:
+        _CAUSE.__set__(chain[-1][0], RemoteTraceback(text))
     return chain[0][0]
 
 
