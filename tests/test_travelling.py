@@ -313,6 +313,55 @@ def test_class_is_made_anew_when_the_program_let_go_of_it_meanwhile(run_program)
     assert (code, out, err) == (0, "", "")
 
 
+def test_function_is_itself_when_it_comes_back(run_program):
+    """Of the script, decorated, without a name, a method, or with new code; what a closure has changed comes back."""
+    code, out, err = run_program("""
+        import functools
+        from parallel_deco import parallel
+
+        def logged(function):
+            @functools.wraps(function)
+            def wrapper(*args):
+                return function(*args)
+            return wrapper
+
+        def plain(x): return "plain", x
+        @logged
+        def wrapped(x): return "wrapped", x
+        unnamed = lambda x: ("unnamed", x)
+        class Holder:
+            def method(self): return "method"
+
+        def called(function):
+            function.note = "set in a worker"
+            return function, function(1)
+
+        tasks = [plain, wrapped, unnamed, Holder.method]
+        table = dict(parallel(called, backend="processes").map(tasks))
+        assert [table[task] for task in tasks] == [*(task(1) for task in tasks)], table
+        assert not hasattr(plain, "note")
+
+        def itself(x): return itself
+        function = parallel(itself, backend="processes")
+        assert list(function.map([0])) == [itself]
+        def other(x): return itself, x
+        itself.__code__ = other.__code__
+        assert list(function.map([0])) == [(itself, 0)]
+
+        def counter():
+            count = 0
+            def following(x):
+                nonlocal count
+                count += x
+                return count
+            return following
+
+        [(back, one)] = parallel(called, backend="processes").map([counter()])
+        assert (one, back(1), back.note) == (1, 2, "set in a worker")
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
 def test_worker_runs_the_new_code_when_a_module_is_reloaded(run_program):
     """The module of the function, of its helpers, and of what a script uses; batches go on in the same worker."""
     code, out, err = run_program("""

@@ -13,14 +13,14 @@ import cloudpickle  # type: ignore[import-untyped]
 
 from parallel_deco.backends import variables
 from parallel_deco.backends.classes import fill, find, find_or_make, number_of, reduce_class
-from parallel_deco.backends.main import fill_function, main_name, reduce_function
+from parallel_deco.backends.originals import fill_function, find_or_make_function, reduce_function
 from parallel_deco.backends.reducers import reducer_of
 from parallel_deco.backends.references import bind, locate, rebuild_view, reference
 
 __all__ = ["ByValuePickler", "HomewardPickler"]
 
 #: These are in every worker under their names.
-_OURS = {bind, fill, fill_function, find, find_or_make, locate, rebuild_view}
+_OURS = {bind, fill, fill_function, find, find_or_make, find_or_make_function, locate, rebuild_view}
 #: What cloudpickle 3.1.2 and later have in the place of a file.
 _NO_FILE = "<dynamic-code>"
 #: How the body of a class, and what is in it, looks a name up.
@@ -57,8 +57,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return self.reduce_class(value, reduced)
         _, given = reduced[2]
         given["__globals__"].update(_globals_in_class_bodies(value))
-        main = main_name(value)
-        return reduced if main is None else reduce_function(reduced, main)
+        return reduce_function(value, reduced)
 
     def _reduce_code(self, code: CodeType) -> Any:
         """Return how to rebuild code, of its file: some versions of cloudpickle name another, for tracebacks too."""

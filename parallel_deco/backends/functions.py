@@ -10,6 +10,7 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleT
 from typing import Any
 
 from parallel_deco._errors import NotPicklableError, name_of
+from parallel_deco.backends.originals import stand_in
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.references import reference, unfinished
 from parallel_deco.backends.reloads import After, Change, Modules
@@ -134,6 +135,7 @@ class Functions:
         copy.__defaults__, copy.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
         copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
         copy.__dict__.update(function.__dict__)
+        stand_in(copy, function)
         return copy
 
     def _pickled(self, function: Any, known: _Known | None, changes: tuple[Change, ...]) -> Travelling:

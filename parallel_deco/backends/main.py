@@ -9,12 +9,7 @@ from types import FunctionType
 
 from parallel_deco._nesting import in_worker_process
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-__all__ = ["Main", "fill_function", "main_name", "publish", "reduce_function"]
+__all__ = ["Main", "main_name", "publish"]
 
 #: Under which name something is found in `__main__`, and the script's file.
 Main = tuple[str, str | None]
@@ -37,16 +32,3 @@ def publish(value: "FunctionType | type", main: Main) -> None:
     setattr(module, name, value)
     if file is not None:
         module.__file__ = file
-
-
-def reduce_function(reduced: "tuple[Any, ...]", main: Main) -> "tuple[Any, ...]":
-    """Return how to rebuild a function of `__main__`, from how cloudpickle would."""
-    make, arguments, state, _, _, fill = reduced
-    return make, arguments, (state, main, fill), None, None, fill_function
-
-
-def fill_function(function: FunctionType, state: "tuple[Any, Main, Callable[[FunctionType, Any], object]]") -> None:
-    """Give a function what cloudpickle would, and its place in `__main__`."""
-    inner, main, fill = state
-    fill(function, inner)
-    publish(function, main)
