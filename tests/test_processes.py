@@ -1711,3 +1711,30 @@ except RuntimeError as error:
     path = os.pathsep.join([str(tmp_path), script_environment["PYTHONPATH"]])
     code, out, err = run_program(program, environment={"PYTHONPATH": path})
     assert (code, out, err) == (0, "True\nTrue\n", "")
+
+
+def test_large_result_is_an_error_of_its_item_when_there_are_no_descriptors_left(run_program):
+    """The worker lives, and what comes next comes through the socket."""
+    pytest.importorskip("numpy")
+    code, out, err = run_program("""
+        import os, resource
+        import numpy
+        from parallel_deco import parallel
+
+        @parallel(backend="processes", max_workers=1, chunksize=2)
+        def work(size):
+            return os.getpid(), numpy.ones(size)
+
+        [(pid, _)] = work.map([10])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        try:
+            while True:
+                os.dup(0)
+        except OSError:
+            pass
+        lost, there = work.map([20_000, 10], return_exceptions=True)
+        assert "Too many open files" in str(lost), lost
+        assert there[0] == pid
+        assert [(worker, array.sum()) for worker, array in work.map([20_000, 30_000])] == [(pid, 20_000), (pid, 30_000)]
+        """)
+    assert (code, out, err) == (0, "", "")

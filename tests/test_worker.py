@@ -6,12 +6,15 @@ import dataclasses
 import errno
 import logging
 import os
+import struct
 import threading
 import time
 import warnings
+from pickle import PickleBuffer
 
 import pytest
 
+from parallel_deco import _shared
 from parallel_deco._errors import NotPicklableError, RemoteError, RemoteTraceback
 from parallel_deco._readings import Readings
 from parallel_deco.backends.connection import Connection
@@ -204,6 +207,56 @@ def test_buffer_goes_through_the_socket_when_no_descriptor_can(ends):
     one.send(7, b"body", [memoryview(b"y" * 100_000)])
     frame = other.receive()
     assert ([bytes(buffer) for buffer in frame.buffers], one._outbox._count) == ([b"y" * 100_000], 1)
+
+
+class Full:
+    """A socket of a process that has no room for another descriptor: the system drops it, and says so."""
+
+    def __init__(self, socket):
+        self._socket = socket
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+    def recvmsg(self, *sizes):
+        more, rights, flags, address = self._socket.recvmsg(*sizes)
+        for _, _, packed in rights:
+            os.close(*struct.unpack("i", packed))
+        return more, [], flags | (_socket.MSG_CTRUNC if rights else 0), address
+
+
+def mapping_of_the_sender(descriptor, size, populate=False, made=_shared.Mapping):
+    """Map nothing for a receiver, as where a process has all the mappings that it may have."""
+    if populate:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+    return made(descriptor, size)
+
+
+@pytest.mark.parametrize("what", ["descriptors", "mappings"])
+def test_buffer_is_refused_when_the_receiver_has_no_room_for_it(ends, what, monkeypatch):
+    """Its value cannot be had, all else of the frame can; what comes next comes through the socket."""
+    one, other = ends
+    one.send(7, b"before", [memoryview(b"a" * 100_000)])
+    held = other.receive()
+    if what == "descriptors":
+        other._socket = Full(other._socket)
+        error = "Too many open files"
+    else:
+        monkeypatch.setattr(_shared, "Mapping", mapping_of_the_sender)
+        error = "Cannot allocate memory"
+    buffers, values = [], [PickleBuffer(bytes(size)) for size in (100_000, 1, 200_000)]
+    body = pack_outcomes(Outcomes(values, {}, None), buffers, unsendable)
+    one.send(7, body, buffers)
+    frame = other.receive()
+    assert frame.size == len(body) + 300_000
+    outcomes = unpack_outcomes(frame.body, frame.buffers)
+    assert outcomes.values == [None, b"\0", None]
+    assert [error in str(outcomes.errors[position]) for position in (0, 2)] == [True, True]
+    other.send(8, b"heard")
+    assert one.receive().kind == 8
+    one.send(7, b"after", [memoryview(b"b" * 100_000)])
+    assert [bytes(buffer) for buffer in other.receive().buffers] == [b"b" * 100_000]
+    assert bytes(held.buffers[0]) == b"a" * 100_000
 
 
 def test_worker_goes_on_to_read_when_other_threads_leave_it_more_and_more():

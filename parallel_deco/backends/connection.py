@@ -29,8 +29,8 @@ _HEAD = struct.Struct("<QIId")
 _BUFFER = struct.Struct("<QQ")
 _NUMBER = struct.Struct("<Q")
 #: Frames of the connection itself: a segment (its descriptor comes along), numbers of segments that the receiver of
-#: this frame may write to again, that it may unmap, and that it must give up.
-_SEGMENT, _RETURNED, _DROPPED, _KEPT = 0xF1, 0xF2, 0xF3, 0xF4
+#: this frame may write to again, that it may unmap, that it must give up, and that could not be had there.
+_SEGMENT, _RETURNED, _DROPPED, _KEPT, _REFUSED = 0xF1, 0xF2, 0xF3, 0xF4, 0xF5
 #: One read takes a whole small frame. The system's socket buffer holds at least 160 KB, so a frame up to SMALL
 #: that is sent to a worker with nothing else unread can never block the sender.
 _CHUNK = 64 * 1024
@@ -43,6 +43,8 @@ _SHORT = frozenset([errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
 #: What `stage` returns: kind, pickle, seconds, and for each buffer its size and the segment that it lies in, or itself.
 Staged = tuple[int, "Any", float, "Sequence[tuple[int, Any]]"]
 _CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+#: A descriptor was lost on its way: there was no room for it here.
+_CUT = getattr(_socket, "MSG_CTRUNC", 0)
 
 
 class Frame:
@@ -141,7 +143,8 @@ class Connection:
 
     def _transmit(self, parts: "list[Any]") -> None:
         inbox, outbox = self._inbox, self._outbox
-        for kind, numbers in ((_RETURNED, inbox.returned), (_DROPPED, outbox.dropped), (_KEPT, inbox.kept)):
+        told = (_RETURNED, inbox.returned), (_DROPPED, outbox.dropped), (_KEPT, inbox.kept), (_REFUSED, inbox.refused)
+        for kind, numbers in told:
             if numbers:
                 body = b"".join(_NUMBER.pack(numbers.pop()) for _ in range(len(numbers)))
                 parts = [_HEAD.pack(len(body), kind, 0, 0.0), body, *parts]
@@ -225,6 +228,8 @@ class Connection:
             self._outbox.released.extend(numbers)
         elif frame.kind == _KEPT:
             self._outbox.kept.extend(numbers)
+        elif frame.kind == _REFUSED:
+            self._outbox.refuse(numbers)
         else:
             self._inbox.forget(numbers)
 
@@ -232,11 +237,13 @@ class Connection:
         """Read until `size` bytes are there; False at the end of the stream."""
         while len(self._rest) < size:
             try:
-                more, rights, _, _ = self._socket.recvmsg(_CHUNK, self._space, _CLOEXEC)
+                more, rights, flags, _ = self._socket.recvmsg(_CHUNK, self._space, _CLOEXEC)
             except ConnectionResetError:  # the other end died with unread bytes of ours
                 return False
             for _, _, packed in rights:
                 self._descriptors.extend(struct.unpack("i", packed))
+            if flags & _CUT:
+                self._descriptors.append(-1)
             if not more:
                 return False
             self._rest = self._rest + more if self._rest else more
@@ -266,4 +273,6 @@ class Connection:
         self._outbox.close()
         self._inbox.close()
         while self._descriptors:
-            os.close(self._descriptors.popleft())
+            descriptor = self._descriptors.popleft()
+            if descriptor >= 0:
+                os.close(descriptor)

@@ -12,6 +12,7 @@ from io import BytesIO
 from types import MethodType
 
 from parallel_deco.backends.references import reduce_method
+from parallel_deco.backends.segments import Missing
 
 try:  # the C module alone: `pickle` imports `re` and more, which doubles the start of a worker
     from _pickle import PickleBuffer, Pickler, dumps, loads
@@ -74,8 +75,20 @@ def dump_plain(value: "Any") -> bytes:
 
 
 def load(pickled: "bytes | bytearray | memoryview", buffers: "Sequence[Any]" = ()) -> "Any":
-    """Return the value that `dump` made bytes of."""
-    return loads(pickled, buffers=buffers)
+    """Return the value that `dump` made bytes of.
+
+    Raises
+    ------
+    Exception
+        Whatever the value's own code raises; OSError when one of its buffers was lost on its way.
+    """
+    return loads(pickled, buffers=map(_there, buffers) if buffers else ())
+
+
+def _there(buffer: "Any") -> "Any":
+    if type(buffer) is Missing:
+        buffer.fail()
+    return buffer
 
 
 def _collector(apart: list[memoryview]) -> "Callable[[Any], bool]":

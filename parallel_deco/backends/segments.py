@@ -4,6 +4,9 @@ The sender owns its segments (`Outbox`), the receiver maps them (`Inbox`). A seg
 receiver's arrays lie in the segment itself; when the last view of one dies, the segment's number goes back to the
 sender, and only then may the sender write into it again. So the receiver may do with its array what it likes.
 
+Where the receiver has no room for a descriptor, or for a mapping more, it *refuses* the segment: what lay in it is
+lost, and the sender makes no more of them, but sends what comes next through the socket.
+
 After a fork of the receiving process its child has the arrays too, and nobody knows when they go there. So what is
 leased at a fork is *kept*: its owner lets go of it, and never writes into it again.
 
@@ -12,6 +15,7 @@ A segment is a memfd: it has no name, so nothing can be left behind, however the
 
 from __future__ import annotations
 
+import errno
 import os
 from _weakref import ref
 from collections import deque
@@ -27,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Inbox", "Outbox", "Segment"]
+__all__ = ["Inbox", "Missing", "Outbox", "Segment"]
 
 _PAGE = 4096
 #: Free segments that are kept for reuse; the oldest beyond that is given back to the system.
@@ -125,6 +129,11 @@ class Outbox:
         segment.held = held
         return self._lend(segment)
 
+    def refuse(self, numbers: list[int]) -> None:
+        """Let go of segments that the receiver could not have, and make no more; in the thread that hears from it."""
+        self.kept.extend(numbers)
+        self._works = False
+
     def _take_back(self) -> None:
         while self.released:
             segment = self._out.pop(self.released.popleft(), None)
@@ -217,6 +226,35 @@ def _available() -> int:
         return free
 
 
+class Missing:
+    """In the place of a buffer whose segment could not be had.
+
+    Parameters
+    ----------
+    size : int
+    cause : OSError
+    """
+
+    __slots__ = ("_cause", "_size")
+
+    def __init__(self, size: int, cause: OSError) -> None:
+        self._size = size
+        self._cause = cause
+
+    def __len__(self) -> int:
+        """Return how large the buffer was."""
+        return self._size
+
+    def fail(self) -> None:
+        """Say what is missing, and why.
+
+        Raises
+        ------
+        OSError
+        """
+        raise OSError(self._cause.errno, f"{self._cause.strerror}: {self._size} bytes of shared memory were lost")
+
+
 class Inbox:
     """The segments that one end of a connection receives in.
 
@@ -229,19 +267,29 @@ class Inbox:
     def __init__(self) -> None:
         self.returned: deque[int] = deque()  #: numbers to be given back to the sender
         self.kept: deque[int] = deque()  #: numbers that will not be
+        self.refused: deque[int] = deque()  #: numbers that the sender has yet to hear of
+        self._lost: dict[int, OSError] = {}
         self._keeps: set[int] = set()
         self._mappings: dict[int, _shared.Mapping] = {}
         self._leases: dict[int, Any] = {}
 
     def adopt(self, number: int, descriptor: int, capacity: int) -> None:
-        """Map a segment that came; closes the descriptor."""
+        """Map a segment that came, and close its descriptor; it is negative where there was no room for it."""
         try:
+            if descriptor < 0:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self._mappings[number] = _shared.Mapping(descriptor, capacity, populate=True)
+        except OSError as error:
+            self._lost[number] = error
+            self.refused.append(number)
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
-    def lease(self, number: int, size: int) -> _shared.Lease:
+    def lease(self, number: int, size: int) -> _shared.Lease | Missing:
         """Return a segment's memory as a buffer; when the last view of it dies, the segment is returned."""
+        if number in self._lost:
+            return Missing(size, self._lost[number])
         lease = _shared.Lease(self._mappings[number], size)
         returned, keeps = self.returned, self._keeps
 
@@ -264,6 +312,7 @@ class Inbox:
         """Unmap segments that the sender gave up; those with views stay until the views die."""
         for number in numbers:
             self._mappings.pop(number, None)
+            self._lost.pop(number, None)
             self._leases.pop(number, None)
             self._keeps.discard(number)
 
