@@ -32,6 +32,7 @@ class Pair:
         """Tell the sender what the receiver has released."""
         self.outbox.released.extend(self.inbox.returned)
         self.inbox.returned.clear()
+        self.outbox.tidy()
 
 
 @pytest.fixture
@@ -63,6 +64,36 @@ def test_segment_is_used_again_when_the_last_view_has_gone(pair):
     pair.give_back()
     third, again = pair.carry(b"c" * SIZE)
     assert (third, bytes(again)[:1], bytes(other)[:1]) == (first, b"c", b"b")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time in seconds, to be set."""
+    clock = [1000.0]
+    monkeypatch.setattr("parallel_deco.backends.segments.monotonic", lambda: clock[0])
+    return clock
+
+
+def test_segment_is_used_again_when_the_next_comes_in_time(pair, clock):
+    """As often as that happens; not when nothing came for long."""
+    numbers = []
+    for pause in (0, 9, 9, 9, 11):
+        clock[0] += pause
+        numbers.append(pair.carry(os.urandom(1_000_000))[0])
+        pair.give_back()
+    assert numbers == [1, 1, 1, 1, 2]
+
+
+def test_segments_of_a_peak_are_given_back_when_fewer_are_enough(pair, clock):
+    """Those that were used last go on to be used, and the others come of age."""
+    leases = [pair.carry(os.urandom(SIZE)) for _ in range(4)]
+    for _ in range(12):
+        leases.clear()
+        pair.give_back()
+        leases.append(pair.carry(os.urandom(SIZE)))
+        clock[0] += 1
+    assert len(pair.outbox.dropped) == 3
+    assert leases[0][0] not in pair.outbox.dropped
 
 
 def test_original_stays_when_the_receiver_writes(pair):

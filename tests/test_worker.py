@@ -209,6 +209,22 @@ def test_buffer_goes_through_the_socket_when_no_descriptor_can(ends):
     assert ([bytes(buffer) for buffer in frame.buffers], one._outbox._count) == ([b"y" * 100_000], 1)
 
 
+def test_memory_is_given_back_when_only_small_frames_come_any_more(ends, monkeypatch):
+    """The sender looks with each, and says so; the receiver lets go of it."""
+    one, other = ends
+    one.send(7, b"large", [memoryview(b"x" * 100_000)])
+    del other.receive().buffers[:]
+    other.send(8, b"returned")
+    one.receive()
+    one.send(7, b"small")
+    other.receive()
+    now = time.monotonic()
+    monkeypatch.setattr("parallel_deco.backends.segments.monotonic", lambda: now + 60)
+    one.send(7, b"small")
+    other.receive()
+    assert (one._outbox._total, other._inbox._mappings) == (0, {})
+
+
 class Full:
     """A socket of a process that has no room for another descriptor: the system drops it, and says so."""
 

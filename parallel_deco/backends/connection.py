@@ -85,8 +85,8 @@ class Connection:
     Notes
     -----
     One thread may receive while another sends. Two senders need a lock of their own around `transmit`; there is none
-    here. Only one may `stage` buffers. Reads and writes release the GIL. It never closes the socket: the owner does,
-    when nobody uses it.
+    here. Only one may `stage` with buffers. Reads and writes release the GIL. It never closes the socket: the owner
+    does, when nobody uses it.
     """
 
     __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_space", "_waited")
@@ -110,8 +110,15 @@ class Connection:
         """
         self.transmit(self.stage(kind, body, buffers, seconds))
 
-    def stage(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> "Staged":
-        """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then."""
+    def stage(
+        self, kind: int, body: "Any", buffers: Sequence[memoryview] | None = None, seconds: float = 0.0
+    ) -> "Staged":
+        """Copy the buffers to shared memory, and return what is left to be sent; the originals may go then.
+
+        Any thread may stage a frame that can have none.
+        """
+        if buffers is not None:
+            self._outbox.tidy()
         if not buffers:
             return kind, body, seconds, ()
         began = thread_time()

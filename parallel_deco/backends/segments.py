@@ -19,6 +19,7 @@ import errno
 import os
 from _weakref import ref
 from collections import deque
+from time import monotonic
 
 from parallel_deco import _shared
 
@@ -36,6 +37,9 @@ __all__ = ["Inbox", "Missing", "Outbox", "Segment"]
 _PAGE = 4096
 #: Free segments that are kept for reuse; the oldest beyond that is given back to the system.
 _KEEP = 128
+#: Seconds after which one that was not needed is given back too. (Guessed: fresh pages take three times as long as a
+#: copy, 30 ms more for 64 MB, which is little for what is needed once in ten seconds.)
+_AGE = 10.0
 #: Segments that may be with the receiver at a time; beyond, buffers go through the socket. Each is a mapping of its
 #: own there as long as its result lives, and Linux allows a process 65,530 of them.
 _MOST = 2000
@@ -48,7 +52,7 @@ _SHARE = 4
 class Segment:
     """Shared memory, as its owner sees it."""
 
-    __slots__ = ("_populated", "capacity", "descriptor", "held", "mapping", "number")
+    __slots__ = ("_populated", "capacity", "descriptor", "free_since", "held", "mapping", "number")
 
     def __init__(self, number: int, descriptor: int, capacity: int) -> None:
         self.number = number
@@ -56,6 +60,7 @@ class Segment:
         self.capacity = capacity
         self.mapping = _shared.Mapping(descriptor, capacity)
         self.held: tuple[int, int] | None = None  #: address and size of the buffer whose copy it has
+        self.free_since = 0.0
         self._populated = False
 
     def fill(self, buffer: memoryview) -> bool:
@@ -111,7 +116,7 @@ class Outbox:
         the GIL; or none, when the segment still holds this very buffer, as it does when many items of a map have the
         same large argument. It is compared first: the caller may have changed the original, the worker its array.
         """
-        self._take_back()
+        self.tidy()
         if len(self._out) >= _MOST:
             return None
         size = buffer.nbytes
@@ -134,10 +139,21 @@ class Outbox:
         self.kept.extend(numbers)
         self._works = False
 
+    def tidy(self) -> None:
+        """Take in what the receiver has said of segments, and give those back to the system that nobody needs."""
+        if self.released or self.kept:
+            self._take_back()
+        if self._free:
+            oldest = monotonic() - _AGE
+            while self._free and (len(self._free) > _KEEP or self._free[0].free_since < oldest):
+                self._drop(self._free[0])
+
     def _take_back(self) -> None:
+        now = monotonic()
         while self.released:
             segment = self._out.pop(self.released.popleft(), None)
             if segment is not None:
+                segment.free_since = now
                 self._free.append(segment)
         while self.kept:
             number = self.kept.popleft()
@@ -146,8 +162,6 @@ class Outbox:
                 self._free.append(segment)
             for segment in [segment for segment in self._free if segment.number == number]:
                 self._drop(segment)
-        while len(self._free) > _KEEP:
-            self._drop(self._free[0])
 
     def _lend(self, segment: Segment) -> Segment:
         if segment in self._free:
@@ -162,8 +176,11 @@ class Outbox:
         segment.close()
 
     def _fitting(self, size: int) -> Segment | None:
-        """Return the smallest free segment that is large enough, and not wastefully so."""
-        fitting = [segment for segment in self._free if size <= segment.capacity <= 2 * size + _PAGE]
+        """Return the smallest free segment that is large enough, and not wastefully so.
+
+        The one that was used last, where there are many: those of a peak come of age then.
+        """
+        fitting = [segment for segment in reversed(self._free) if size <= segment.capacity <= 2 * size + _PAGE]
         return min(fitting, key=_capacity, default=None)
 
     def _create(self, size: int) -> Segment | None:
