@@ -270,7 +270,7 @@ class Profile:
                 else "you declared shared=False: its code was not read for effects"
             )
         elif effect is not None and options.chooses:
-            where = f"{effect.file}:{effect.line}"
+            where = f" ({effect.file}:{effect.line})" if effect.file else ""
             yield from _words(effect, where)
         if stuck is not None:
             yield f"it cannot be sent to another process: {stuck}"
@@ -331,10 +331,10 @@ class Profile:
 
 def _words(effect: "static.Effect", where: str) -> Iterator[str]:
     if effect.kind.name == "DIFFERS":
-        yield f"it {effect.what} ({where}), so it stays in this process"
+        yield f"it {effect.what}{where}, so it stays in this process"
         yield "set PYTHONHASHSEED before Python starts, or declare shared=False (any number will do) or shared=True"
         return
-    yield f"it {effect.what} ({where}), which only shared memory keeps, so it stays in this process"
+    yield f"it {effect.what}{where}, which only shared memory keeps, so it stays in this process"
     if not effect.atomic:
         yield "calls that write so are not safe at the same time, so they run one after the other"
     yield "return the result instead of writing it, or declare shared=False (nothing is lost) or shared=True"

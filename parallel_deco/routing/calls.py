@@ -60,6 +60,7 @@ class Calls(Members):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self._remembered: dict[object, tuple[int, Value]] = {}
+        self._walks: dict[object, Frame] = {}
 
     def call(self, callee: Value, given: Given) -> Value:
         """Return what a call of `callee` may give, and write down what it may change."""
@@ -325,33 +326,35 @@ class Calls(Members):
         bound: list[Value],
     ) -> Value:
         """Walk through code with the values of its parameters; return what it may give."""
-        key = (id(code), tuple(bound), free)
+        guarded = any(frame.guarded for frame in self.frames)  # an effect under a lock is another
+        key = (id(code), tuple(bound), free, guarded)
         remembered = self._remembered.get(key)
         if remembered is not None and remembered[0] == self.ledger.version:
             return remembered[1]
-        under_way = [frame for frame in self.frames if frame.code is code]
+        under_way = [frame for frame in self.frames if frame.code is code and frame.closure == free]
         if len(under_way) > 1:
             # Recursion: the walk under way takes these arguments, too. The first level is walked on its own, so
             # that what only the caller of the caller gave is not mixed with what the function gives itself.
             under_way[-1].recursive = True
             under_way[-1].enter(bound)
             return self._result(under_way[-1])
-        frame = self._frame(code, module, builtins, free)
-        self._run(frame, bound)
+        # Whoever calls from inside the function gets one and the same walk, with all that it was ever called with.
+        caller = self.frames[-1] if self.frames and not under_way else None
+        place = (caller.key, caller.index) if caller is not None else (-1, len(under_way))
+        frame = self._walks.get((*place, id(code), free))
+        if frame is None:
+            frame = Frame(self, code, module, builtins, free, self.ledger.frame_key(*place, code), ACTIONS)
+            self._walks[*place, id(code), free] = frame
+        if not frame.covers(bound, guarded):
+            self._run(frame, bound)
+            frame.settled = self.ledger.version, guarded
         result = self._result(frame)
         self._remembered[key] = (self.ledger.version, result)
         return result
 
-    def _frame(
-        self, code: types.CodeType, module: dict[str, object], builtins: dict[str, object], free: tuple[Value, ...]
-    ) -> Frame:
+    def _run(self, frame: Frame, bound: list[Value]) -> None:
         if len(self.frames) >= DEPTH_MAX:
             raise Exhausted
-        caller = self.frames[-1] if self.frames else None
-        key = self.ledger.frame_key(caller.key, caller.index, code) if caller is not None else 0
-        return Frame(self, code, module, builtins, free, key, ACTIONS)
-
-    def _run(self, frame: Frame, bound: list[Value]) -> None:
         self.frames.append(frame)
         self.ledger.stack.append(frame)
         try:
@@ -406,7 +409,9 @@ class Calls(Members):
         site.members = {} if site.members is None else site.members
         for place in given.first():
             if type(place) is Made:
-                frame = self._frame(place.code, place.module, self.frames[-1].builtins, place.closure)
+                caller = self.frames[-1]
+                key = self.ledger.frame_key(caller.key, caller.index, place.code)
+                frame = Frame(self, place.code, place.module, caller.builtins, place.closure, key, ACTIONS)
                 self._run(frame, [])
                 site.members.update(frame.namespace)
                 self.ledger.put(site, union(frame.namespace.values()))

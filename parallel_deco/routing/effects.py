@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from parallel_deco.routing.calls import Calls
 from parallel_deco.routing.known import own_function
-from parallel_deco.routing.ledger import Effect, EffectKind, Exhausted, Ledger
+from parallel_deco.routing.ledger import Effect, Exhausted, Ledger
 from parallel_deco.routing.lookup import (
     MISSING,
     attribute,
@@ -133,7 +133,7 @@ def find_effects(subject: Subject, given: Mapping[str, object] | None = None) ->
     try:
         _start(subject, given, ledger, calls)
     except Exhausted:
-        ledger.record(EffectKind.UNKNOWN, "is too long or too tangled to be read to the end")
+        ledger.give_up("is too long or too tangled to be read to the end", subject.code())
     return Findings(ledger.effects, ledger.depends, _guards(ledger, given), _relied(ledger, subject.function))
 
 

@@ -87,6 +87,7 @@ class Frame:
         self.builtins = builtins
         self.program: Program = decode(code)
         self.names = variable_names(code)
+        self.closure = free
         self.free = dict(zip(range(len(self.names) - len(code.co_freevars), len(self.names)), free, strict=False))
         self.cells: dict[int, Cell] = {}
         self.namespace: dict[str, Value] = {}  # of a class body
@@ -97,6 +98,7 @@ class Frame:
         self.live = True
         self.again = False
         self.recursive = False
+        self.settled = (-1, False)  # the version at which the last walk ended, and whether a lock was held
         self.locked: list[tuple[int, int]] = []  # the instructions under a `with` statement of a lock
         self.returned: Value = EMPTY
         self.yielded: Value = EMPTY
@@ -129,6 +131,13 @@ class Frame:
         """Join `arguments` into what the function is called with."""
         self.merge(0, [], [*arguments, *([None] * (len(self.names) - len(arguments)))])
 
+    def covers(self, arguments: list[Value], guarded: bool) -> bool:
+        """Say whether a walk before told all that one with these arguments would."""
+        if self.settled != (self.ledger.version, guarded):
+            return False
+        known = self.entries[0][1]
+        return all(not value or value <= (known[index] or EMPTY) for index, value in enumerate(arguments))
+
     def run(self) -> None:
         """Walk the code until nothing new appears."""
         for _ in range(PASSES_MAX):
@@ -136,6 +145,7 @@ class Frame:
             version, returned = self.ledger.version, self.returned
             self._sweep()
             if self.recursive and self.returned != returned:
+                self.ledger.version += 1  # what others made of the result so far is no longer all
                 continue
             if not self.again and version == self.ledger.version:
                 return
@@ -251,9 +261,34 @@ class Frame:
             return
         self.variables[index] = value
         cell = self.cells.get(index)
-        if cell is not None and not value <= cell.value:
+        if cell is not None and self.index >= cell.since:
+            self._show(cell, value)
+
+    def close_over(self, index: int, cell: Cell) -> None:
+        """A function is being made that sees a variable: what it holds here, and what is stored from now on."""
+        if self.index < cell.since:
+            cell.since = self._earliest_after(self.index)
+            self.again |= cell.since < self.index  # what the loop stored before was not shown
+        self._show(cell, self.variables[index] or EMPTY)
+
+    def _show(self, cell: Cell, value: Value) -> None:
+        if not value <= cell.value:
             cell.value |= value
-            self.ledger.version += 1
+            if cell.read:
+                self.ledger.version += 1
+
+    def _earliest_after(self, index: int) -> int:
+        """Return the first instruction in the order of the code that may run after the one at `index`."""
+        program, handlers = self.program, self.program.handlers
+        while True:
+            backward = [
+                program.arguments[i] for i in range(index, len(program.names)) if "JUMP_BACKWARD" in program.names[i]
+            ]
+            backward += [handler.target for handler in handlers[index:] if handler is not None]
+            earliest = min(backward, default=index)
+            if earliest >= index:
+                return index
+            index = earliest
 
 
 def _join(old: list[Value | None], new: list[Value | None]) -> bool:

@@ -65,6 +65,7 @@ _moves("BUILD_TEMPLATE", 2, 1)
 def _load_fast(frame: Frame, argument: int) -> None:
     cell = frame.cells.get(argument)
     if cell is not None:
+        frame.close_over(argument, cell)
         frame.push(frozenset((cell,)))
     elif argument in frame.free:
         frame.push(frame.free[argument])
@@ -108,10 +109,7 @@ def _delete_fast(frame: Frame, argument: int) -> None:
 
 @on("MAKE_CELL")
 def _make_cell(frame: Frame, argument: int) -> None:
-    cell = frame.cells.get(argument)
-    if cell is None:
-        cell = frame.cells[argument] = Cell()
-    cell.value |= frame.variables[argument] or EMPTY
+    frame.cells[argument] = frame.ledger.cell(frame.key, argument)
 
 
 @on("LOAD_DEREF LOAD_CLASSDEREF")
@@ -121,7 +119,11 @@ def _load_deref(frame: Frame, argument: int) -> None:
         return
     found: Value = EMPTY
     for place in frame.free[argument]:
-        found |= place.value if type(place) is Cell else frozenset((place,))
+        if type(place) is Cell:
+            place.read = True
+            found |= place.value
+        else:
+            found |= frozenset((place,))
     frame.push(found)
 
 
@@ -456,7 +458,10 @@ def _build_tuple(frame: Frame, argument: int) -> None:
     if site.fields is None:
         site.fields = fields
     else:
-        site.fields = [old | new for old, new in zip(site.fields, fields, strict=True)]
+        joined = [old | new for old, new in zip(site.fields, fields, strict=True)]
+        if site.read and joined != site.fields:
+            frame.ledger.version += 1
+        site.fields = joined
     frame.push(result)
 
 
@@ -695,6 +700,8 @@ def _set_part(frame: Frame, made: Made, flag: int, part: Value) -> None:
     if flag == 8:
         for place in part:
             if type(place) is Site and place.fields is not None:
+                if made.closure not in ((), tuple(place.fields)):  # whoever has called it must do so again
+                    frame.ledger.version += 1
                 made.closure = tuple(place.fields)
     elif flag == 2:
         made.keyword_defaults |= part

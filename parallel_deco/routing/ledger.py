@@ -14,6 +14,7 @@ from parallel_deco.routing.lookup import MISSING, is_a, is_iterator_type, loaded
 from parallel_deco.routing.values import (
     EMPTY,
     Bound,
+    Cell,
     Examples,
     Made,
     Method,
@@ -134,6 +135,7 @@ class Ledger:
         self._marks: dict[tuple[Outside, str], Value] = {}
         self._methods: dict[tuple[Place, str], Value] = {}
         self._sites: dict[object, Site] = {}
+        self._cells: dict[tuple[int, int], Cell] = {}
         self._globals: dict[tuple[int, str], Value] = {}
         self._captured: dict[int, Value] = {}
         self._noticed: set[Outside] = set()
@@ -161,6 +163,11 @@ class Ledger:
         known = self._effects.get((what, file, line))
         if known is None or (known.atomic and not atomic):
             self._effects[what, file, line] = Effect(what, file, line, kind, argument, atomic)
+
+    def give_up(self, what: str, code: types.CodeType | None) -> None:
+        """Write down that the whole function, which begins there, was not read."""
+        file, line = (code.co_filename, code.co_firstlineno) if code is not None else ("", 0)
+        self._effects[what, file, line] = Effect(what, file, line, EffectKind.UNKNOWN)
 
     def change(self, value: Value, verb: str, kind: EffectKind | None = None, atomic: bool = False) -> None:
         """Write down that `value` is changed, wherever it may be something of the outside."""
@@ -219,6 +226,10 @@ class Ledger:
         if found is None:
             found = self._sites[key] = Site()
         return found
+
+    def cell(self, frame: int, index: int) -> Cell:
+        """Return the cell of a variable of a frame, the same one each time that the frame is walked."""
+        return self._cells.setdefault((frame, index), Cell())
 
     def made(self, key: object, code: types.CodeType, module: dict[str, object]) -> Made:
         """Return the function made at `key`, the same one each time."""

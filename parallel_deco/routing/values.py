@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import sys
 import types
 from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
@@ -100,13 +101,15 @@ class Site:
 
 
 class Cell:
-    """A variable shared by a function under way and the functions made in it."""
+    """A variable shared by a function under way and the functions made in it; `value` is what these may find."""
 
-    __slots__ = ("value", "written")
+    __slots__ = ("read", "since", "value", "written")
 
     def __init__(self) -> None:
         self.value: Value = EMPTY
         self.written: Value = EMPTY  # by inner functions
+        self.since = sys.maxsize  # the first instruction at which there may be a function that sees it
+        self.read = False  # one has: growing means reading again
 
 
 class Made:
