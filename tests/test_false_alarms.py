@@ -6,6 +6,7 @@ and never run.
 
 from __future__ import annotations
 
+import collections
 import functools
 import inspect
 import threading
@@ -394,6 +395,69 @@ def _calls_what_appends_under_four_decorators(x):
 def _count():
     global COUNTER
     COUNTER += 1
+
+
+# --- grouping --------------------------------------------------------------------------------------------------
+
+
+@pure([{"key": 1, "value": [1]}])
+def _groups_dicts_in_a_defaultdict(rows):
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[row["key"]].append(row)
+    return {key: [row["value"] for row in found] for key, found in groups.items()}
+
+
+@pure([["a", 1]])
+def _groups_lists_in_a_defaultdict(rows):
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[row[0]].append(row)
+    return dict(groups)
+
+
+@pure([{"key": 1}])
+def _groups_in_a_defaultdict_of_dicts(rows):
+    groups = collections.defaultdict(dict)
+    for row in rows:
+        groups[row["key"]]["last"] = row
+    return groups
+
+
+@changes([["a", 1]])
+def _groups_lists_and_appends_to_them(rows):
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[row[0]].append(row)
+    for found in groups.values():
+        found[0].append(1)  # <-
+
+
+@changes([["a", 1]])
+def _starts_its_groups_with_what_was_given(rows):
+    groups = collections.defaultdict(list, {1: rows[0]})
+    for row in rows:
+        groups[row[0]].append(row)  # <-
+
+
+@changes([["a", 1]])
+def _makes_its_groups_of_what_was_given(rows):
+    groups = collections.defaultdict(lambda: rows)
+    groups[1].append(1)  # <-
+
+
+@changes([{"key": 1}, [2]])
+def _appends_to_those_that_are_lists(rows):
+    for row in rows:
+        row.append(1)  # <-
+
+
+@changes([{"key": 1}])
+def _stores_into_dicts_that_it_has_grouped(rows):
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[row["key"]].append(row)
+    groups[1][0]["seen"] = True  # <-
 
 
 # --- tests -----------------------------------------------------------------------------------------------------

@@ -174,6 +174,8 @@ class Calls(Members):
             return self.call_fresh(self.read_property(found, single(owner)), given)
         if found is not MISSING and class_attribute(type(found), "__get__") is MISSING:
             return self.call_object(found, single(place), given)  # an object on the class that is no method
+        if found is MISSING and known.has_no_other(type(thing)):
+            return EMPTY  # a dict has no `append`: nothing is called
         if found is MISSING and (owner.origin is not Origin.ARGUMENT or self.answers_anything(thing)):
             self.ledger.record(
                 EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}, which cannot be looked up"

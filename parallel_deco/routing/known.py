@@ -6,6 +6,7 @@ so a gap costs speed (the function stays on shared memory), not data.
 
 from __future__ import annotations
 
+import collections
 import enum
 import os
 import sys
@@ -30,6 +31,7 @@ __all__ = [
     "SHARED_RANDOM",
     "VERBS",
     "Species",
+    "has_no_other",
     "is_library",
     "mutating",
     "own_function",
@@ -148,6 +150,15 @@ SHALLOW_METHODS: Final = _words("copy union difference intersection symmetric_di
 
 # Attributes that are numbers, names or tuples of them, on every type of the known libraries that has them.
 SCALAR_ATTRIBUTES: Final = _words("shape size ndim dtype itemsize nbytes strides name stem suffix year month day")
+
+
+# Types of which instances have the attributes of their class and no others.
+_CLOSED: Final = frozenset(map(id, (list, dict, tuple, set, frozenset, bytearray, collections.deque)))
+
+
+def has_no_other(cls: type) -> bool:
+    """Say whether an attribute that is not found on `cls` does not exist on its instances either."""
+    return id(cls) in _CLOSED or type_name(cls) == "numpy.ndarray"
 
 
 def mutating(name: str) -> bool:

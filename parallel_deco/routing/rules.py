@@ -235,8 +235,8 @@ def _container(caller: Caller, given: Given) -> Value:
     return _holding(caller, contents)
 
 
-def _holding(caller: Caller, contents: Value) -> Value:
-    site = caller.new_site("container")
+def _holding(caller: Caller, contents: Value, kind: str = "container") -> Value:
+    site = caller.new_site(kind)  # not that of what the call itself had made: `defaultdict(list)`
     caller.ledger.put(site, contents)
     return single(site)
 
@@ -275,20 +275,20 @@ def _applied(caller: Caller, given: Given) -> Value:
     for function in (given.positional[0], *given.positional[1:], *given.keywords.values()):
         if function is given.positional[0] or any(looks_callable(place) for place in function):
             result |= caller.call(function, Given([], {}, elements)) if function else EMPTY
-    return _holding(caller, result) | result
+    return _holding(caller, result, "applied") | result
 
 
 @_rule("builtins.dict collections.OrderedDict collections.Counter")
-def _dict(caller: Caller, given: Given) -> Value:
+def _dict(caller: Caller, given: Given, kind: str = "dict") -> Value:
     caller.callbacks(given)
     once = caller.ledger.inside(caller.iterate(union((*given.positional, given.spread or EMPTY))))
-    return _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()))
+    return _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()), kind)
 
 
 @_rule("collections.defaultdict")
 def _defaultdict(caller: Caller, given: Given) -> Value:
     made = caller.call(given.first(), Given([])) if given.first() else EMPTY
-    result = _dict(caller, given._replace(positional=given.positional[1:]))
+    result = _dict(caller, given._replace(positional=given.positional[1:]), "defaultdict")
     caller.put_into(result, made)
     return result
 
