@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from parallel_deco.routing.static import EffectKind, read
@@ -24,6 +25,9 @@ from parallel_deco.routing.static import EffectKind, read
 LOG: list[Any] = []
 COUNTER = 0
 GUARD = threading.Lock()
+VECTOR = np.ones(6)
+MATRIX = np.ones((3, 2))
+OBJECTS = np.array([[1], [2, 3], []], dtype=object)
 
 
 class Case(NamedTuple):
@@ -458,6 +462,128 @@ def _stores_into_dicts_that_it_has_grouped(rows):
     for row in rows:
         groups[row["key"]].append(row)
     groups[1][0]["seen"] = True  # <-
+
+
+# --- arrays ----------------------------------------------------------------------------------------------------
+
+
+@pure(2)
+def _sums_views_of_a_global_array(i):
+    parts = MATRIX.T.sum() + MATRIX.reshape(-1).sum() + MATRIX.ravel().max() + MATRIX.T.dot(VECTOR[:2])[0]
+    total = sum(row.sum() for row in MATRIX) + MATRIX.T[0].sum() + MATRIX[:, 0].T.sum()
+    for column in MATRIX.T:
+        total += column.sum()
+    return parts, total, (MATRIX + 1j).real.sum(), MATRIX.flatten().mean(), MATRIX.swapaxes(0, 1)[i]
+
+
+@changes(2)
+def _writes_to_a_transposed_global_array(i):
+    MATRIX.T[i] = 1  # <-
+
+
+@changes(2)
+def _fills_a_reshaped_global_array(i):
+    MATRIX.reshape(-1).fill(i)  # <-
+
+
+@changes(2)
+def _writes_to_a_row_of_a_reshaped_vector(i):
+    row = VECTOR.reshape(2, 3)[0]
+    row[0] = 1  # <-
+
+
+@changes(2)
+def _adds_to_columns_of_a_global_array(i):
+    for column in MATRIX.T:
+        column += 1  # <-
+
+
+@changes(0)
+def _appends_to_what_a_transposed_array_holds(i):
+    OBJECTS.T[i].append(1)  # <-
+
+
+def _centred(values):
+    values = np.asarray(values, dtype=float)
+    values -= values.mean()  # <-
+    return values
+
+
+pure([1.0, 2.0])(_centred)
+pure((1.0, 2.0))(_centred)
+pure(3.0)(_centred)
+changes(np.zeros(3))(_centred)
+changes(bytearray(8))(_centred)
+
+
+@pure([1.0, 2.0])
+def _normalizes_what_is_made_an_array(values):
+    values = np.ravel(np.atleast_1d(values))
+    values /= values.sum()
+    return values
+
+
+@changes(np.ones(3))
+def _normalizes_an_array_that_was_given(values):
+    values = np.ravel(np.atleast_1d(values))
+    values /= values.sum()  # <-
+
+
+@changes([1.0], np.ones(3))
+def _subtracts_from_the_second_of_two(left, right):
+    left, right = np.atleast_1d(left, right)
+    right -= 1  # <-
+
+
+@changes(np.ones(6))
+def _writes_to_a_row_of_what_numpy_reshapes(values):
+    row = np.reshape(values, (2, 3))[0]
+    row[0] = 1  # <-
+
+
+@pure([[1.0, 2.0], [3.0, 4.0]])
+def _eliminates(rows):
+    matrix = np.array(rows)
+    for i in range(1, len(matrix)):
+        matrix[i] -= matrix[0] * matrix[i, 0]
+    return matrix
+
+
+@changes([[1], [2, 3]])
+def _makes_an_array_of_lists(rows):
+    array = np.array(rows, dtype=object)
+    array[0].append(1)  # <-
+
+
+@changes([[[]], [[]]], object)
+def _makes_an_array_of_a_type_that_was_given(rows, kind):
+    array = np.array(rows, kind)
+    array[0].append(1)  # <-
+
+
+@pure(np.ones((4, 4)))
+def _copies_rows_into_an_array_of_its_own(matrix):
+    out = np.zeros_like(matrix)
+    out[0] = matrix[0]
+    out[1:] = matrix[1:] + matrix[:-1]
+    out[0] += 1
+    out[matrix > 0] *= 2
+    return out
+
+
+@changes(np.array([[1], [2], []], dtype=object))
+def _copies_lists_into_an_array_of_its_own(array):
+    out = np.zeros_like(array)
+    out[0] = array[0]
+    out[0].append(1)  # <-
+
+
+@changes([1])
+def _copies_into_arrays_of_two_types(items):
+    for kind in (float, object):
+        out = np.zeros(3, kind)
+        out[0] = items
+        out[0].append(1)  # <-
 
 
 # --- tests -----------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ class Calls(Members):
             if owner.parent is not None and known.mutating(name):
                 self.ledger.change(single(owner), verb(name))
             return self.native_function(library, MISSING, given)
-        if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
+        if owner.origin is not Origin.ARGUMENT and not known.mutating(name) and not self.of_data(owner):
             self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}")
         return self.native_method(owner, name, given)
 
@@ -176,7 +176,8 @@ class Calls(Members):
             return self.call_object(found, single(place), given)  # an object on the class that is no method
         if found is MISSING and known.has_no_other(type(thing)):
             return EMPTY  # a dict has no `append`: nothing is called
-        if found is MISSING and (owner.origin is not Origin.ARGUMENT or self.answers_anything(thing)):
+        trusted = owner.origin is Origin.ARGUMENT or found is not MISSING or self.of_data(owner)
+        if not trusted or (found is MISSING and self.answers_anything(thing)):
             self.ledger.record(
                 EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}, which cannot be looked up"
             )

@@ -32,6 +32,7 @@ __all__ = [
     "VERBS",
     "Species",
     "has_no_other",
+    "is_data",
     "is_library",
     "mutating",
     "own_function",
@@ -159,6 +160,14 @@ _CLOSED: Final = frozenset(map(id, (list, dict, tuple, set, frozenset, bytearray
 def has_no_other(cls: type) -> bool:
     """Say whether an attribute that is not found on `cls` does not exist on its instances either."""
     return id(cls) in _CLOSED or type_name(cls) == "numpy.ndarray"
+
+
+_DATA: Final = _words("PIL numpy pandas polars pyarrow scipy torch xarray")
+
+
+def is_data(cls: type) -> bool:
+    """Say whether instances of `cls` are arrays, tables, images and the like, whose methods give more of them."""
+    return type_name(cls).partition(".")[0] in _DATA and species(cls)[0] is Species.NATIVE
 
 
 def mutating(name: str) -> bool:

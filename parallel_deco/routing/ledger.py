@@ -240,7 +240,7 @@ class Ledger:
 
     def put(self, site: Site, value: Value) -> None:
         """Put `value` into the objects of `site`."""
-        if value and not value <= site.contents:
+        if value and not site.plain and not value <= site.contents:
             site.contents |= value
             if site.read:
                 self.version += 1

@@ -7,7 +7,7 @@ import types
 from typing import Final
 
 from parallel_deco.routing.frames import Frame
-from parallel_deco.routing.known import Species, is_library, own_function, species
+from parallel_deco.routing.known import Species, is_data, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, mro, namespace
 from parallel_deco.routing.natives import Natives
@@ -54,6 +54,28 @@ class Members(Natives):
     def answers_anything(self, thing: object) -> bool:
         """Say whether a class of the user's makes up attributes when it is asked for them."""
         return self.readable(class_attribute(type(thing), "__getattr__")) is not None
+
+    def of_data(self, place: Outside) -> bool:
+        """Say whether a place is reached from data of a known library by names alone: all on the way is of its kind.
+
+        Not by items or elements: a column of a table may hold objects of the user's.
+        """
+        steps: list[str] = []
+        while place.parent is not None and place.step[0] == "." and place.examples is None:
+            steps.append(place.step[1:].removesuffix("()"))
+            place = place.parent
+        examples = self.ledger.ask(place)
+        return bool(examples) and all(
+            is_data(type(thing)) and not (steps and self._is_foreign_accessor(thing, steps[-1]))
+            for thing in examples or ()
+        )
+
+    @staticmethod
+    def _is_foreign_accessor(thing: object, name: str) -> bool:
+        """Say whether an attribute of a table is one that the user has registered with pandas."""
+        found = class_attribute(type(thing), name)
+        accessor = attribute(found, "_accessor") if found is not MISSING else MISSING
+        return is_a(accessor, type) and not is_library(home(accessor))
 
     # --- attributes ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import types
 
 from parallel_deco.routing import known
+from parallel_deco.routing.arrays import ARRAY_RULES, are_arrays
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any
@@ -103,7 +104,7 @@ class Natives:
 
     def native_function(self, name: str, thing: object, given: Given) -> Value:
         """Call a function that is known by its dotted name only; `thing` is the function, or `MISSING`."""
-        rule = RULES.get(name)
+        rule = RULES.get(name) or ARRAY_RULES.get(name)
         if rule is not None:
             return rule(self, given)
         true_name = name if thing is MISSING else dotted_name(thing)
@@ -185,6 +186,9 @@ class Natives:
         if name in known.SHALLOW_METHODS:
             self.ledger.put(site, self.ledger.child(owner, "[*]"))
         if name in known.FRESH_METHODS and "copy" not in given.keywords:
+            return single(site)
+        if name == "flatten" and are_arrays(self.ledger.ask(owner)):  # a tensor's may be a view
+            self.ledger.put(site, self.ledger.child(owner, "[*]"))
             return single(site)
         if name in _GIVES_PAIRS:
             return self._pairs(owner, site, one=name == "popitem")

@@ -14,7 +14,7 @@ from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.lookup import class_attribute, is_a, is_any
 from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
 
-__all__ = ["CALLABLES", "RULES", "Caller", "looks_callable", "single", "union"]
+__all__ = ["CALLABLES", "RULES", "Caller", "Rule", "looks_callable", "single", "union"]
 
 CALLABLES: Final = (
     types.FunctionType,
@@ -279,7 +279,11 @@ def _applied(caller: Caller, given: Given) -> Value:
 
 
 @_rule("builtins.dict collections.OrderedDict collections.Counter")
-def _dict(caller: Caller, given: Given, kind: str = "dict") -> Value:
+def _dict(caller: Caller, given: Given) -> Value:
+    return _mapping(caller, given, "dict")
+
+
+def _mapping(caller: Caller, given: Given, kind: str) -> Value:
     caller.callbacks(given)
     once = caller.ledger.inside(caller.iterate(union((*given.positional, given.spread or EMPTY))))
     return _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()), kind)
@@ -288,7 +292,7 @@ def _dict(caller: Caller, given: Given, kind: str = "dict") -> Value:
 @_rule("collections.defaultdict")
 def _defaultdict(caller: Caller, given: Given) -> Value:
     made = caller.call(given.first(), Given([])) if given.first() else EMPTY
-    result = _dict(caller, given._replace(positional=given.positional[1:]), "defaultdict")
+    result = _mapping(caller, given._replace(positional=given.positional[1:]), "defaultdict")
     caller.put_into(result, made)
     return result
 
@@ -388,24 +392,3 @@ def _type(caller: Caller, given: Given) -> Value:
         return caller.doubtful(given)
     classes = caller.classes_of(given.positional[0])
     return union([caller.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) for cls in classes])
-
-
-@_rule("numpy.array")
-def _array(caller: Caller, given: Given) -> Value:
-    return _maybe_copied(caller, given, given.keywords.get("copy"))
-
-
-@_rule("numpy.nan_to_num")
-def _nan_to_num(caller: Caller, given: Given) -> Value:
-    return _maybe_copied(
-        caller, given, given.keywords.get("copy", given.positional[1] if given.positional[1:] else None)
-    )
-
-
-def _maybe_copied(caller: Caller, given: Given, copies: Value | None) -> Value:
-    if copies is None or any(type(place) is Const and place.value is True for place in copies):
-        site = caller.new_site("copy")
-        caller.ledger.put(site, caller.ledger.inside(given.first(), "[*]"))  # objects in it are the same
-        return single(site)
-    caller.ledger.change(given.first(), "with copy=False, may change")
-    return caller.doubtful(given)

@@ -88,7 +88,7 @@ class Outside:
 class Site:
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
-    __slots__ = ("attributes", "cls", "contents", "fields", "members", "opaque", "read")
+    __slots__ = ("attributes", "cls", "contents", "fields", "members", "opaque", "plain", "read")
 
     def __init__(self) -> None:
         self.contents: set[Place] = set()
@@ -97,6 +97,7 @@ class Site:
         self.fields: list[Value] | None = None  # the items of a tuple display
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
+        self.plain = False  # an array that holds no objects: what is stored into it is copied
         self.read = False  # somebody has used the contents: growing means reading again
 
 
@@ -233,6 +234,10 @@ _SEQUENCES: Final = (list, tuple, set, frozenset, collections.deque)
 _CONTAINERS: Final = (*_SEQUENCES, dict)
 _CONTAINER_TYPES: Final = frozenset(map(id, (*_CONTAINERS, bytearray)))
 _USUAL_KEYS: Final = frozenset(map(id, (str, int, float, bool, bytes)))
+#: Attributes and results of methods of an array that are views of it.
+_VIEWS: Final = frozenset(
+    ("T", "mT", "real", "imag", "ravel()", "reshape()", "squeeze()", "transpose()", "swapaxes()", "diagonal()")
+)
 _DICTS: Final = (dict, collections.OrderedDict, collections.defaultdict, collections.Counter)
 
 
@@ -300,6 +305,8 @@ def _inside(thing: object, step: str) -> Iterable[object] | None:
 def _member(thing: object, name: str, kind: Species) -> Examples:
     if kind is Species.NATIVE and name in SCALAR_ATTRIBUTES:
         return (0,)
+    if kind is Species.NATIVE and type_name(type(thing)) == "numpy.ndarray" and name in _VIEWS:
+        return _view(thing, name)
     found = attribute(thing, name)
     if found is MISSING and is_a(thing, types.ModuleType):
         found = loaded(f"{home(thing)}.{name}")  # a lazy attribute that stands for a submodule
@@ -311,6 +318,13 @@ def _member(thing: object, name: str, kind: Species) -> Examples:
         # A function in the namespace of the instance itself is data; on the class it is a method.
         return (found,) if class_attribute(type(thing), name) is MISSING else None
     return (found,)
+
+
+def _view(array: object, name: str) -> Examples:
+    """Return an example of a view of an array, which has as many dimensions, or more; its elements are the same."""
+    if name != "reshape()" or array.ndim > 1:  # type: ignore[attr-defined]
+        return (array,)
+    return (array[None],)  # type: ignore[index]  # a plain array: nobody's code is run
 
 
 def _elements(thing: object) -> Iterable[object] | None:

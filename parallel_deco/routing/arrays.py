@@ -1,0 +1,164 @@
+"""Knows when NumPy makes an array of what it is given, and when it takes the array that it is given."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from parallel_deco.routing.ledger import Ledger
+from parallel_deco.routing.lookup import is_a, mro, type_name
+from parallel_deco.routing.rules import Caller, Rule, single, union
+from parallel_deco.routing.values import EMPTY, Const, Examples, Given, Outside, Place, Read, Site, Value, is_scalar
+
+__all__ = ["ARRAY_RULES", "are_arrays"]
+
+_NESTED: Final = frozenset(map(id, (list, tuple)))
+_NUMBERS: Final = frozenset(map(id, (int, float, complex, bool, type(None))))
+_DEPTH_MAX: Final = 4  # of nested lists
+
+
+def are_arrays(examples: Examples) -> bool:
+    """Say whether all examples are arrays of NumPy itself."""
+    return examples is not None and all(type_name(type(thing)) == "numpy.ndarray" for thing in examples)
+
+
+def _array(caller: Caller, given: Given) -> Value:
+    return _maybe_copied(caller, given, given.keywords.get("copy"))
+
+
+def _nan_to_num(caller: Caller, given: Given) -> Value:
+    return _maybe_copied(
+        caller, given, given.keywords.get("copy", given.positional[1] if given.positional[1:] else None)
+    )
+
+
+def _maybe_copied(caller: Caller, given: Given, copies: Value | None) -> Value:
+    if copies is None or any(type(place) is Const and place.value is True for place in copies):
+        return single(_made(caller, given.first(), _dtype(given)))
+    caller.ledger.change(given.first(), "with copy=False, may change")
+    return caller.doubtful(given)
+
+
+def _as_array(caller: Caller, given: Given) -> Value:
+    """An array is taken as it is, or a view of it; of lists and numbers, one is made."""
+    first = given.first() if given.positional else union(given.keywords.values())
+    return _taken(caller, first, _dtype(given), views=False)
+
+
+def _as_array_only(caller: Caller, given: Given) -> Value:
+    """The same, of functions whose second argument is no dtype."""
+    return _taken(caller, given.first() if given.positional else union(given.keywords.values()), None)
+
+
+def _all_as_arrays(caller: Caller, given: Given) -> Value:
+    return _taken(caller, given.all(), None)
+
+
+def _taken(caller: Caller, value: Value, dtype: Value | None, views: bool = True) -> Value:
+    ledger = caller.ledger
+    result: Value = single(_made(caller, value, dtype))
+    for place in value:
+        if type(place) is not Outside:
+            result |= EMPTY if type(place) in (Const, Read) else single(place)
+            continue
+        examples = ledger.ask(place)
+        if examples is None or not all(id(type(thing)) in _NESTED or _is_number(thing) for thing in examples):
+            result |= single(place) | (ledger.child(place, ".reshape()") if views and are_arrays(examples) else EMPTY)
+    return result
+
+
+def _made(caller: Caller, value: Value, dtype: Value | None) -> Site:
+    """Return the site of an array that holds the objects in `value`, if it holds any."""
+    site = plain_site(caller.new_site("array"), caller.ledger, dtype is not None and _is_plain(caller.ledger, dtype))
+    if not site.plain:
+        caller.ledger.put(site, _objects(caller.ledger, value, known=dtype is None))
+    return site
+
+
+def plain_site(site: Site, ledger: Ledger, plain: bool) -> Site:
+    """Note whether the arrays of a site hold no objects; if some do, all that was stored must be stored again."""
+    if site.plain and not plain:
+        ledger.version += 1
+    site.plain = plain and (site.plain or not (site.read or site.contents or site.attributes))
+    return site
+
+
+def _filled(caller: Caller, given: Given, default: bool = True) -> Value:
+    """``np.zeros(n)``, ``np.arange(n)``: numbers, unless the dtype says otherwise."""
+    dtype = given.keywords.get("dtype", given.positional[1] if given.positional[1:] else None)
+    plain = not given.spread and (default if dtype is None else _is_plain(caller.ledger, dtype))
+    return single(plain_site(caller.new_site("filled"), caller.ledger, plain))
+
+
+def _filled_like(caller: Caller, given: Given) -> Value:
+    """``np.zeros_like(x)``: of the dtype of `x`, unless another is given."""
+    places = given.first()
+    return _filled(caller, given, bool(places) and all(_holds_numbers(caller.ledger, place) for place in places))
+
+
+def _holds_numbers(ledger: Ledger, place: Place) -> bool:
+    """Say whether a place holds arrays of numbers: their copies hold nothing that is theirs."""
+    if type(place) is not Outside or not are_arrays(ledger.ask(place)):
+        return False
+    return all(type(inner) is Outside and is_scalar(ledger.ask(inner)) for inner in ledger.child(place, "[*]"))
+
+
+def _objects(ledger: Ledger, value: Value, known: bool) -> Value:
+    """Return what an array of `value` may hold: what is in its lists, and in theirs if these are no items but rows."""
+    found = ledger.inside(value, "[*]")
+    for _ in range(_DEPTH_MAX if known else 0):  # an array of objects may hold lists, if it is asked to
+        rows = [place for place in found if _is_row(ledger, place)]
+        if not rows:
+            break
+        found = found.difference(rows) | ledger.inside(frozenset(rows), "[*]")
+    return found
+
+
+def _is_row(ledger: Ledger, place: Place) -> bool:
+    examples = ledger.ask(place) if type(place) is Outside else None
+    return examples is not None and all(
+        id(type(thing)) in _NESTED or type_name(type(thing)) == "numpy.ndarray" for thing in examples
+    )
+
+
+def _dtype(given: Given) -> Value | None:
+    return given.keywords.get("dtype", given.positional[1] if given.positional[1:] else given.spread)
+
+
+def _is_plain(ledger: Ledger, dtype: Value) -> bool:
+    """Say whether an array of this type holds no objects."""
+    return bool(dtype) and all(_names_numbers(ledger, place) for place in dtype)
+
+
+def _names_numbers(ledger: Ledger, place: Place) -> bool:
+    if type(place) is Const:
+        return type(place.value) is str and "O" not in place.value and "o" not in place.value
+    examples = ledger.ask(place) if type(place) is Outside else None
+    return examples is not None and all(map(_is_number_type, examples))
+
+
+def _is_number_type(thing: object) -> bool:
+    if not is_a(thing, type):  # a dtype: which one, its type does not tell
+        return False
+    names = [type_name(base) for base in mro(thing)]
+    return id(thing) in _NUMBERS or "numpy.number" in names or names[0] in ("numpy.bool", "numpy.bool_")
+
+
+def _is_number(thing: object) -> bool:
+    return id(type(thing)) in _NUMBERS or "numpy.number" in map(type_name, mro(type(thing)))
+
+
+ARRAY_RULES: Final[dict[str, Rule]] = {
+    "numpy.array": _array,
+    "numpy.nan_to_num": _nan_to_num,
+    **dict.fromkeys(
+        ("numpy.asarray", "numpy.asanyarray", "numpy.ascontiguousarray", "numpy.asfortranarray"),
+        _as_array,
+    ),
+    **dict.fromkeys(("numpy.zeros", "numpy.ones", "numpy.empty"), _filled),
+    **dict.fromkeys(("numpy.zeros_like", "numpy.ones_like", "numpy.empty_like"), _filled_like),
+    **dict.fromkeys(("numpy.atleast_1d", "numpy.atleast_2d", "numpy.atleast_3d"), _all_as_arrays),
+    **dict.fromkeys(
+        ("numpy.ravel", "numpy.reshape", "numpy.squeeze", "numpy.transpose", "numpy.expand_dims", "numpy.real"),
+        _as_array_only,
+    ),
+}
