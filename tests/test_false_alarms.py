@@ -9,7 +9,9 @@ from __future__ import annotations
 import collections
 import functools
 import inspect
+import operator
 import threading
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,7 +29,35 @@ COUNTER = 0
 GUARD = threading.Lock()
 VECTOR = np.ones(6)
 MATRIX = np.ones((3, 2))
+NAMES = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor", "lt", "le", "gt", "ge")
+OPERATORS = {name: getattr(operator, name) for name in NAMES}
+NOTING = {**OPERATORS, "note": LOG.append}
 OBJECTS = np.array([[1], [2, 3], []], dtype=object)
+
+
+class Accessor:
+    """What pandas keeps of an accessor that the user has registered."""
+
+    def __init__(self, accessor):
+        self._accessor = accessor
+
+    def __get__(self, instance, owner):
+        """Make one."""
+
+
+class Noted:
+    """An accessor of the user's."""
+
+    def note(self, x):
+        LOG.append(x)
+
+
+# Neither library is needed here: the reading goes by the names of the types.
+IMAGE = type("Image", (), {"__module__": "PIL.Image"})()
+DataFrame = type("DataFrame", (), {"__module__": "pandas", "noted": Accessor(Noted)})
+TABLE = DataFrame()
+pandas = types.ModuleType("pandas")
+pandas.DataFrame = DataFrame
 
 
 class Case(NamedTuple):
@@ -555,6 +585,12 @@ def _makes_an_array_of_lists(rows):
     array[0].append(1)  # <-
 
 
+@changes([[{1}], [{2}]])
+def _makes_an_array_of_two_dimensions_of_sets(rows):
+    array = np.array(rows)
+    array[0][0].add(1)  # <-
+
+
 @changes([[[]], [[]]], object)
 def _makes_an_array_of_a_type_that_was_given(rows, kind):
     array = np.array(rows, kind)
@@ -584,6 +620,120 @@ def _copies_into_arrays_of_two_types(items):
         out = np.zeros(3, kind)
         out[0] = items
         out[0].append(1)  # <-
+
+
+# --- functions by name -----------------------------------------------------------------------------------------
+
+
+@pure("add")
+def _calls_one_of_many_operators(name):
+    return OPERATORS[name](3, 2)
+
+
+@changes("add")
+def _calls_one_of_many_operators_that_may_be_in_place(name):
+    return {**OPERATORS, "push": operator.iadd}["push"](LOG, [1])  # <-
+
+
+@changes("add")
+def _calls_one_of_many_of_which_one_appends(name):
+    return NOTING[name](1)  # <-
+
+
+# --- images and tables -----------------------------------------------------------------------------------------
+
+
+@pure(IMAGE)
+def _draws_on_a_smaller_image(image):
+    small = image.convert("RGB").resize((4, 4))
+    small.putpixel((0, 0), 1)
+    small.paste(small, (1, 1))
+    return small, IMAGE.resize((2, 2)).getpixel((0, 0))
+
+
+@changes(IMAGE)
+def _draws_on_an_image_that_was_given(image):
+    image.resize((4, 4))
+    image.putpixel((0, 0), 1)  # <-
+
+
+@changes(np.zeros(4))
+def _resizes_an_array(array):
+    array.resize(8)  # <-
+
+
+@pure(2)
+def _describes_a_global_table(x):
+    means = TABLE.groupby("key")["value"].mean().to_dict()
+    column = TABLE["value"]
+    some = TABLE[TABLE.value > 1]["value"].max() + TABLE.loc[TABLE.value > x, "value"].sum()
+    return means, column.tolist(), some, TABLE.value.map(lambda v: v * x), TABLE.columns.tolist(), TABLE.T.sum()
+
+
+@pure(TABLE)
+def _adds_columns_to_copies_of_a_table(table):
+    table = table.set_index("key")
+    table["x"] = 1
+    other = table.copy()
+    other["y"] = other.value.shift(1) * 2
+    array = other.to_numpy(copy=True)
+    array[0] = 1
+    return other.value.add(1)
+
+
+@pure([{"a": 1}])
+def _makes_a_table_of_rows(rows):
+    table = pandas.DataFrame(rows)
+    table["b"] = 1
+    table["a"] += 1
+    return table
+
+
+@changes([{"a": [1]}])
+def _makes_a_table_of_rows_that_hold_lists(rows):
+    table = pandas.DataFrame(rows)
+    table["a"][0].append(1)  # <-
+
+
+@changes(np.zeros((2, 2)))
+def _makes_a_table_of_an_array(array):
+    table = pandas.DataFrame(array)
+    table["a"] = 1  # <-
+
+
+@changes(TABLE)
+def _adds_a_column_to_a_table_that_was_given(table):
+    table["x"] = 1  # <-
+
+
+@changes(TABLE)
+def _sets_the_index_of_a_table_in_place(table):
+    table.set_index("key", inplace=True)  # <-
+
+
+@changes(TABLE)
+def _writes_to_the_array_of_a_table(table):
+    table.to_numpy()[0] = 1  # <-
+
+
+@changes(1)
+def _calls_what_is_in_a_column(x):
+    TABLE["tasks"][0].start()  # <-
+
+
+@changes(1)
+def _maps_what_is_in_a_column(x):
+    TABLE.tasks.map(lambda task: task.start())  # <-
+
+
+@changes(1)
+def _appends_what_is_in_a_column(x):
+    TABLE.value.map(LOG.append)  # <-
+
+
+@changes(1)
+def _calls_an_accessor_of_the_users(x):
+    TABLE.noted.note(x)  # <-
 
 
 # --- tests -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ __all__ = ["ARRAY_RULES", "are_arrays"]
 
 _NESTED: Final = frozenset(map(id, (list, tuple)))
 _NUMBERS: Final = frozenset(map(id, (int, float, complex, bool, type(None))))
+_RECORDS: Final = frozenset(map(id, (list, tuple, dict)))
 _DEPTH_MAX: Final = 4  # of nested lists
 
 
@@ -70,7 +71,8 @@ def _made(caller: Caller, value: Value, dtype: Value | None) -> Site:
     """Return the site of an array that holds the objects in `value`, if it holds any."""
     site = plain_site(caller.new_site("array"), caller.ledger, dtype is not None and _is_plain(caller.ledger, dtype))
     if not site.plain:
-        caller.ledger.put(site, _objects(caller.ledger, value, known=dtype is None))
+        found = _objects(caller.ledger, value, known=dtype is None)
+        caller.ledger.put(site, found | single(site) if found else EMPTY)  # a row of it is an array of the same
     return site
 
 
@@ -113,10 +115,10 @@ def _objects(ledger: Ledger, value: Value, known: bool) -> Value:
     return found
 
 
-def _is_row(ledger: Ledger, place: Place) -> bool:
+def _is_row(ledger: Ledger, place: Place, kinds: frozenset[int] = _NESTED) -> bool:
     examples = ledger.ask(place) if type(place) is Outside else None
     return examples is not None and all(
-        id(type(thing)) in _NESTED or type_name(type(thing)) == "numpy.ndarray" for thing in examples
+        id(type(thing)) in kinds or type_name(type(thing)) == "numpy.ndarray" for thing in examples
     )
 
 
@@ -147,7 +149,23 @@ def _is_number(thing: object) -> bool:
     return id(type(thing)) in _NUMBERS or "numpy.number" in map(type_name, mro(type(thing)))
 
 
+def _table(caller: Caller, given: Given) -> Value:
+    """``pd.DataFrame(rows)``: of lists and dicts, a table is made, with what is in them; an array it may share."""
+    data = given.positional[0] if given.positional else given.keywords.get("data", given.spread or EMPTY)
+    known = [caller.ledger.ask(place) if type(place) is Outside else None for place in data]
+    if given.spread or not data or not all(x and all(id(type(thing)) in _RECORDS for thing in x) for x in known):
+        return caller.doubtful(given)
+    site = caller.new_site("table")
+    columns = caller.ledger.inside(data)
+    records = [place for place in columns if _is_row(caller.ledger, place, _RECORDS)]
+    found = columns.difference(records) | caller.ledger.inside(frozenset(records), "[*]")
+    caller.ledger.put(site, found | single(site))  # a column of it is of the same
+    return single(site)
+
+
 ARRAY_RULES: Final[dict[str, Rule]] = {
+    "pandas.DataFrame": _table,
+    "pandas.core.frame.DataFrame": _table,
     "numpy.array": _array,
     "numpy.nan_to_num": _nan_to_num,
     **dict.fromkeys(

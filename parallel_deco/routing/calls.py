@@ -112,8 +112,11 @@ class Calls(Members):
             if owner.parent is not None and known.mutating(name):
                 self.ledger.change(single(owner), verb(name))
             return self.native_function(library, MISSING, given)
-        if owner.origin is not Origin.ARGUMENT and not known.mutating(name) and not self.of_data(owner):
-            self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}")
+        if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
+            if self.of_data(owner, name):  # it may call what it is given with what is in a column
+                self.callbacks(Given([*given.positional, self.ledger.child(owner, "[]")], given.keywords))
+            else:
+                self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}")
         return self.native_method(owner, name, given)
 
     def _call_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:

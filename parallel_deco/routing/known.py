@@ -16,6 +16,7 @@ from typing import Final
 from parallel_deco.routing.lookup import is_a, is_iterator_type, mro, namespace, type_name
 
 __all__ = [
+    "AGGREGATES",
     "ALIASING",
     "ATOMIC_METHODS",
     "CONSUMING",
@@ -31,9 +32,11 @@ __all__ = [
     "SHARED_RANDOM",
     "VERBS",
     "Species",
+    "gives_new",
     "has_no_other",
     "is_data",
     "is_library",
+    "may_give_new",
     "mutating",
     "own_function",
     "species",
@@ -96,6 +99,37 @@ MUTATING_METHODS: Final = _words("""
     __itruediv__ __ifloordiv__ __imod__ __ipow__ __imatmul__ __ilshift__ __irshift__ __set__ __next__ __setstate__
 """)
 
+# Methods that always give something new and change nothing, of receivers of such a type.
+_TABLE_METHODS: Final = _words("""
+    add set_index sort_index reindex join shift diff where mask interpolate stack unstack pivot explode nlargest
+    nsmallest drop_duplicates isin isna notna map sample abs sub mul div
+""")
+_GIVES_NEW: Final = {
+    "PIL.Image.Image": _words("convert resize rotate crop transpose filter point quantize reduce transform split"),
+    "pandas.core.frame.DataFrame": _TABLE_METHODS,
+    "pandas.core.series.Series": _TABLE_METHODS,
+    "pandas.core.indexes.base.Index": _words("append insert putmask"),
+    "pandas.DataFrame": _TABLE_METHODS,
+    "pandas.Series": _TABLE_METHODS,
+    "pandas.Index": _words("append insert putmask"),
+    "torch.Tensor": _words("add sub mul div"),
+    "numpy.ndarray": _words("flatten"),
+}
+
+
+_ANY_GIVES_NEW: Final = frozenset().union(*_GIVES_NEW.values())
+
+
+def may_give_new(name: str) -> bool:
+    """Say whether `gives_new` may be true of a method, before types are looked at."""
+    return name in _ANY_GIVES_NEW
+
+
+def gives_new(cls: type, name: str) -> bool:
+    """Say whether a method of instances of `cls` changes nothing, whatever its name, and gives something new."""
+    return any(name in _GIVES_NEW.get(type_name(base), ()) for base in mro(cls))
+
+
 # Those of them that are one step in C: threads may call them at the same time.
 ATOMIC_METHODS: Final = _words("""
     append appendleft extend extendleft insert remove pop popleft popitem clear setdefault add discard
@@ -145,6 +179,9 @@ FRESH_METHODS: Final = _words("""
     fillna dropna apply agg pivot_table melt
 """)
 
+
+# Those of them that are believed of anything that comes from an array or a table.
+AGGREGATES: Final = _words("all any argmax argmin astype copy count max mean median min prod std sum tolist var")
 
 # Methods whose result is a new container of the old elements.
 SHALLOW_METHODS: Final = _words("copy union difference intersection symmetric_difference most_common elements")

@@ -7,9 +7,19 @@ import types
 from typing import Final
 
 from parallel_deco.routing.frames import Frame
-from parallel_deco.routing.known import Species, is_data, is_library, own_function, species
+from parallel_deco.routing.known import AGGREGATES, Species, is_data, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
-from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, mro, namespace
+from parallel_deco.routing.lookup import (
+    MISSING,
+    attribute,
+    class_attribute,
+    home,
+    is_a,
+    is_any,
+    mro,
+    namespace,
+    type_name,
+)
 from parallel_deco.routing.natives import Natives
 from parallel_deco.routing.rules import CALLABLES, looks_callable, single, union
 from parallel_deco.routing.values import EMPTY, Const, Given, Made, Origin, Outside, Place, Site, Super, Value
@@ -18,6 +28,7 @@ __all__ = ["Members"]
 
 _PROPERTIES: Final = (property, functools.cached_property)
 _METHODS: Final = (*CALLABLES, staticmethod, classmethod, types.MemberDescriptorType)
+_TABLES: Final = frozenset(("pandas.core.frame.DataFrame", "pandas.DataFrame"))
 _VIEWING: Final = (slice, tuple, types.NoneType, types.EllipsisType)
 
 
@@ -55,20 +66,30 @@ class Members(Natives):
         """Say whether a class of the user's makes up attributes when it is asked for them."""
         return self.readable(class_attribute(type(thing), "__getattr__")) is not None
 
-    def of_data(self, place: Outside) -> bool:
-        """Say whether a place is reached from data of a known library by names alone: all on the way is of its kind.
+    def data_root(self, place: Outside) -> Outside:
+        """Return the data of a known library from which a place is reached by names alone, or the place.
 
-        Not by items or elements: a column of a table may hold objects of the user's.
+        Not by items or elements: a column of a table may hold objects of the user's. A column itself may be named.
         """
-        steps: list[str] = []
-        while place.parent is not None and place.step[0] == "." and place.examples is None:
-            steps.append(place.step[1:].removesuffix("()"))
-            place = place.parent
-        examples = self.ledger.ask(place)
-        return bool(examples) and all(
-            is_data(type(thing)) and not (steps and self._is_foreign_accessor(thing, steps[-1]))
-            for thing in examples or ()
-        )
+        root, name = place, ""
+        while root.parent is not None and root.examples is None and (root.step[0] == "." or _is_column(root)):
+            root, name = root.parent, root.step[1:].removesuffix("()")
+        ours = not any(self._is_foreign_accessor(thing, name) for thing in self.ledger.ask(root) or ())
+        return root if ours and self._is_data(root) else place
+
+    def of_data(self, place: Outside, name: str = "") -> bool:
+        """Say whether a place holds data of a known library, or what is reached from it by names alone.
+
+        It is enough that it is reached from such data in any way where what is called is a `name` like ``sum``.
+        """
+        root = self.data_root(place)
+        while name in AGGREGATES and root.parent is not None and root.examples is None:
+            root = self.data_root(root.parent)
+        return self._is_data(root)
+
+    @staticmethod
+    def _is_data(place: Outside) -> bool:
+        return bool(place.examples) and all(is_data(type(thing)) for thing in place.examples or ())
 
     @staticmethod
     def _is_foreign_accessor(thing: object, name: str) -> bool:
@@ -273,3 +294,13 @@ class Members(Natives):
                 if function is not None:
                     result |= self.call_function(function, given.after(single(place)))
         return result
+
+
+def _is_column(place: Outside) -> bool:
+    """Say whether a place is an item of a table, or of the groups of one: a column, not what is in it."""
+    table = place.parent
+    if table is None or place.step != "[]":
+        return False
+    by_name = table.step == ".groupby()" and table.parent is not None
+    examples = (table.parent if by_name and table.parent is not None else table).examples
+    return bool(examples) and all(type_name(type(thing)) in _TABLES for thing in examples or ())

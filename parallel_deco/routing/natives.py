@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 
 from parallel_deco.routing import known
-from parallel_deco.routing.arrays import ARRAY_RULES, are_arrays
+from parallel_deco.routing.arrays import ARRAY_RULES
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any
@@ -90,6 +90,14 @@ class Natives:
         """Return the globals of the function under way."""
         raise NotImplementedError
 
+    def data_root(self, place: Outside) -> Outside:
+        """Return the data of a known library from which a place is reached by names alone, or the place."""
+        raise NotImplementedError
+
+    def of_data(self, place: Outside) -> bool:
+        """Say whether a place holds data of a known library, or what is reached from it by names alone."""
+        raise NotImplementedError
+
     def new_site(self, kind: object) -> Site:
         """Return the site of what the call under way makes."""
         raise NotImplementedError
@@ -156,7 +164,7 @@ class Natives:
     def native_method(self, owner: Outside, name: str, given: Given) -> Value:
         """Call a method, known by its name only, of something of the outside."""
         receiver = single(owner)
-        if known.mutating(name):
+        if known.mutating(name) and not self._gives_new(owner, name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
         if name in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
@@ -170,6 +178,10 @@ class Natives:
         self.outputs(given, receiver)
         self.callbacks(given)
         return self._method_result(owner, name, given)
+
+    def _gives_new(self, owner: Outside, name: str) -> bool:
+        examples = self.ledger.ask(self.data_root(owner)) if known.may_give_new(name) else None
+        return bool(examples) and all(known.gives_new(type(thing), name) for thing in examples or ())
 
     def _draws(self, name: str, given: Given) -> None:
         """``norm.rvs(size=3)`` draws from NumPy's shared stream, unless it is given another."""
@@ -187,7 +199,11 @@ class Natives:
             self.ledger.put(site, self.ledger.child(owner, "[*]"))
         if name in known.FRESH_METHODS and "copy" not in given.keywords:
             return single(site)
-        if name == "flatten" and are_arrays(self.ledger.ask(owner)):  # a tensor's may be a view
+        copies = given.keywords.get("copy")
+        if copies is None and "inplace" not in given.keywords and self._gives_new(owner, name):
+            self.ledger.put(site, self.ledger.child(owner, "[*]"))
+            return single(site)
+        if copies and is_constant(copies, True) and self.of_data(owner):
             self.ledger.put(site, self.ledger.child(owner, "[*]"))
             return single(site)
         if name in _GIVES_PAIRS:

@@ -57,6 +57,7 @@ class Origin(enum.Enum):
 # immutable as many as are looked into, for one list may be empty and the next not. `None`: nobody knows.
 Examples: TypeAlias = "tuple[object, ...] | None"
 _TYPES_MAX: Final = 8
+_FUNCTIONS_MAX: Final = 64  # and classes, which are told apart: each is read
 _LOOKED_INTO: Final = 16  # of more, so many are, spread evenly
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
@@ -371,7 +372,7 @@ def _sample(things: list[object]) -> Examples:
             break
     if any(is_any(thing, _BY_IDENTITY) for thing in by_type.values()):
         functions = {id(thing): thing for thing in things}
-        return tuple(functions.values()) if len(functions) <= _TYPES_MAX else None
+        return tuple(functions.values()) if len(functions) <= _FUNCTIONS_MAX else None
     mutable = {kind for kind, thing in by_type.items() if species(type(thing))[0] is not Species.SCALAR}
     if len(kinds) == len(things) or not mutable:
         return tuple(by_type.values())
