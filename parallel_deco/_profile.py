@@ -61,7 +61,7 @@ class Profile:
         self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
         self._latest = Evidence()
         self._leaving: frozenset[type] = frozenset()  # the scalars of which it was seen that they lose nothing
-        self._was_read = False
+        self._reading: static.Reading | None = None
         self._turns: dict[int, Turn] = {}
         self.places: dict[Options, Any] = {}  #: what keeps `max_workers` for submitted calls of all sizes
         _profiles.add(self)
@@ -129,7 +129,7 @@ class Profile:
         """
         if self.turns(options) is None:
             return False
-        if not self._was_read or (example is None and self.depends_on_arguments()):
+        if self._reading is None or (example is None and self.depends_on_arguments()):
             return True
         effects = self._effects(Batch(self.function, [] if example is None else [example], Shape.CALL))
         return any(not effect.atomic for effect in effects)
@@ -172,7 +172,8 @@ class Profile:
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
         reading: static.Reading = _reader.load().read(self.function)
-        self._was_read = True
+        if reading is not self._reading:
+            self._reading, self._leaving = reading, frozenset()
         return reading
 
     def decide(
@@ -192,7 +193,7 @@ class Profile:
         """
         decision = decide(facts, self.situation(options, items, current, kept))
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
-            if decision.route == PROCESSES and not self._was_read:
+            if decision.route == PROCESSES and self._reading is None:
                 pools.processes().warm(min(decision.width, decision.here.items))  # they start while the code is read
             if not (patient or options.timeout is not None or _reader.ready()):
                 stays = decide(facts, decision.here._replace(open=frozenset((SERIAL,))))

@@ -20,6 +20,8 @@ import pytest
 
 from parallel_deco import _profile, config, parallel
 from parallel_deco._cpus import available_cpus
+from parallel_deco._options import Options
+from parallel_deco.backends.batch import Batch, Shape
 
 DEADLINE = 60.0
 COUNT = 40
@@ -705,3 +707,24 @@ def test_explain_says_why_when_hashes_keep_a_function_here():
     if os.environ.get("PYTHONHASHSEED", "random") == "random":
         assert "calls hash()" in str(function.explain())
         assert "PYTHONHASHSEED" in str(function.explain())
+
+
+def test_scalars_are_asked_about_again_when_a_function_has_changed(monkeypatch):
+    """What the old code lost nothing of, the new code may lose."""
+
+    def item(x):
+        return _changed_later(x) if x else x
+
+    profile = _profile.Profile(item)
+    batch = Batch(item, [1, 2], Shape.ONE)
+    assert profile.lost(batch, Options()) is None
+    monkeypatch.setitem(globals(), "_changed_later", lambda x: SEEN_LATER.append(x) if type(x) is int else x)
+    assert profile.lost(batch, Options()) is not None
+
+
+SEEN_LATER = []
+
+
+def _changed_later(x):
+    x += 1
+    return x

@@ -42,6 +42,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel_deco._cpus import gil_enabled
+from parallel_deco.routing import bytecode
 from parallel_deco.routing.ledger import STEPS_MAX, Ledger
 from parallel_deco.routing.static import Effect, EffectKind, Nature, Prior, Reading, read
 
@@ -913,3 +914,88 @@ def test_read_is_right_when_threads_read_at_once() -> None:
     for thread in threads:
         thread.join()
     assert results == [expected] * 4
+
+
+WRAPS: list[Callable[[Any], Any]] = [
+    lambda thing: functools.partial(str, thing),
+    lambda thing: lambda: thing,
+    lambda thing: [thing],
+    lambda thing: thing,
+]
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_arguments_are_not_kept_when_a_call_is_asked_about(wrap: Callable[[Any], Any]) -> None:
+    """What `pin` looked at goes with its last reference of the caller's, at once."""
+
+    class Big(list[int]):
+        pass
+
+    def call(task: Any) -> Any:
+        return task()
+
+    thing = Big()
+    gone = weakref.ref(thing)
+    gc.collect()
+    gc.disable()
+    try:
+        reading = read(call)
+        reading.pin((wrap(thing),))
+        reading.pin((thing.copy,))
+        del thing
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_answer_is_not_given_again_when_its_function_has_gone() -> None:
+    """A new function that has the identity of an old one is read for itself."""
+    log: list[int] = []
+
+    def call(function: Callable[[int], Any]) -> Any:
+        return function(1)
+
+    reading = read(call)
+    for _ in range(20):
+        assert reading.pin((lambda x: x,)) is None
+        assert reading.pin((lambda x: log.append(x),)) is not None
+
+
+def test_answer_tells_one_odd_item_from_many_when_a_list_is_long() -> None:
+    """All types in a long list are looked at, though few of its items are."""
+
+    class Odd:
+        @property
+        def size(self) -> None:
+            LABELLED.clear()
+
+    class Even:
+        size = 1
+
+    def sizes(things: list[Any]) -> list[Any]:
+        return [thing.size for thing in things]
+
+    many: list[Any] = [Even()] * 50_000
+    assert read(sizes).pin((many,)) is None
+    many[31_234] = Odd()
+    assert read(sizes).pin((many,)) is not None
+
+
+def test_function_is_given_up_at_once_when_it_is_very_long() -> None:
+    """It is not even decoded."""
+    module: dict[str, Any] = {}
+    exec(compile("def f(x):\n    return [" + "x + 1, " * 20_000 + "]", "<string>", "exec"), module)
+    before = set(bytecode._decoded)
+    assert read(module["f"]).effects[0].kind is EffectKind.UNKNOWN
+    assert id(module["f"].__code__) not in set(bytecode._decoded) - before
+
+
+def test_effect_is_found_when_a_try_stores_very_many_variables() -> None:
+    """An exception may find each of them as it was after any store."""
+    stores = "".join(f"        v{i} = [x]\n" for i in range(500))
+    source = f"def f(x):\n    v7 = x\n    try:\n{stores}    except Exception:\n        v7.append(1)\n"
+    module: dict[str, Any] = {}
+    exec(compile(source, "<string>", "exec"), module)
+    effect = read(module["f"]).pin(([1],))
+    assert effect is not None
+    assert effect.line == 505

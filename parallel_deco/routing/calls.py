@@ -62,6 +62,10 @@ class Calls(Members):
         self._remembered: dict[object, tuple[int, Value]] = {}
         self._walks: dict[object, Frame] = {}
 
+    def forget(self) -> None:
+        """Let go of the walks, which lead back here."""
+        self._walks.clear()
+
     def call(self, callee: Value, given: Given) -> Value:
         """Return what a call of `callee` may give, and write down what it may change."""
         places = [place for place in callee if type(place) is not Read]

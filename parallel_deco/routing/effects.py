@@ -33,17 +33,23 @@ class Guard(NamedTuple):
     name: str
     path: tuple[str, ...]
     expected: frozenset[int] | None
-    kept: tuple[object, ...]  # keeps alive what the identities in `expected` stand for
+    kept: tuple[object, ...]  # references to what the identities in `expected` stand for: weak, it is the user's
 
-    def holds(self, arguments: Mapping[str, object]) -> bool:
-        """Say whether `arguments` are of those types."""
-        examples: Examples = (arguments[self.name],) if self.name in arguments else None
-        for step in self.path:
-            examples = follow(examples, step)
-        found = signature(examples)
+    def holds(self, arguments: Mapping[str, object], followed: dict[tuple[str, ...], Examples]) -> bool:
+        """Say whether `arguments` are of those types; `followed` has what was found in them before."""
+        found = signature(self._examples(arguments, followed))
         if found is None or self.expected is None:
             return found is self.expected
-        return found <= self.expected
+        return found <= self.expected and not any(_is_gone(reference) for reference in self.kept)
+
+    def _examples(self, arguments: Mapping[str, object], followed: dict[tuple[str, ...], Examples]) -> Examples:
+        examples: Examples = (arguments[self.name],) if self.name in arguments else None
+        for depth, step in enumerate(self.path, 1):
+            where = (self.name, *self.path[:depth])
+            if where not in followed:
+                followed[where] = follow(examples, step)
+            examples = followed[where]
+        return examples
 
 
 class Findings(NamedTuple):
@@ -51,7 +57,7 @@ class Findings(NamedTuple):
 
     effects: tuple[Effect, ...]
     depends: bool  # on the types of the arguments
-    guards: tuple[Guard, ...]
+    guards: tuple[Guard, ...]  # of what is shallow first, which is quickly found to be another
     relied: tuple[tuple[str, str, object], ...]  # (module or cell, name, reference to what it held)
 
     def stands(self, function: types.FunctionType) -> bool:
@@ -134,7 +140,10 @@ def find_effects(subject: Subject, given: Mapping[str, object] | None = None) ->
         _start(subject, given, ledger, calls)
     except Exhausted:
         ledger.give_up("is too long or too tangled to be read to the end", subject.code())
-    return Findings(ledger.effects, ledger.depends, _guards(ledger, given), _relied(ledger, subject.function))
+    findings = Findings(ledger.effects, ledger.depends, _guards(ledger, given), _relied(ledger, subject.function))
+    calls.forget()  # the arguments must not wait for the garbage collector
+    ledger.forget()
+    return findings
 
 
 def _start(subject: Subject, given: Mapping[str, object] | None, ledger: Ledger, calls: Calls) -> None:
@@ -188,8 +197,8 @@ def _guards(ledger: Ledger, given: Mapping[str, object] | None) -> tuple[Guard, 
     if given is None:
         return ()
     return tuple(
-        Guard(place.name, place.path, expected, tuple(identity(thing) for thing in place.examples or ()))
-        for place, expected in ledger.guards.items()
+        Guard(place.name, place.path, expected, tuple(_reference(thing) for thing in place.examples or ()))
+        for place, expected in sorted(ledger.guards.items(), key=lambda guard: len(guard[0].path))
     )
 
 
@@ -233,6 +242,10 @@ def _reference(thing: object) -> object:
         return weakref.ref(identity(thing))
     except TypeError:
         return identity(thing)
+
+
+def _is_gone(reference: object) -> bool:
+    return is_a(reference, weakref.ReferenceType) and reference() is None
 
 
 def _held(function: types.FunctionType, where: str, name: str) -> object:

@@ -85,6 +85,8 @@ class Frame:
         self.code = code
         self.module = module
         self.builtins = builtins
+        if len(code.co_code) >> 3 > self.ledger.steps_left:  # a fourth of its units: the rest may be caches
+            raise Exhausted
         self.program: Program = decode(code)
         self.names = variable_names(code)
         self.closure = free
@@ -177,7 +179,19 @@ class Frame:
             else:
                 self._unknown_instruction(name, argument)
             if handler is not None and name[:5] == "STORE":
-                self._throw(handler)
+                self._throw_stored(handler, name, argument)
+
+    def _throw_stored(self, handler: Handler, name: str, argument: int) -> None:
+        """A variable was stored: what is raised after this finds it, and what was there before."""
+        stored: tuple[int, ...] = (argument,) if name in ("STORE_FAST", "STORE_DEREF") else ()
+        if name in ("STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"):
+            stored = (argument >> 4, argument & 15)
+        caught = self.entries[handler.target][1]
+        for index in stored:
+            known, value = caught[index], self.variables[index]
+            if value and (known is None or not value <= known):
+                caught[index] = (known or EMPTY) | value
+                self.again |= handler.target <= self.index
 
     def _throw(self, handler: Handler) -> None:
         stack = self.stack[: handler.depth]

@@ -145,6 +145,11 @@ class Ledger:
         """The effects found so far; those that threads may not make at once come first."""
         return tuple(sorted(self._effects.values(), key=lambda effect: effect.atomic))
 
+    @property
+    def steps_left(self) -> int:
+        """How many more steps may be spent."""
+        return self._steps
+
     def spend(self, steps: int) -> None:
         """Count steps of reading; raises `Exhausted` when there were too many."""
         self._steps -= steps
@@ -210,6 +215,15 @@ class Ledger:
         if place.examples is None or len(place.examples) < 2:
             return place.examples
         return tuple({id(identity(thing)): thing for thing in place.examples}.values())
+
+    def forget(self) -> None:
+        """Let go of what was read: sites, cells and functions lead to one another."""
+        for site in self._sites.values():
+            site.contents, site.attributes, site.fields, site.members = set(), {}, None, None
+        for cell in self._cells.values():
+            cell.value = cell.written = EMPTY
+        for made in self._made.values():
+            made.closure, made.defaults, made.keyword_defaults = (), EMPTY, EMPTY
 
     @staticmethod
     def is_lock(place: Place) -> bool:

@@ -153,8 +153,11 @@ class _Scan:
         if code in self.seen:
             return
         self.seen.append(code)
+        self.steps += len(code.co_code) >> 4  # it has more instructions than that
+        if self.steps > STEPS_MAX:
+            return
         program = decode(code)
-        self.steps += len(program.names)
+        self.steps += len(program.names) - (len(code.co_code) >> 4)
         if self.steps > STEPS_MAX:
             return
         loops = self._loops(program)

@@ -21,6 +21,7 @@ from parallel_deco.routing.effects import Findings, Subject, find_effects, subje
 from parallel_deco.routing.ledger import Effect, EffectKind
 from parallel_deco.routing.lookup import is_a
 from parallel_deco.routing.prior import Nature, Prior, guess
+from parallel_deco.routing.values import Examples
 
 __all__ = ["Effect", "EffectKind", "Nature", "Prior", "Reading", "read"]
 
@@ -83,8 +84,9 @@ class Reading:
             subject = Subject(function, (), {})
         assert isinstance(subject, Subject)
         given = subject.bind(args, kwargs)
+        followed: dict[tuple[str, ...], Examples] = {}
         for findings in self._answers:
-            if all(guard.holds(given) for guard in findings.guards):
+            if all(guard.holds(given, followed) for guard in findings.guards):
                 return findings.effects[0] if findings.effects else None
         findings = find_effects(subject, given)
         if len(self._answers) >= _ANSWERS_MAX:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import itertools
+import operator
 import sys
 import types
 from collections.abc import Iterable
@@ -362,7 +364,7 @@ def _iterates_plainly(cls: type) -> bool:
 
 def _sample(things: list[object]) -> Examples:
     """Return the examples that stand for all `things`; None where these are of too many types."""
-    kinds = set(map(id, map(type, things)))
+    kinds = _kinds(things)
     if len(kinds) > _TYPES_MAX:
         return None
     by_type: dict[int, object] = {}
@@ -376,8 +378,20 @@ def _sample(things: list[object]) -> Examples:
     mutable = {kind for kind, thing in by_type.items() if species(type(thing))[0] is not Species.SCALAR}
     if len(kinds) == len(things) or not mutable:
         return tuple(by_type.values())
-    if len(things) > _LOOKED_INTO and _CONTAINER_TYPES.issuperset(kinds):
-        things = [thing for thing in things if thing] or things  # nothing is seen in those that are empty
-    several = [things[-1], *things[:: -(-len(things) // _LOOKED_INTO)]]
+    several = _spread(things)
+    if len(things) > _LOOKED_INTO and _CONTAINER_TYPES.issuperset(kinds) and not all(several):
+        several = _spread([thing for thing in things if thing] or things)  # nothing is seen in those that are empty
     several = [thing for thing in several if id(type(thing)) in mutable]
     return tuple({id(thing): thing for thing in (*by_type.values(), *several)}.values())
+
+
+def _kinds(things: list[object]) -> set[int]:
+    """Return the identities of all types that occur."""
+    if things and all(map(operator.is_, map(type, things), itertools.repeat(type(things[0])))):  # the usual case
+        return {id(type(things[0]))}
+    return set(map(id, map(type, things)))
+
+
+def _spread(things: list[object]) -> list[object]:
+    """Return the last of `things` and so many others, evenly spread."""
+    return [things[-1], *things[:: -(-len(things) // _LOOKED_INTO)]]
