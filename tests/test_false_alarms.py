@@ -736,6 +736,166 @@ def _calls_an_accessor_of_the_users(x):
     TABLE.noted.note(x)  # <-
 
 
+# --- indices ---------------------------------------------------------------------------------------------------
+
+
+@pure(np.ones((3, 3)))
+def _changes_what_masks_and_lists_have_copied(matrix):
+    chosen = matrix[(matrix > 0) & ~np.isnan(matrix) | (matrix < -1)]
+    chosen -= 1
+    some = matrix[[0, 1]]
+    some *= 2
+    ordered = matrix[matrix[:, 0].argsort()]
+    ordered[0] = 0
+    column = matrix[np.argsort(matrix[:, 1]), 0]
+    column += 1
+    return chosen, some, ordered, column
+
+
+@pure(np.ones((3, 3)))
+def _normalizes_products(matrix):
+    products = np.einsum("ij,kj->ik", matrix, matrix)
+    products /= np.sqrt(np.outer(np.diag(products), np.diag(products)))
+    return products
+
+
+@changes(np.ones((3, 3)))
+def _subtracts_from_a_diagonal(matrix):
+    diagonal = np.einsum("ii->i", matrix)
+    diagonal -= 1  # <-
+
+
+@changes(np.ones((3, 3)))
+def _changes_a_row_that_comes_first(matrix):
+    row = matrix[np.argsort(matrix[:, 0])[0]]
+    row -= 1  # <-
+
+
+@changes(np.array([[1], [2, 3]], dtype=object))
+def _changes_a_list_in_a_copy_of_an_array(array):
+    chosen = array[[0]]
+    chosen[0].append(1)  # <-
+
+
+@changes({True: [1]}, 3)
+def _takes_from_a_dict_by_a_comparison(rows, x):
+    row = rows[x > 1]
+    row.append(1)  # <-
+
+
+@changes(np.ones((3, 3)), 1, [1])
+def _takes_a_mask_or_a_row(matrix, choice, items):
+    index = matrix > 0 if choice else len(items)
+    row = matrix[index]
+    row -= 1  # <-
+
+
+@changes(np.ones((3, 3)), [1])
+def _finds_a_mask_or_a_row_in_a_list(matrix, items):
+    indices = [matrix > 0]
+    indices.append(len(items))
+    for index in indices:
+        row = matrix[index]
+        row -= 1  # <-
+
+
+@changes(np.ones((3, 3)), 1, [1])
+def _is_given_a_mask_or_a_row(matrix, choice, items):
+    def index():
+        if choice:
+            return matrix > 0
+        return len(items)
+
+    row = matrix[index()]
+    row -= 1  # <-
+
+
+@changes(np.ones((3, 3)), [1])
+def _has_its_mask_replaced(matrix, items):
+    index = matrix > 0
+
+    def replace():
+        nonlocal index
+        index = len(items)
+
+    replace()
+    row = matrix[index]
+    row -= 1  # <-
+
+
+@changes(1)
+def _appends_to_the_second_of_a_pair_in_time(x):
+    pair, place = ([], LOG), 0
+    for _ in range(2):
+        pair[place].append(x)  # <-
+        place = len(pair) - 1
+
+
+@pure(1)
+def _appends_to_the_first_of_a_pair(x):
+    pair = ([], LOG)
+    pair[0].append(x)
+    return pair[0]
+
+
+# --- keys ------------------------------------------------------------------------------------------------------
+
+
+@pure({"w": np.ones(3), "b": [1.0]})
+def _copies_arrays_by_their_names(parameters):
+    copies = {name: np.array(parameters[name]) for name in parameters}
+    others = {name: np.array(value) for name, value in parameters.items()}
+    for name in copies:
+        copies[name] -= 1
+        others[name] *= 2
+    groups = {name: [] for name in sorted(parameters)}
+    groups["w"].append(1)
+    return copies, others, groups
+
+
+@changes({"a": [1]})
+def _changes_values_by_their_names(lists):
+    for name in sorted(lists):
+        lists[name].append(1)  # <-
+
+
+@changes({"a": [1]})
+def _changes_values_of_a_copy(lists):
+    copied = {**lists}
+    copied["a"].append(1)  # <-
+
+
+@changes({"a": [1]})
+def _changes_values_of_a_dict_of_a_dict(lists):
+    copied = dict(lists)
+    copied["a"].append(1)  # <-
+
+
+@changes({"a": [1]})
+def _changes_a_value_that_an_operator_gives(lists):
+    operator.getitem(lists, "a").append(1)  # <-
+
+
+@changes({Noted(): 1})
+def _writes_to_keys(numbers):
+    for key, _ in numbers.items():
+        key.seen = True  # <-
+
+
+@changes({Noted(): 1})
+def _writes_to_keys_of_a_loop(numbers):
+    for key in numbers:
+        key.seen = True  # <-
+
+
+@pure(["1", "2"])
+def _subtracts_from_what_a_method_was_given_a_type_for(texts):
+    array = np.frombuffer(b"12345678", dtype="u1").astype(float)
+    array[0] = 3
+    array[array > 1] -= 1
+    return array, [float(text) for text in texts]
+
+
 # --- tests -----------------------------------------------------------------------------------------------------
 
 

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from parallel_deco.routing.ledger import Ledger
 from parallel_deco.routing.lookup import is_a, mro, type_name
 from parallel_deco.routing.rules import Caller, Rule, single, union
-from parallel_deco.routing.values import EMPTY, Const, Examples, Given, Outside, Place, Read, Site, Value, is_scalar
+from parallel_deco.routing.values import (
+    EMPTY,
+    TRUTH,
+    Const,
+    Examples,
+    Given,
+    Outside,
+    Place,
+    Read,
+    Site,
+    Value,
+    is_scalar,
+)
 
-__all__ = ["ARRAY_RULES", "are_arrays"]
+__all__ = ["ARRAY_RULES", "are_arrays", "is_copied"]
 
 _NESTED: Final = frozenset(map(id, (list, tuple)))
 _NUMBERS: Final = frozenset(map(id, (int, float, complex, bool, type(None))))
 _RECORDS: Final = frozenset(map(id, (list, tuple, dict)))
+_COPIED: Final = frozenset(
+    (
+        *("numpy.ndarray", "pandas.DataFrame", "pandas.Series"),
+        *("pandas.core.frame.DataFrame", "pandas.core.series.Series"),
+    )
+)
 _DEPTH_MAX: Final = 4  # of nested lists
 
 
 def are_arrays(examples: Examples) -> bool:
     """Say whether all examples are arrays of NumPy itself."""
     return examples is not None and all(type_name(type(thing)) == "numpy.ndarray" for thing in examples)
+
+
+def is_copied(examples: Examples) -> bool:
+    """Say whether all examples are arrays or tables, of which a mask or a list of positions makes a copy."""
+    return examples is not None and all(type_name(type(thing)) in _COPIED for thing in examples)
 
 
 def _array(caller: Caller, given: Given) -> Value:
@@ -149,6 +173,28 @@ def _is_number(thing: object) -> bool:
     return id(type(thing)) in _NUMBERS or "numpy.number" in map(type_name, mro(type(thing)))
 
 
+def _positions(caller: Caller, given: Given) -> Value:
+    """``np.argsort(x)``: an array of numbers of its own."""
+    caller.outputs(given)
+    return single(plain_site(caller.new_site("positions"), caller.ledger, True))
+
+
+def _truths(caller: Caller, given: Given, *, inputs: int) -> Value:
+    """``np.isnan(x)``: truth values, as a comparison gives them."""
+    caller.outputs(given)
+    caller.ledger.change(union(given.positional[inputs:]) | (given.spread or EMPTY), "writes into")
+    return TRUTH if len(given.positional) == inputs and not given.keywords else caller.doubtful(given)
+
+
+def _einsum(caller: Caller, given: Given) -> Value:
+    """Of one array, it may give a view; of several, it computes."""
+    caller.outputs(given)
+    constants = [place for place in given.first() if type(place) is Const and type(place.value) is str]
+    if len(constants) != 1 or len(given.positional) < 3 or given.spread is not None or "out" in given.keywords:
+        return caller.doubtful(given)
+    return single(caller.new_site("sums"))
+
+
 def _table(caller: Caller, given: Given) -> Value:
     """``pd.DataFrame(rows)``: of lists and dicts, a table is made, with what is in them; an array it may share."""
     data = given.positional[0] if given.positional else given.keywords.get("data", given.spread or EMPTY)
@@ -174,6 +220,10 @@ ARRAY_RULES: Final[dict[str, Rule]] = {
     ),
     **dict.fromkeys(("numpy.zeros", "numpy.ones", "numpy.empty"), _filled),
     **dict.fromkeys(("numpy.zeros_like", "numpy.ones_like", "numpy.empty_like"), _filled_like),
+    **dict.fromkeys(("numpy.argsort", "numpy.flatnonzero", "numpy.argwhere", "numpy.lexsort"), _positions),
+    **dict.fromkeys(("numpy.isnan", "numpy.isinf", "numpy.isfinite"), partial(_truths, inputs=1)),
+    **dict.fromkeys(("numpy.isin", "numpy.isclose", "numpy.logical_and"), partial(_truths, inputs=2)),
+    "numpy.einsum": _einsum,
     **dict.fromkeys(("numpy.atleast_1d", "numpy.atleast_2d", "numpy.atleast_3d"), _all_as_arrays),
     **dict.fromkeys(
         ("numpy.ravel", "numpy.reshape", "numpy.squeeze", "numpy.transpose", "numpy.expand_dims", "numpy.real"),

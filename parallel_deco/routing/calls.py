@@ -35,6 +35,7 @@ from parallel_deco.routing.natives import verb, words_for_unknown
 from parallel_deco.routing.rules import CALLABLES, RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
+    OTHER,
     Bound,
     Given,
     Made,
@@ -305,7 +306,8 @@ class Calls(Members):
         self, code: types.CodeType, given: Given, defaults: list[Value], named_defaults: dict[str, Value]
     ) -> list[Value]:
         """Return the values of the parameters; wrong calls are forgiven, they fail without help."""
-        count, names, spread = code.co_argcount, code.co_varnames, given.spread or EMPTY
+        count, names = code.co_argcount, code.co_varnames
+        spread = EMPTY if given.spread is None else given.spread | OTHER
         left = dict(given.keywords)
         bound = list(given.positional[:count])
         without = count - len(defaults)

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 
 from parallel_deco.routing.bytecode import Handler, Program, decode
 from parallel_deco.routing.ledger import Exhausted, Ledger
-from parallel_deco.routing.values import EMPTY, Cell, Given, Origin, Outside, Site, Value
+from parallel_deco.routing.values import EMPTY, Cell, Given, Origin, Outside, Site, Value, joined, unsure
 
 __all__ = ["Frame", "Reader"]
 
@@ -51,6 +51,10 @@ class Reader(Protocol):
 
     def iterate(self, value: Value) -> Value:
         """Return what an iterator over `value` may be."""
+        ...
+
+    def loop_over(self, value: Value) -> Value:
+        """Return what a loop's iterator over `value` may be."""
         ...
 
     def module(self, name: str, top: bool) -> Value:
@@ -189,8 +193,9 @@ class Frame:
         caught = self.entries[handler.target][1]
         for index in stored:
             known, value = caught[index], self.variables[index]
-            if value and (known is None or not value <= known):
-                caught[index] = (known or EMPTY) | value
+            both = value if known is None or value is None else joined(known, value)
+            if both is not None and both != known:
+                caught[index] = both
                 self.again |= handler.target <= self.index
 
     def _throw(self, handler: Handler) -> None:
@@ -267,7 +272,7 @@ class Frame:
         """Return a variable."""
         cell = self.cells.get(index)
         value = self.variables[index] or EMPTY
-        return value | cell.written if cell is not None else value
+        return unsure(value | cell.written) if cell is not None else value
 
     def store(self, index: int, value: Value) -> None:
         """Set a variable."""
@@ -286,6 +291,7 @@ class Frame:
         self._show(cell, self.variables[index] or EMPTY)
 
     def _show(self, cell: Cell, value: Value) -> None:
+        value = unsure(value)
         if not value <= cell.value:
             cell.value |= value
             if cell.read:
@@ -309,16 +315,15 @@ def _join(old: list[Value | None], new: list[Value | None]) -> bool:
     changed = False
     for index, value in enumerate(new):
         known = old[index]
-        if value is known or not value:
-            if value is not None and known is None:
-                old[index] = value
+        if value is known or value is None:
             continue
         if known is None:
             old[index] = value
-            changed = True
-        elif not value <= known:
-            old[index] = known | value
-            changed = True
+            changed |= bool(value)
+        elif not (value and value <= known):
+            both = joined(known, value)
+            changed |= both != known
+            old[index] = both
     return changed
 
 

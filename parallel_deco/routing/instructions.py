@@ -14,7 +14,19 @@ from parallel_deco.routing.bytecode import VERSION
 from parallel_deco.routing.frames import Action, Frame
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.lookup import is_a
-from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Read, Site, Value
+from parallel_deco.routing.values import (
+    EMPTY,
+    TRUTH,
+    Cell,
+    Const,
+    Given,
+    Made,
+    Read,
+    Site,
+    Value,
+    joined,
+    unsure,
+)
 
 __all__ = ["ACTIONS"]
 
@@ -139,7 +151,7 @@ def _store_deref(frame: Frame, argument: int) -> None:
     for cell in cells:
         if not value <= cell.written:
             cell.written |= value
-            cell.value |= value
+            cell.value |= unsure(value)
             frame.ledger.version += 1
 
 
@@ -334,6 +346,7 @@ _OPERATORS: Final = (
     *("add", "and", "floordiv", "lshift", "matmul", "mul", "mod", "or", "pow", "rshift", "sub", "truediv", "xor"),
 )
 _INPLACE: Final = range(13, 26)
+_LOGICAL: Final = frozenset((1, 7, 12, 14, 20, 25))  # & | ^
 _JOINING: Final = frozenset((0, 1, 5, 7, 10, 12, 13, 14, 18, 20, 23, 25))  # + * | & - ^ may copy a container's elements
 
 
@@ -342,6 +355,9 @@ def _binary_op(frame: Frame, argument: int) -> None:
     left, right = frame.pops(2)
     if argument == _SUBSCRIPT:
         frame.push(frame.reader.item(left, right))
+        return
+    if left == right == TRUTH and argument in _LOGICAL:
+        frame.push(TRUTH)
         return
     inplace = argument in _INPLACE
     if inplace:
@@ -369,8 +385,10 @@ _UNARY: Final = {"UNARY_NEGATIVE": "__neg__", "UNARY_INVERT": "__invert__", "UNA
 
 @on(" ".join(_UNARY))
 def _unary(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.pop(), _UNARY[frame.program.names[frame.index]])
-    frame.push(frozenset((frame.site(),)))
+    name = frame.program.names[frame.index]
+    value = frame.pop()
+    _operate(frame, value, _UNARY[name])
+    frame.push(TRUTH if value == TRUTH and name == "UNARY_INVERT" else frozenset((frame.site(),)))
 
 
 def _operate(frame: Frame, value: Value, *names: str, given: Given = _NO_ARGUMENTS) -> None:
@@ -393,7 +411,7 @@ def _compare(frame: Frame, argument: int) -> None:
     there, back = _COMPARISONS[argument >> _COMPARED_FROM]
     for value, name, other in ((left, there, right), (right, back, left)):
         _operate(frame, value, name, *(("__eq__",) if name == "__ne__" else ()), given=Given([other]))
-    frame.push(EMPTY)
+    frame.push(TRUTH if left or right else EMPTY)
 
 
 @on("CONTAINS_OP")
@@ -458,16 +476,17 @@ def _build_tuple(frame: Frame, argument: int) -> None:
     if site.fields is None:
         site.fields = fields
     else:
-        joined = [old | new for old, new in zip(site.fields, fields, strict=True)]
-        if site.read and joined != site.fields:
+        both = [joined(old, new) for old, new in zip(site.fields, fields, strict=True)]
+        if site.read and both != site.fields:
             frame.ledger.version += 1
-        site.fields = joined
+        site.fields = both
     frame.push(result)
 
 
 @on("BUILD_LIST BUILD_SET")
 def _build_list(frame: Frame, argument: int) -> None:
     frame.push(frame.fresh(_union(frame.pops(argument))))
+    frame.site().listed = frame.program.names[frame.index] == "BUILD_LIST"
 
 
 @on("BUILD_MAP")
@@ -527,7 +546,7 @@ def _unpack_ex(frame: Frame, argument: int) -> None:
 
 @on("GET_ITER")
 def _get_iter(frame: Frame, argument: int) -> None:
-    frame.push(frame.reader.iterate(frame.pop()))
+    frame.push(frame.reader.loop_over(frame.pop()))
 
 
 @on("FOR_ITER")
@@ -582,7 +601,7 @@ def _yield_value(frame: Frame, argument: int) -> None:
 
 @on("RETURN_VALUE")
 def _return_value(frame: Frame, argument: int) -> None:
-    frame.returned |= frame.pop()
+    frame.returned |= unsure(frame.pop())
     frame.stop()
 
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
 from parallel_deco.routing.known import Species, species
-from parallel_deco.routing.lookup import MISSING, is_a, is_iterator_type, loaded
+from parallel_deco.routing.lookup import MISSING, is_a, is_fixed_class, is_iterator_type, loaded
 from parallel_deco.routing.values import (
     EMPTY,
     Bound,
@@ -31,6 +31,7 @@ from parallel_deco.routing.values import (
     identity,
     is_scalar,
     signature,
+    unsure,
 )
 
 __all__ = ["Effect", "EffectKind", "Exhausted", "Ledger", "Position"]
@@ -202,6 +203,7 @@ class Ledger:
             return False
         return all(
             species(type(thing))[0] in (Species.SCALAR, Species.FROZEN, Species.LOGGER)
+            or is_fixed_class(thing)
             or thing is sys.stdout
             or thing is sys.stderr
             for thing in examples
@@ -254,14 +256,15 @@ class Ledger:
 
     def put(self, site: Site, value: Value) -> None:
         """Put `value` into the objects of `site`."""
-        if value and not site.plain and not value <= site.contents:
+        value = unsure(value) if value and not site.plain else EMPTY
+        if not value <= site.contents:
             site.contents |= value
             if site.read:
                 self.version += 1
 
     def put_attribute(self, site: Site, name: str, value: Value) -> None:
         """Set an attribute of the objects of `site`."""
-        known = site.attributes.get(name, EMPTY)
+        known, value = site.attributes.get(name, EMPTY), unsure(value)
         if not value <= known:
             site.attributes[name] = known | value
             if site.read:

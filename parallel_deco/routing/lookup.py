@@ -22,6 +22,7 @@ __all__ = [
     "instance_namespace",
     "is_a",
     "is_any",
+    "is_fixed_class",
     "is_iterator_type",
     "is_ours",
     "loaded",
@@ -52,6 +53,9 @@ namespace: Final[Callable[[type], Mapping[str, object]]] = type.__dict__["__dict
 _MODULE: Final[Callable[[type], object]] = type.__dict__["__module__"].__get__
 _QUALNAME: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
 _MODULE_NAMESPACE: Final[Callable[[types.ModuleType, str], dict[str, object]]] = types.ModuleType.__getattribute__
+
+_FLAGS: Final[Callable[[type], int]] = type.__dict__["__flags__"].__get__
+_HEAP_TYPE: Final = 1 << 9
 
 _NAMED_TYPES: Final = (types.FunctionType, types.BuiltinFunctionType)
 _DESCRIPTOR_TYPES: Final = (
@@ -101,6 +105,11 @@ def instance_namespace(instance: object) -> dict[str, object] | None:
     except Exception:  # a C getter of an extension type may fail in its own way
         return None
     return own if is_a(own, dict) else None
+
+
+def is_fixed_class(thing: object) -> bool:
+    """Say whether `thing` is a class that nobody can change: one made in C, not by a class statement."""
+    return is_a(thing, type) and not _FLAGS(thing) & _HEAP_TYPE
 
 
 def has_own(instance: object, name: str) -> bool:

@@ -6,6 +6,7 @@ import functools
 import types
 from typing import Final
 
+from parallel_deco.routing.arrays import is_copied
 from parallel_deco.routing.frames import Frame
 from parallel_deco.routing.known import AGGREGATES, Species, is_data, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
@@ -22,7 +23,20 @@ from parallel_deco.routing.lookup import (
 )
 from parallel_deco.routing.natives import Natives
 from parallel_deco.routing.rules import CALLABLES, looks_callable, single, union
-from parallel_deco.routing.values import EMPTY, Const, Given, Made, Origin, Outside, Place, Site, Super, Value
+from parallel_deco.routing.values import (
+    EMPTY,
+    Const,
+    Given,
+    Made,
+    Origin,
+    Outside,
+    Place,
+    Site,
+    Special,
+    Super,
+    Value,
+    are_dicts,
+)
 
 __all__ = ["Members"]
 
@@ -216,11 +230,16 @@ class Members(Natives):
 
     def item(self, value: Value, key: Value) -> Value:
         """Return what ``value[key]`` may be."""
-        constant = next((place.value for place in key if type(place) is Const), None)
+        only = next(iter(key)) if len(key) == 1 else None
+        constant = only.value if type(only) is Const else None
+        copies = bool(key) and all(map(self._gives_copies, key))
         views = any(map(self._gives_views, key))
         found: set[Place] = set()
         for place in value:
             if type(place) is Outside:
+                if copies and is_copied(self.ledger.ask(place)):
+                    found |= self._copied(place)
+                    continue
                 found |= self._outside_item(place, constant)
                 if views and any(home(type(thing)).partition(".")[0] == "numpy" for thing in place.examples or ()):
                     found |= self.ledger.child(place, "[:]")
@@ -238,6 +257,19 @@ class Members(Natives):
             return False
         examples = self.ledger.ask(key)
         return examples is None or any(type(thing) in _VIEWING for thing in examples)
+
+    def _gives_copies(self, key: Place) -> bool:
+        """Say whether an array that has this as an index gives a copy: a mask, a list, an array of positions."""
+        if type(key) is not Site:
+            return type(key) is Const and key.value is Special.TRUTH
+        if key.fields is not None:
+            return any(field and all(map(self._gives_copies, field)) for field in key.fields)
+        return key.listed or key.plain
+
+    def _copied(self, place: Outside) -> Value:
+        site = self.ledger.site((place, "copied"))
+        self.ledger.put(site, self.ledger.child(place, "[*]"))
+        return single(site)
 
     def _outside_item(self, place: Outside, constant: object) -> Value:
         examples = self.ledger.ask(place)
@@ -280,6 +312,14 @@ class Members(Natives):
             if type(place) is Outside or (type(place) is Site and place.cls is not None):
                 found |= self.own_special(place, "__iter__", Given([]))
         return found
+
+    def loop_over(self, value: Value) -> Value:
+        """Return what a loop's iterator over `value` may be: of a dict, that of its keys."""
+        return self.iterate(union([self._keys(place) for place in value]))
+
+    def _keys(self, place: Place) -> Value:
+        dicts = type(place) is Outside and are_dicts(self.ledger.ask(place))
+        return self.ledger.child(place, "[keys]") if dicts else single(place)  # type: ignore[arg-type]
 
     def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
         """Call the special method `name` if the place holds objects of a class that defines it in Python."""

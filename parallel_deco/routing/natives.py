@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 
 from parallel_deco.routing import known
-from parallel_deco.routing.arrays import ARRAY_RULES
+from parallel_deco.routing.arrays import ARRAY_RULES, are_arrays, plain_site
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any
@@ -26,6 +26,7 @@ from parallel_deco.routing.values import (
     Read,
     Site,
     Value,
+    are_dicts,
     describe,
 )
 
@@ -64,6 +65,10 @@ class Natives:
 
     def iterate(self, value: Value) -> Value:
         """Return what an iterator over `value` may be."""
+        raise NotImplementedError
+
+    def loop_over(self, value: Value) -> Value:
+        """Return what a loop's iterator over `value` may be."""
         raise NotImplementedError
 
     def operate(self, value: Value, name: str, given: Given) -> Value:
@@ -198,7 +203,7 @@ class Natives:
         if name in known.SHALLOW_METHODS:
             self.ledger.put(site, self.ledger.child(owner, "[*]"))
         if name in known.FRESH_METHODS and "copy" not in given.keywords:
-            return single(site)
+            return single(plain_site(site, self.ledger, name == "argsort" and are_arrays(self.ledger.ask(owner))))
         copies = given.keywords.get("copy")
         if copies is None and "inplace" not in given.keywords and self._gives_new(owner, name):
             self.ledger.put(site, self.ledger.child(owner, "[*]"))
@@ -220,10 +225,12 @@ class Natives:
 
     def _pairs(self, owner: Outside, site: Site, one: bool) -> Value:
         """Return the pairs of a dict: what is unpacked from one is an element."""
-        inner = self.ledger.child(owner, "[]")
+        inner = keys = self.ledger.child(owner, "[]")
+        if are_dicts(self.ledger.ask(owner)):
+            keys = self.ledger.inside(self.ledger.child(owner, "[keys]"))
         pair = self.new_site(("pair", owner))
-        pair.fields = [inner, inner]
-        self.ledger.put(pair, inner)
+        pair.fields = [keys, inner]
+        self.ledger.put(pair, inner | keys)
         self.ledger.put(site, single(pair))
         return single(pair if one else site)
 
@@ -242,7 +249,8 @@ class Natives:
         extends = name in ("extend", "update", "extendleft")
         if extends:
             self.ledger.uses_up(everything)
-        self.ledger.put(owner, self.ledger.reach(everything) if extends else everything)
+        if name not in known.FRESH_METHODS:
+            self.ledger.put(owner, self.ledger.reach(everything) if extends else everything)
         owner.read = True
         if name in ("__enter__", "__iter__"):
             return single(owner)
@@ -250,7 +258,7 @@ class Natives:
             return EMPTY
         result = self.new_site(("result", name))
         result.opaque = owner.opaque
-        self.ledger.put(result, frozenset(owner.contents))
+        self.ledger.put(result, frozenset(owner.contents) | everything)
         if name in known.FRESH_METHODS:
             return single(result)
         return single(result) | frozenset(owner.contents)

@@ -46,6 +46,10 @@ class Caller(Protocol):
         """Return what an iterator over `value` may be."""
         ...
 
+    def loop_over(self, value: Value) -> Value:
+        """Return what a loop's iterator over `value` may be."""
+        ...
+
     def operate(self, value: Value, name: str, given: Given) -> Value:
         """Call the special method of an operator, where the class of `value` is known and defines it."""
         ...
@@ -231,7 +235,7 @@ def _container(caller: Caller, given: Given) -> Value:
     caller.callbacks(given)
     contents: Value = EMPTY
     for value in (*given.positional, given.spread or EMPTY):
-        contents |= caller.ledger.inside(caller.iterate(value))
+        contents |= caller.ledger.inside(caller.loop_over(value))
     return _holding(caller, contents)
 
 
@@ -245,14 +249,14 @@ def _holding(caller: Caller, contents: Value, kind: str = "container") -> Value:
 def _zip(caller: Caller, given: Given) -> Value:
     if given.spread:
         return _container(caller, given)
-    return _pairs(caller, [caller.ledger.inside(caller.iterate(value)) for value in given.positional])
+    return _pairs(caller, [caller.ledger.inside(caller.loop_over(value)) for value in given.positional])
 
 
 @_rule("builtins.enumerate")
 def _enumerate(caller: Caller, given: Given) -> Value:
     if given.spread or not given.positional:
         return _container(caller, given)
-    return _pairs(caller, [EMPTY, caller.ledger.inside(caller.iterate(given.positional[0]))])
+    return _pairs(caller, [EMPTY, caller.ledger.inside(caller.loop_over(given.positional[0]))])
 
 
 def _pairs(caller: Caller, fields: list[Value]) -> Value:

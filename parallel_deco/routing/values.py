@@ -22,6 +22,8 @@ from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, ho
 
 __all__ = [
     "EMPTY",
+    "OTHER",
+    "TRUTH",
     "Bound",
     "Cell",
     "Const",
@@ -35,12 +37,15 @@ __all__ = [
     "Site",
     "Super",
     "Value",
+    "are_dicts",
     "describe",
     "example",
     "follow",
     "identity",
     "is_scalar",
+    "joined",
     "signature",
+    "unsure",
 ]
 
 
@@ -91,7 +96,7 @@ class Outside:
 class Site:
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
-    __slots__ = ("attributes", "cls", "contents", "fields", "members", "opaque", "plain", "read")
+    __slots__ = ("attributes", "cls", "contents", "fields", "listed", "members", "opaque", "plain", "read")
 
     def __init__(self) -> None:
         self.contents: set[Place] = set()
@@ -100,6 +105,7 @@ class Site:
         self.fields: list[Value] | None = None  # the items of a tuple display
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
+        self.listed = False  # a list display
         self.plain = False  # an array that holds no objects: what is stored into it is copied
         self.read = False  # somebody has used the contents: growing means reading again
 
@@ -206,6 +212,27 @@ Value: TypeAlias = frozenset[Place]
 EMPTY: Final[Value] = frozenset()
 
 
+class Special(enum.Enum):
+    """What stands in a `Const` beside constants of the code."""
+
+    TRUTH = "a comparison's result: a truth value, or an array of them, which as an index of an array gives a copy"
+    OTHER = "another value than the constants beside it"
+
+
+TRUTH: Final[Value] = frozenset((Const(Special.TRUTH),))
+OTHER: Final[Value] = frozenset((Const(Special.OTHER),))
+
+
+def unsure(value: Value) -> Value:
+    """Return `value`, where it is going to be mixed with values that leave no trace: its constants are not all."""
+    return value | OTHER if any(type(place) is Const for place in value) else value
+
+
+def joined(old: Value, new: Value) -> Value:
+    """Return what may be either; an empty value leaves its trace beside constants, which it is none of."""
+    return old | new if old and new else unsure(old or new)
+
+
 def describe(place: Outside) -> str:
     """Return words for a place: ``the global 'log'``, ``'self.items' of the argument 'self'``."""
     root = f"{place.origin.value} {place.name!r}"
@@ -302,6 +329,9 @@ def _inside(thing: object, step: str) -> Iterable[object] | None:
         return _elements(thing)
     if step == "[:]":
         return (thing,)
+    if step == "[keys]":
+        few = cls in _DICTS and dict.__len__(thing) <= _ELEMENTS_MAX  # type: ignore[arg-type]
+        return (list(dict.keys(thing)),) if few else None  # type: ignore[arg-type]
     return None
 
 
@@ -328,6 +358,11 @@ def _view(array: object, name: str) -> Examples:
     if name != "reshape()" or array.ndim > 1:  # type: ignore[attr-defined]
         return (array,)
     return (array[None],)  # type: ignore[index]  # a plain array: nobody's code is run
+
+
+def are_dicts(examples: Examples) -> bool:
+    """Say whether all examples are dicts of the standard library's, which iterate over their keys."""
+    return examples is not None and all(type(thing) in _DICTS for thing in examples)
 
 
 def _elements(thing: object) -> Iterable[object] | None:
