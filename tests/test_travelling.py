@@ -445,6 +445,43 @@ def test_module_is_the_right_one_when_two_have_its_name(run_program):
     assert (code, out, err) == (0, "", "")
 
 
+def test_module_is_found_when_no_path_leads_to_it(run_program):
+    """By a function that goes by value, by an argument's class, and before another of its name that is on the path."""
+    code, out, err = run_program("""
+        import pathlib, sys
+        from importlib.util import module_from_spec, spec_from_file_location
+        from parallel_deco import parallel
+
+        source = "class Box:\\n    def __init__(self, x): self.x = x\\n    def name(self): return "
+        for file in ("plugins/a.py", "plugins/b.py", "shadowed.py"):
+            pathlib.Path(file).parent.mkdir(exist_ok=True)
+            pathlib.Path(file).write_text(f"{source}{file!r}\\n")
+
+        def load(name, file):
+            spec = spec_from_file_location(name, pathlib.Path(file).absolute())
+            module = sys.modules[name] = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+
+        plugin, shadowed = load("plugin", "plugins/a.py"), load("shadowed", "plugins/b.py")
+
+        @parallel(backend="processes", max_workers=1)
+        def make(x):
+            return plugin.Box(x), shadowed.Box(x)
+
+        @parallel(backend="processes", max_workers=1)
+        def named(box):
+            return box.name(), box.x
+
+        for first, second in make.map(range(2)):
+            assert type(first) is plugin.Box and type(second) is shadowed.Box
+        assert list(named.map([plugin.Box(1), shadowed.Box(2)])) == [("plugins/a.py", 1), ("plugins/b.py", 2)]
+        late = load("late", "plugins/a.py")
+        assert list(named.map([late.Box(3)])) == [("plugins/a.py", 3)]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
 def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program):
     """pickle, get_type_hints and `import __main__` find the script's classes and functions, and their last version."""
     code, out, err = run_program("""

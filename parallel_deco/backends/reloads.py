@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from typing import Any
 
-__all__ = ["After", "Change", "Modules", "follow"]
+__all__ = ["After", "Change", "Modules", "follow", "is_own", "spec_of"]
 
 #: The number of a change, the module's name, its file, and whether it is another module and not the same anew.
 Change = tuple[int, str, str | None, bool]
@@ -55,21 +55,21 @@ class Modules:
 
     def _look_for_new(self, names: set[str]) -> None:
         for name in names - self._known:
-            origin = getattr(_spec(sys.modules.get(name)), "origin", None)
-            if isinstance(origin, str) and _is_own(origin):
+            origin = getattr(spec_of(sys.modules.get(name)), "origin", None)
+            if isinstance(origin, str) and is_own(origin):
                 self._note(name)
         self._known = names
 
     def _note(self, name: str) -> None:
         module = sys.modules.get(name)
-        spec = _spec(module)
+        spec = spec_of(module)
         if module is not None and spec is not None:
             self._seen[name] = module, spec
 
     def _look_for_changes(self) -> int:
         for name, (before, spec) in [*self._seen.items()]:
             module = sys.modules.get(name)
-            now = _spec(module)
+            now = spec_of(module)
             if now is None or now is spec:
                 continue
             file = now.origin if now.has_location else None
@@ -78,12 +78,13 @@ class Modules:
         return len(self.changes)
 
 
-def _spec(module: "Any") -> "ModuleSpec | None":
+def spec_of(module: "Any") -> "ModuleSpec | None":
     """Return a module's `__spec__`; None for another object in its place, which may do anything when it is asked."""
-    return module.__spec__ if type(module) is ModuleType else None
+    return getattr(module, "__spec__", None) if type(module) is ModuleType else None
 
 
-def _is_own(origin: str) -> bool:
+def is_own(origin: str) -> bool:
+    """Return whether a module's file is the program's, and not an installed library's."""
     return os.sep in origin and not origin.startswith(_LIBRARY) and not any(part in origin for part in _INSTALLED)
 
 

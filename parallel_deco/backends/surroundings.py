@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 
+from parallel_deco.backends.by_path import ByPath, find_by_path
 from parallel_deco.backends.environment import for_workers
 from parallel_deco.backends.imports import once
 from parallel_deco.backends.payload import dump_plain, load
@@ -31,16 +32,17 @@ class Surroundings:
     A look costs about 3 µs. Not safe to use from two threads at once.
     """
 
-    __slots__ = ("_seen", "body", "version")
+    __slots__ = ("_by_path", "_seen", "body", "version")
 
     def __init__(self) -> None:
+        self._by_path = ByPath()
         self._seen: tuple[Any, ...] = ()
         self.version = 0
         self.body = b""
 
     def look(self) -> int:
         """Return the version of the surroundings as they are now; `body` is then their pickle."""
-        now = _now()
+        now = *_now(), self._by_path.look()
         if now != self._seen:
             self.body = _pickled(now)  # first: who reads the version takes a body that is at least as new
             self._seen = now
@@ -94,10 +96,10 @@ def _locale_now() -> str | None:
 
 
 def _pickled(state: tuple[Any, ...]) -> bytes:
-    path, directory, _, argv, level, filters, streams, limits, multiprocessing = state
+    path, directory, _, argv, level, filters, *others = state
     filters = _pickled_filters(filters)
     environment = dict(os.environ)
-    return dump_plain((path, directory, environment, argv, level, filters, streams, limits, multiprocessing))
+    return dump_plain((path, directory, environment, argv, level, filters, *others))
 
 
 def _pickled_filters(filters: list[Any]) -> bytes | None:
@@ -153,7 +155,7 @@ def _read_levels(root: Any) -> int:
 
 def apply(state: tuple[Any, ...]) -> None:
     """Take on the caller's state; in a worker."""
-    path, directory, environment, argv, _, filters, _, limits, multiprocessing = state
+    path, directory, environment, argv, _, filters, _, limits, multiprocessing, files = state
     if directory and directory != _directory():
         try:
             os.chdir(directory)
@@ -164,6 +166,7 @@ def apply(state: tuple[Any, ...]) -> None:
         invalidate = getattr(sys.modules.get("importlib"), "invalidate_caches", None)
         if invalidate is not None:
             invalidate()
+    find_by_path(files)
     sys.argv = argv
     _apply_environment(for_workers(environment))
     _apply_limits(*limits)

@@ -1,0 +1,101 @@
+"""Modules that the program has loaded from files to which no path leads, as plug-ins are: workers are told of these.
+
+They would not find what is pickled by the name of such a module: the class of an argument, say.
+"""
+
+import os
+import sys
+from types import ModuleType
+
+from parallel_deco.backends.reloads import is_own, spec_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from typing import Any
+
+__all__ = ["ByPath", "find_by_path"]
+
+#: Names of modules, and their files.
+Files = tuple[tuple[str, str], ...]
+
+
+class ByPath:
+    """The modules of the program's own that are not found by their names; in the caller.
+
+    Notes
+    -----
+    To look costs 0.5 µs, and 1 µs more for each module that is new; for all of them when the path has changed.
+    """
+
+    __slots__ = ("_files", "_known", "_modules", "_path", "files")
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._path: list[str] = []
+        self._files: dict[str, str] = {}
+        self._modules: dict[str, ModuleType] = {}
+        self.files: Files = ()
+
+    def look(self) -> Files:
+        """Return the names and files as they are now."""
+        now = sys.modules
+        if sys.path != self._path or any(now.get(name) is not module for name, module in self._modules.items()):
+            self._path = sys.path.copy()
+            self._known, self._modules, self._files = set(), {}, {}
+        if len(now) != len(self._known):
+            names = set(now)
+            self._search(names - self._known)
+            self._known = names
+        return self.files
+
+    def _search(self, names: set[str]) -> None:
+        folders = {os.path.abspath(entry) for entry in self._path if isinstance(entry, str)}
+        for name in names - {"__main__"}:
+            module = sys.modules.get(name)
+            file = _file_of(module)
+            if module is not None and file is not None and is_own(file) and not _is_found(name, file, folders):
+                self._modules[name], self._files[name] = module, file
+        self.files = tuple(self._files.items())
+
+
+def _file_of(module: ModuleType | None) -> str | None:
+    spec = spec_of(module)
+    return spec.origin if spec is not None and spec.has_location else None
+
+
+def _is_found(name: str, file: str, folders: set[str]) -> bool:
+    """Return whether a file lies where its module's name is looked up; `folders` are those of the path."""
+    folder, last = os.path.split(file)
+    if last.startswith("__init__."):
+        folder, last = os.path.split(folder)
+    parent, _, own = name.rpartition(".")
+    if last.partition(".")[0] != own:
+        return False
+    return folder in (getattr(sys.modules.get(parent), "__path__", ()) if parent else folders)
+
+
+class _Finder:
+    """Finds modules in a worker where the program has found them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
+        """Return where a module is to be loaded from, if the program has told."""
+        file = self.files.get(name)
+        if file is None:
+            return None
+        from importlib.util import spec_from_file_location
+
+        return spec_from_file_location(name, file)
+
+
+_finder = _Finder()
+
+
+def find_by_path(files: Files) -> None:
+    """Have imports find these modules in these files, before any others of their names; in a worker."""
+    _finder.files = dict(files)
+    if files and _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
