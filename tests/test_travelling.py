@@ -482,6 +482,73 @@ def test_module_is_found_when_no_path_leads_to_it(run_program):
     assert (code, out, err) == (0, "", "")
 
 
+def test_what_a_module_made_by_hand_has_travels_when_its_name_leads_to_it(run_program):
+    """There is nothing that a worker could import: functions, classes and the module itself go by value."""
+    code, out, err = run_program("""
+        import runpy, sys, types
+        from pathlib import Path
+        from parallel_deco import parallel
+
+        made = sys.modules["made"] = types.ModuleType("made")
+        exec("SCALE = 3\\ndef scaled(x): return Box(x * SCALE)\\nclass Box:\\n    def __init__(self, x): self.x = x",
+             vars(made))
+
+        def through(x):
+            return made.scaled(x).x
+
+        def opened(box):
+            return box.x, scaled
+
+        options = {"backend": "processes", "max_workers": 1}
+        boxes = list(parallel(made.scaled, **options).map([1, 2]))
+        assert [(type(box), box.x) for box in boxes] == [(made.Box, 3), (made.Box, 6)]
+        assert list(parallel(through, **options).map([1, 2])) == [3, 6]
+        scaled = made.scaled
+        assert list(parallel(opened, **options).map(boxes)) == [(3, scaled), (6, scaled)]
+        made.SCALE = 5
+        assert list(parallel(through, **options).map([1, 2])) == [5, 10]
+
+        Path("other.py").write_text(
+            "from parallel_deco import parallel\\nclass Own: pass\\ndef make(x): return Own()\\n"
+            "same = [type(own) is Own for own in parallel(make, backend='processes').map([1, 2])]"
+        )
+        assert runpy.run_path("other.py")["same"] == [True, True]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_script_works_when_a_child_of_multiprocessing_has_it_under_another_name(run_program):
+    """A child that was spawned has the script as a module that it made by hand."""
+    code, out, err = run_program("""
+        import multiprocessing
+        from parallel_deco import parallel
+
+        class Own:
+            def __init__(self, x):
+                self.x = x
+
+        def make(x):
+            return Own(x)
+
+        def opened(own):
+            return own.x
+
+        def child(queue):
+            made = list(parallel(make, backend="processes", max_workers=1).map([1, 2]))
+            queue.put([type(own) is Own for own in made])
+            queue.put(list(parallel(opened, backend="processes", max_workers=1).map(made)))
+
+        if __name__ == "__main__":
+            spawn = multiprocessing.get_context("spawn")
+            queue = spawn.SimpleQueue()
+            process = spawn.Process(target=child, args=(queue,))
+            process.start()
+            process.join()
+            print(queue.get(), queue.get())
+        """)
+    assert (code, out, err) == (0, "[True, True] [1, 2]\n", "")
+
+
 def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program):
     """pickle, get_type_hints and `import __main__` find the script's classes and functions, and their last version."""
     code, out, err = run_program("""

@@ -1,12 +1,15 @@
 """The pickler for what has no name in a worker: functions of `__main__`, lambdas, closures, context variables."""
 
 import dis
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import CO_OPTIMIZED
 from io import BytesIO
 from pickle import PickleBuffer
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -15,7 +18,7 @@ from parallel_deco.backends import variables
 from parallel_deco.backends.classes import fill, find, find_or_make, number_of, reduce_class
 from parallel_deco.backends.originals import fill_function, find_or_make_function, reduce_function
 from parallel_deco.backends.reducers import reducer_of
-from parallel_deco.backends.references import bind, locate, rebuild_view, reference
+from parallel_deco.backends.references import bind, is_handmade, locate, rebuild_view, reference
 
 __all__ = ["ByValuePickler", "HomewardPickler"]
 
@@ -50,7 +53,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         reducer = reducer_of(kind)
         if reducer is not None:
             return reducer(value)
-        reduced = super().reducer_override(value)
+        reduced = self._reduce_whole(value)
         if not _is_whole(reduced):
             return reduced
         if isinstance(value, type):
@@ -58,6 +61,17 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         _, given = reduced[2]
         given["__globals__"].update(_globals_in_class_bodies(value))
         return reduce_function(value, reduced)
+
+    def _reduce_whole(self, value: Any) -> Any:
+        """Return how cloudpickle rebuilds a value; what a module has that was made by hand goes by value too."""
+        is_module = type(value) is ModuleType
+        if not (is_module or isinstance(value, (FunctionType, type))):
+            return super().reducer_override(value)
+        name = value.__name__ if is_module else value.__module__
+        if not is_handmade(name):
+            return super().reducer_override(value)
+        with _not_by_name(sys.modules[name]):
+            return self.dispatch_table[ModuleType](value) if is_module else super().reducer_override(value)
 
     def _reduce_code(self, code: CodeType) -> Any:
         """Return how to rebuild code, of its file: some versions of cloudpickle name another, for tracebacks too."""
@@ -69,6 +83,23 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
     def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
         """Return how to rebuild a class that goes by value."""
         return reduce_class(value, reduced, _digest)
+
+
+_listing = threading.RLock()
+
+
+@contextmanager
+def _not_by_name(module: ModuleType) -> Iterator[None]:
+    """Have cloudpickle not refer to a module, and to what is in it, by names, in the meantime."""
+    with _listing:
+        listed = module.__name__ in cloudpickle.list_registry_pickle_by_value()
+        if not listed:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            if not listed:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def _globals_in_class_bodies(function: FunctionType) -> dict[str, Any]:

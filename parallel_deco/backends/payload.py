@@ -1,17 +1,19 @@
 """What travels between processes: values to bytes and back, by the quickest pickler that can.
 
 The plain C pickler takes about 1 µs for a small value, cloudpickle 10. The plain one refers to functions and classes
-by name, which is wrong for `__main__` (a worker has another one), and it cannot do lambdas, closures and context
-variables: whatever it refuses, or whatever mentions `__main__`, goes through `_by_value` instead. It also refers to
+by name, which is wrong for `__main__` (a worker has another one) and for modules that were made by hand (it has none),
+and it cannot do lambdas, closures and context variables: whatever it refuses, or whatever mentions one of these, goes
+through `_by_value` instead. It also refers to
 bound methods by name, which is wrong where a subclass has another of that name: `_with_methods` binds the function.
 """
 
 import copyreg
+import sys
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from types import MethodType
 
-from parallel_deco.backends.references import reduce_method
+from parallel_deco.backends.references import is_handmade, reduce_method
 from parallel_deco.backends.segments import Missing
 
 try:  # the C module alone: `pickle` imports `re` and more, which doubles the start of a worker
@@ -31,6 +33,8 @@ LARGE = 64 * 1024
 _MAIN = b"__main__"
 #: How the name is written by which the plain pickler refers to a method; to members of enumerations too.
 _GETATTR = b"\x8c\x07getattr\x94"
+#: What follows a name there.
+_MEMOIZE = b"\x94"
 
 
 def dump(value: "Any", buffers: "list[Any] | None" = None, classes: "dict[str, type] | None" = None) -> bytes:
@@ -60,12 +64,27 @@ def dump(value: "Any", buffers: "list[Any] | None" = None, classes: "dict[str, t
             pickled = _with_methods(value, keep)
     except Exception:  # of any type: __reduce__ and __getstate__ are the user's code; what counts is the next try
         pickled = _MAIN
-    if _MAIN in pickled:
+    if _MAIN in pickled or _mentions_handmade(pickled):
         apart.clear()
         pickled = _by_value(value, keep, classes)
     if buffers is not None:
         buffers.extend(apart)
     return pickled
+
+
+def _mentions_handmade(pickled: bytes) -> bool:
+    """Whether the name of a module that was made by hand is in a pickle; 50 ns where there are none."""
+    global _modules, _handmade
+    if len(sys.modules) != _modules:
+        names = list(sys.modules)
+        _handmade = [name.encode(errors="surrogatepass") + _MEMOIZE for name in names if is_handmade(name)]
+        _modules = len(names)
+    return any(name in pickled for name in _handmade)
+
+
+_modules = 0
+#: Their names, as a pickle has them.
+_handmade: list[bytes] = []
 
 
 def dump_plain(value: "Any") -> bytes:

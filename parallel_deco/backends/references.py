@@ -7,7 +7,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Reference", "bind", "imported", "locate", "rebuild_view", "reduce_method", "reference", "unfinished"]
+__all__ = [
+    *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
+    "unfinished",
+]
 
 #: How many wrappers around a function are looked through.
 _WRAPPERS = 20
@@ -65,6 +68,21 @@ def reference(function: "Any") -> Reference | None:
         if found is None:
             return None
     return None
+
+
+def is_handmade(name: "Any") -> bool:
+    """Return whether the program has made a module of this name by running code in it: there is nothing to import.
+
+    One below a package is made when that is imported, in a worker too.
+    """
+    module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
+    if type(module) is not ModuleType:
+        return False
+    names = vars(module)
+    if names.get("__spec__") is not None or "__builtins__" not in names or names.get("__name__") != name:
+        return False
+    package = sys.modules.get(name.rpartition(".")[0])
+    return getattr(package, "__spec__", None) is None
 
 
 def unfinished(function: "Any") -> str | None:
