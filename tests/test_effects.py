@@ -2208,7 +2208,7 @@ def test_special_methods_are_read_when_an_operator_calls_them(name: str, monkeyp
 
 
 def _rows() -> dict[str, Any]:
-    """Return functions with an effect, by whether threads may make it at the same time."""
+    """Return functions with an effect; the names of those that threads may make at the same time are in `AT_ONCE`."""
     total = 0
 
     def counts_in_a_closure(x):
@@ -2264,13 +2264,131 @@ def _rows() -> dict[str, Any]:
     def fills_an_item(x):
         x[0] = 1
 
+    def stores_under_its_number(x):
+        i = len(TABLE)
+        TABLE[i] = same(x)
+
+    def stores_a_number_that_another_function_counts(x):
+        def size():
+            return len(TABLE)
+
+        TABLE[x] = size()
+
+    def adds_with_a_call_around_it(x):
+        TABLE["a"] = round(TABLE["a"] + same(x), 2)
+
+    def takes_the_greatest(x):
+        if x > TABLE["a"]:
+            TABLE["a"] = x
+
+    def leaves_out_what_was_seen(x):
+        if x in SEEN:
+            return None
+        SEEN.add(x)
+        return same(x)
+
+    def leaves_out_what_is_stored(x):
+        if x in CACHE:
+            return None
+        CACHE[x] = same(x)
+        return CACHE[x]
+
+    def tells_its_rank(x):
+        LOG.append(x)
+        return len(LOG)
+
+    def appends_once(x):
+        for other in LOG:
+            if other == x:
+                return
+        LOG.append(x)
+
+    def tells_whether_it_was_remembered(x):
+        new = x not in CACHE
+        if new:
+            CACHE[x] = same(x)
+        return CACHE[x], new
+
+    def counts_what_was_not_remembered(x):
+        if x not in CACHE:
+            LOG.append(x)
+            CACHE[x] = same(x)
+        return CACHE[x]
+
+    def appends_to_what_it_remembers(x):
+        if x not in CACHE:
+            CACHE[x] = []
+        CACHE[x].append(x)
+
+    def remembers_under_another_key(x):
+        if x not in CACHE:
+            CACHE[x + 1] = same(x)
+        return CACHE.get(x)
+
+    def appends_and_remembers(x):
+        LOG.append(x)
+        if x in CACHE:
+            return CACHE[x]
+        value = same(x)
+        CACHE[x] = value
+        return value
+
+    def remembers_with_get(x, y=1):
+        key = (x, y)
+        value = CACHE.get(key)
+        if value is None:
+            total = 0
+            for i in range(y):
+                total += same(i)
+            value = CACHE[key] = total
+        return value
+
+    def remembers_with_a_walrus(x):
+        if (value := CACHE.get(x)) is not None:
+            return value
+        CACHE[x] = value = same(x)
+        return value
+
+    def remembers_with_an_exception(x):
+        try:
+            return CACHE[x]
+        except KeyError:
+            value = CACHE[x] = same(x)
+            return value
+
+    def remembers_each(xs):
+        found = []
+        for x in (1, 2):
+            if x not in CACHE:
+                CACHE[x] = same(x)
+            found.append(CACHE[x])
+        return found
+
+    def remembers_an_attribute(x):
+        if COUNTING.latest is None:
+            COUNTING.latest = same(3)
+        return COUNTING.latest
+
+    def reads_one_item_and_stores_another(x):
+        SETTINGS["width"] = same(SETTINGS["depth"])
+
+    def reads_what_it_has_stored(x):
+        CACHE[x] = same(x)
+        return CACHE[x]
+
     return {name: function for name, function in locals().items() if inspect.isfunction(function)}
+
+
+AT_ONCE = (
+    *("appends", "memoizes", "counts_under_a_lock", "counts_in_a_call_under_a_lock", "writes", "fills_an_item"),
+    *("appends_and_remembers", "remembers_with_get", "remembers_with_a_walrus", "remembers_with_an_exception"),
+    *("remembers_each", "remembers_an_attribute", "reads_one_item_and_stores_another", "reads_what_it_has_stored"),
+)
 
 
 @pytest.mark.parametrize(("name", "function"), _rows().items())
 def test_effect_is_atomic_when_threads_may_make_it_at_once(name: str, function: Callable[..., Any]) -> None:
     """Read-modify-writes are told from single steps, and the gravest effect is named first."""
-    at_once = ["appends", "memoizes", "counts_under_a_lock", "counts_in_a_call_under_a_lock", "writes", "fills_an_item"]
-    effect = read(function).pin(([1],) if name == "fills_an_item" else (COUNTING,))
+    effect = read(function).pin(({"fills_an_item": [1], "counts_in_an_argument": COUNTING}.get(name, 3),))
     assert effect is not None
-    assert effect.atomic == (name in at_once)
+    assert effect.atomic == (name in AT_ONCE)

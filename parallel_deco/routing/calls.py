@@ -15,6 +15,7 @@ from parallel_deco.routing.frames import Frame
 from parallel_deco.routing.instructions import ACTIONS
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
+from parallel_deco.routing.looks import DEEP
 from parallel_deco.routing.lookup import (
     MISSING,
     attribute,
@@ -42,7 +43,6 @@ from parallel_deco.routing.values import (
     Origin,
     Outside,
     Place,
-    Read,
     Site,
     Value,
     describe,
@@ -63,10 +63,9 @@ class Calls(Members):
 
     def call(self, callee: Value, given: Given) -> Value:
         """Return what a call of `callee` may give, and write down what it may change."""
-        places = [place for place in callee if type(place) is not Read]
-        if not places:
+        if not callee:
             return self.call_fresh(EMPTY, given)
-        return self.ledger.narrow(union([self.call_place(place, given) for place in places]))
+        return self.ledger.narrow(union([self.call_place(place, given) for place in callee]))
 
     def call_place(self, place: Place, given: Given) -> Value:
         """Call what is kept at `place`."""
@@ -470,6 +469,8 @@ class Calls(Members):
         name = dotted_name(function).rpartition(".")[2]
         if known.mutating(name):
             self.ledger.change(place.receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+        else:
+            self.ledger.look(place.receiver, DEEP)
         self.put_into(place.receiver, given.all())
         return place.receiver if name == "__new__" else self.call_fresh(EMPTY, given)
 

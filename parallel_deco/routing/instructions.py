@@ -13,8 +13,9 @@ from typing import Final
 from parallel_deco.routing.bytecode import VERSION
 from parallel_deco.routing.frames import Action, Frame
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
+from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import is_a
-from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Read, Site, Value
+from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Site, Value
 
 __all__ = ["ACTIONS"]
 
@@ -276,7 +277,7 @@ def _store_attr(frame: Frame, argument: int) -> None:
     value, owner = frame.pops(2)
     name = frame.code.co_names[argument]
     verb = f"sets the attribute {name!r} of"
-    frame.ledger.store(owner, value, "." + name, verb, EffectKind.WRITES_ATTRIBUTE)
+    frame.ledger.change(owner, verb, EffectKind.WRITES_ATTRIBUTE, atomic=True, step="." + name)
     for place in owner:
         if type(place) is Site:
             frame.reader.set_attribute(place, name, value)
@@ -291,7 +292,7 @@ def _delete_attr(frame: Frame, argument: int) -> None:
 @on("STORE_SUBSCR")
 def _store_subscr(frame: Frame, argument: int) -> None:
     value, owner, key = frame.pops(3)
-    frame.ledger.store(owner, value, "[]", "stores into")
+    frame.ledger.change(owner, "stores into", atomic=True, step=item_step(key))
     frame.reader.operate(owner, "__setitem__", Given([key, value]))
     frame.put_into(owner, value)
 
@@ -299,7 +300,7 @@ def _store_subscr(frame: Frame, argument: int) -> None:
 @on("STORE_SLICE")
 def _store_slice(frame: Frame, argument: int) -> None:
     value, owner, _, _ = frame.pops(4)
-    frame.ledger.store(owner, value, "[]", "stores into")
+    frame.ledger.change(owner, "stores into", atomic=True)
     frame.put_into(owner, frame.ledger.inside(value))
 
 
@@ -344,6 +345,8 @@ def _binary_op(frame: Frame, argument: int) -> None:
     inplace = argument in _INPLACE
     if inplace:
         frame.ledger.change(left, "changes in place")
+    else:
+        frame.ledger.look(left | right, DEEP)
     if argument not in _JOINING:
         result: Value = frozenset((frame.site(),))
     else:
@@ -354,8 +357,7 @@ def _binary_op(frame: Frame, argument: int) -> None:
     result |= frame.reader.operate(left, f"__{'i' if inplace else ''}{name}__", Given([right]))
     result |= frame.reader.operate(left, f"__{name}__", Given([right]))
     result |= frame.reader.operate(right, f"__r{name}__", Given([left]))
-    marks = frozenset([place for place in (*left, *right) if type(place) is Read])
-    frame.push(left | result | marks if inplace and left else result | marks)
+    frame.push(left | result if inplace and left else result)
 
 
 def _elements(ledger: Ledger, value: Value) -> Value:
@@ -373,6 +375,7 @@ def _unary(frame: Frame, argument: int) -> None:
 
 def _operate(frame: Frame, value: Value, *names: str, given: Given = _NO_ARGUMENTS) -> None:
     """Call the special methods that an instruction may lead to, of what is no argument."""
+    frame.ledger.look(value, ALL)
     for name in names if value else ():
         frame.reader.operate(value, name, given)
 
@@ -397,7 +400,8 @@ def _compare(frame: Frame, argument: int) -> None:
 @on("CONTAINS_OP")
 def _contains(frame: Frame, argument: int) -> None:
     item, container = frame.pops(2)
-    _operate(frame, container, "__contains__", given=Given([item]))
+    frame.ledger.look(container, item_step(item))
+    frame.reader.operate(container, "__contains__", Given([item]))
     frame.push(EMPTY)
 
 
@@ -636,12 +640,16 @@ def _before_with(frame: Frame, argument: int) -> None:
 
 @on("MATCH_CLASS")
 def _match_class(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(frame.ledger.inside(frame.pops(3)[0])))
+    subject = frame.pops(3)[0]
+    frame.ledger.look(subject, DEEP)
+    frame.push(frame.fresh(frame.ledger.inside(subject)))
 
 
 @on("MATCH_KEYS")
 def _match_keys(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(frame.ledger.inside(frame.stack[-2] or EMPTY)))
+    subject = frame.stack[-2] or EMPTY
+    frame.ledger.look(subject, ALL)
+    frame.push(frame.fresh(frame.ledger.inside(subject)))
 
 
 @on("IMPORT_NAME")

@@ -21,6 +21,7 @@ __all__ = [
     "FRESH_METHODS",
     "FRESH_MODULES",
     "LOGGING_SETTINGS",
+    "LOOKS_AT_NOTHING",
     "MUTATES_FIRST",
     "MUTATING_METHODS",
     "OUT_POSITIONS",
@@ -172,6 +173,12 @@ MUTATES_FIRST: Final = _words("""
     cv2.rectangle cv2.circle cv2.line cv2.ellipse cv2.polylines cv2.fillPoly cv2.fillConvexPoly cv2.putText
     cv2.drawContours cv2.arrowedLine cv2.drawMarker cv2.floodFill cv2.accumulate cv2.randu cv2.randn
     itertools.tee
+""")
+
+# Functions that tell what something is, whatever is in it, or only hand it on.
+LOOKS_AT_NOTHING: Final = _words("""
+    builtins.isinstance builtins.issubclass builtins.type builtins.id builtins.callable builtins.super builtins.iter
+    builtins.getattr builtins.setattr builtins.next builtins.__build_class__ functools.partial builtins.vars
 """)
 
 # Functions that change the process they run in.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
 from parallel_deco.routing.known import Species, species
+from parallel_deco.routing.looks import ALL, Looks, Spot, changeable
 from parallel_deco.routing.lookup import MISSING, is_a, is_iterator_type, loaded
 from parallel_deco.routing.values import (
     EMPTY,
@@ -20,7 +21,6 @@ from parallel_deco.routing.values import (
     Origin,
     Outside,
     Place,
-    Read,
     Site,
     Super,
     Value,
@@ -88,6 +88,7 @@ class Position(Protocol):
     """Where the reading is: the frame that is being walked."""
 
     code: types.CodeType
+    index: int
 
     @property
     def offset(self) -> int:
@@ -126,12 +127,13 @@ class Ledger:
         self._made: dict[object, Made] = {}
         self._steps = steps
         self._effects: dict[tuple[str, str, int], Effect] = {}
+        self._spots: dict[tuple[str, str, int], set[Spot]] = {}  # the instructions that led to each
+        self._looks = Looks()
         self._children: dict[tuple[Outside, str], Value] = {}
         self._frame_keys: dict[tuple[int, int, int], int] = {}
         self._kept: dict[tuple[Origin, str, int], Value] = {}
         self._supers: dict[tuple[int, Value], Super] = {}
         self._bounds: dict[tuple[int, Value], Bound] = {}
-        self._marks: dict[tuple[Outside, str], Value] = {}
         self._methods: dict[tuple[Place, str], Value] = {}
         self._sites: dict[object, Site] = {}
         self._globals: dict[tuple[int, str], Value] = {}
@@ -141,7 +143,10 @@ class Ledger:
     @property
     def effects(self) -> tuple[Effect, ...]:
         """The effects found so far; those that threads may not make at once come first."""
-        return tuple(sorted(self._effects.values(), key=lambda effect: effect.atomic))
+        once = {key: self._spots[key] for key, effect in self._effects.items() if effect.kind not in _AT_ANY_TIME}
+        torn = self._looks.torn(once)
+        found = [replace(effect, atomic=False) if key in torn else effect for key, effect in self._effects.items()]
+        return tuple(sorted(found, key=lambda effect: effect.atomic))
 
     def spend(self, steps: int) -> None:
         """Count steps of reading; raises `Exhausted` when there were too many."""
@@ -151,38 +156,44 @@ class Ledger:
 
     # --- writing down ------------------------------------------------------------------------------------------
 
-    def record(self, kind: EffectKind, what: str, argument: str | None = None, atomic: bool = False) -> None:
-        """Write down an effect at the current line."""
+    def record(
+        self, kind: EffectKind, what: str, argument: str | None = None, atomic: bool = False
+    ) -> tuple[str, str, int]:
+        """Write down an effect at the current line; return its key."""
         file, line = "", 0
         if self.stack:
             frame = self.stack[-1]
             file, line = frame.code.co_filename, line_at(frame.code, frame.offset)
-            atomic = atomic or any(frame.guarded for frame in self.stack)
-        known = self._effects.get((what, file, line))
+            atomic = atomic or self._guarded()
+        key = (what, file, line)
+        known = self._effects.get(key)
         if known is None or (known.atomic and not atomic):
-            self._effects[what, file, line] = Effect(what, file, line, kind, argument, atomic)
+            self._effects[key] = Effect(what, file, line, kind, argument, atomic)
+        self._spots.setdefault(key, set()).update([self._looks.spot(frame.code, frame.index) for frame in self.stack])
+        return key
 
-    def change(self, value: Value, verb: str, kind: EffectKind | None = None, atomic: bool = False) -> None:
-        """Write down that `value` is changed, wherever it may be something of the outside."""
+    def _guarded(self) -> bool:
+        return any(frame.guarded for frame in self.stack)
+
+    def change(
+        self, value: Value, verb: str, kind: EffectKind | None = None, atomic: bool = False, step: str = ALL
+    ) -> None:
+        """Write down that `value` is changed, wherever it may be something of the outside; if `atomic`, in one step."""
         for place in value:
             if type(place) is Outside and not self._unchangeable(place):
                 argument = place.name if place.origin is Origin.ARGUMENT else None
-                self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
+                key = self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
+                if atomic and self.stack and not self._guarded():
+                    self._looks.store(key, place, step, self._here())
 
-    def store(self, owner: Value, value: Value, step: str, verb: str, kind: EffectKind | None = None) -> None:
-        """Write down that `value` is stored into `owner`."""
-        for place in owner:
-            marks = [mark for mark in value if type(mark) is Read and mark.step == step]
-            once = not any(mark.owner is place for mark in marks)
-            self.change(frozenset((place,)), verb, kind, atomic=once)
+    def look(self, value: Value, step: str) -> None:
+        """Write down that `value` is looked at."""
+        if self.stack:
+            for place in changeable(value):
+                self._looks.look(place, step, self._here())
 
-    def mark(self, owner: Outside, step: str) -> Value:
-        """Return the mark of values that come from this item or attribute."""
-        key = (owner, step)
-        found = self._marks.get(key)
-        if found is None:
-            found = self._marks[key] = frozenset((Read(owner, step),))
-        return found
+    def _here(self) -> Spot:
+        return self._looks.spot(self.stack[-1].code, self.stack[-1].index)
 
     def _unchangeable(self, place: Outside) -> bool:
         examples = self.ask(place)
@@ -416,6 +427,8 @@ def looks_known(place: Outside) -> bool:
     return place.examples is not None and any(identity(thing) is thing for thing in place.examples)
 
 
+#: What changes nothing that somebody else could look at.
+_AT_ANY_TIME: Final = (EffectKind.CAPTURES_RESOURCE, EffectKind.RANDOM_STATE, EffectKind.DIFFERS)
 _KINDS: Final = {
     Origin.ARGUMENT: EffectKind.MUTATES_ARGUMENT,
     Origin.GLOBAL: EffectKind.WRITES_GLOBAL,

@@ -9,6 +9,7 @@ from typing import Final
 from parallel_deco.routing.frames import Frame
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
+from parallel_deco.routing.looks import DEEP, item_step
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, mro, namespace
 from parallel_deco.routing.natives import Natives
 from parallel_deco.routing.rules import CALLABLES, looks_callable, single, union
@@ -79,9 +80,9 @@ class Members(Natives):
                 found = class_attribute(type(thing), name)
                 if self.is_property(found):
                     return self.read_property(found, single(place))
-        found = self.ledger.child(place, "." + name)
-        bare = to_call or any(is_a(thing, types.ModuleType) for thing in place.examples or ())
-        return found if bare else found | self.ledger.mark(place, "." + name)
+        if not to_call:
+            self.ledger.look(single(place), "." + name)
+        return self.ledger.child(place, "." + name)
 
     def is_property(self, found: object) -> bool:
         """Say whether reading the attribute `found` of a class runs a getter."""
@@ -174,6 +175,7 @@ class Members(Natives):
     def item(self, value: Value, key: Value) -> Value:
         """Return what ``value[key]`` may be."""
         constant = next((place.value for place in key if type(place) is Const), None)
+        self.ledger.look(value, item_step(key))
         views = any(map(self._gives_views, key))
         found: set[Place] = set()
         for place in value:
@@ -208,7 +210,7 @@ class Members(Natives):
             elif kind is Species.PLAIN:
                 result |= self.own_special(place, "__getitem__", Given([EMPTY]))
                 result |= self.own_special(place, "__missing__", Given([EMPTY]))
-        return result | self.ledger.child(place, "[]") | self.ledger.mark(place, "[]")
+        return result | self.ledger.child(place, "[]")
 
     def _slice(self, place: Outside) -> Value:
         if place.examples is None or not all(is_any(thing, (list, tuple)) for thing in place.examples):
@@ -232,6 +234,7 @@ class Members(Natives):
     def iterate(self, value: Value) -> Value:
         """Return what an iterator over `value` may be; an iterator is used up by it."""
         found = value
+        self.ledger.look(value, DEEP)
         self.ledger.uses_up(value)
         for place in value:
             if type(place) is Outside or (type(place) is Site and place.cls is not None):

@@ -10,6 +10,7 @@ import types
 from parallel_deco.routing import known
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
+from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any
 from parallel_deco.routing.rules import RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
@@ -22,7 +23,6 @@ from parallel_deco.routing.values import (
     Origin,
     Outside,
     Place,
-    Read,
     Site,
     Value,
     describe,
@@ -31,6 +31,7 @@ from parallel_deco.routing.values import (
 __all__ = ["Natives", "verb", "words_for_unknown"]
 
 _GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__", "__next__"))
+_GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _GIVES_PAIRS = frozenset(("items", "popitem"))
 _GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "__")
 _CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
@@ -97,12 +98,15 @@ class Natives:
 
     def call_fresh(self, callee: Value, given: Given) -> Value:
         """Call an object of which nothing is known but that it does not come from outside."""
+        self.ledger.look(given.all(), DEEP)
         self.outputs(given)
         self.callbacks(given)
         return callee | self.doubtful(given)
 
     def native_function(self, name: str, thing: object, given: Given) -> Value:
         """Call a function that is known by its dotted name only; `thing` is the function, or `MISSING`."""
+        if name not in known.LOOKS_AT_NOTHING:
+            self._look_at(given, name.rpartition(".")[2])
         rule = RULES.get(name)
         if rule is not None:
             return rule(self, given)
@@ -130,6 +134,11 @@ class Natives:
         self.callbacks(given)
         return self._native_result(name, thing, last, given)
 
+    def _look_at(self, given: Given, name: str) -> None:
+        """What is given is looked at, unless it is only kept, as by ``list.append``."""
+        if name not in known.ATOMIC_METHODS:
+            self.ledger.look(given.all(), DEEP)
+
     def _ufunc_outputs(self, thing: object, last: str, given: Given) -> None:
         if home(type(thing)) == "numpy" and type(thing).__name__ == "ufunc":
             self.ledger.change(union(given.positional[thing.nin :]), "writes into")  # type: ignore[attr-defined]
@@ -155,6 +164,9 @@ class Natives:
     def native_method(self, owner: Outside, name: str, given: Given) -> Value:
         """Call a method, known by its name only, of something of the outside."""
         receiver = single(owner)
+        self._look_at(given, name)
+        if not known.mutating(name):
+            self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
         if known.mutating(name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
         if name in known.CONSUMING:
@@ -193,7 +205,7 @@ class Natives:
         if name in _GIVES_ELEMENTS:
             inner = self.ledger.child(owner, "[]") | union(given.positional[1:])
             self.ledger.put(site, inner)
-            return inner | single(site) | self.ledger.mark(owner, "[]")
+            return inner | single(site)
         inner = self.ledger.child(owner, f".{name}()")
         self.ledger.put(site, inner)
         return inner | single(site)
@@ -210,6 +222,7 @@ class Natives:
     def native_method_of_fresh(self, owner: Site, name: str, given: Given) -> Value:
         """Call a method, known by its name only, of something that was made during the call."""
         everything = given.all()
+        self._look_at(given, name)
         if name in known.CONSUMING:
             self.ledger.change(everything, "fills")
         if name in known.LOGGING_SETTINGS:
@@ -258,7 +271,7 @@ class Natives:
         for value in values:
             for place in value:
                 kind = type(place)
-                if kind is Const or kind is Site or kind is Read:
+                if kind is Const or kind is Site:
                     continue
                 if kind is Outside and not looks_callable(place):
                     self._passed_method(place)  # type: ignore[arg-type]
@@ -290,9 +303,7 @@ class Natives:
         site.opaque = True
         if not everything:
             return single(site)
-        reached = frozenset(
-            [place for place in self.ledger.reach(everything) if type(place) is not Const and type(place) is not Read]
-        )
+        reached = frozenset([place for place in self.ledger.reach(everything) if type(place) is not Const])
         self.ledger.put(site, reached)
         return reached | single(site)
 

@@ -28,7 +28,6 @@ __all__ = [
     "Method",
     "Origin",
     "Outside",
-    "Read",
     "Site",
     "Super",
     "Value",
@@ -141,19 +140,6 @@ class Method:
         self.name = name
 
 
-class Read:
-    """A mark on a value: it comes from this item or attribute of something outside.
-
-    A value with the mark that is stored back there makes a read-modify-write, which threads may not do at once.
-    """
-
-    __slots__ = ("owner", "step")
-
-    def __init__(self, owner: Outside, step: str) -> None:
-        self.owner = owner
-        self.step = step
-
-
 class Bound:
     """A function that exists outside, bound to a receiver."""
 
@@ -194,7 +180,7 @@ class Given(NamedTuple):
         return Given([receiver, *self.positional], self.keywords, self.spread)
 
 
-Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super | Read
+Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super
 Value: TypeAlias = frozenset[Place]
 EMPTY: Final[Value] = frozenset()
 
