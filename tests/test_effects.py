@@ -363,6 +363,53 @@ def cached_note(x):
     return x * x
 
 
+@functools.lru_cache(None)
+def cached_store():
+    """Give a list, the same one each time."""
+    found = []
+    found.append(1)
+    return found
+
+
+@functools.cache
+def cached_settings():
+    """Give an object, the same one each time."""
+    return Counter(), {"n": 0}
+
+
+@functools.cache
+def cached_array(n):
+    """Give an array, the same one each time."""
+    return np.arange(n) * 2
+
+
+@functools.cache
+def cached_stream():
+    """Give a random generator, the same one each time."""
+    return random.Random(1)
+
+
+@functools.lru_cache
+def cached_words(text):
+    """Give a number and texts, which nobody can change."""
+    return len(text) * 2, text.strip() + "!", tuple(text.split())
+
+
+class Lazy:
+    """Makes what it has when it is asked for it first."""
+
+    @functools.cached_property
+    def rows(self):
+        return [1]
+
+    @functools.lru_cache  # noqa: B019
+    def table(self, n):
+        return {n: [n]}
+
+
+LAZY = Lazy()
+
+
 @contextlib.contextmanager
 def noting(x):
     """Note."""
@@ -1254,6 +1301,53 @@ def _appends_in_an_except_branch(x, n):
         target.append(1)  # <-
 
 
+@changes(1)
+def _appends_to_what_a_cache_keeps(x):
+    cached_store().append(x)  # <-
+
+
+@changes(1)
+def _adds_in_place_to_what_a_cache_keeps(x):
+    found = cached_store()
+    found += [x]  # <-
+
+
+@changes(1)
+def _counts_in_what_a_cache_keeps(x):
+    cached_settings()[1]["n"] += x  # <-
+
+
+@changes(1)
+def _counts_in_an_object_that_a_cache_keeps(x):
+    cached_settings()[0].increment()
+
+
+@changes(3)
+def _scales_an_array_that_a_cache_keeps(n):
+    array = cached_array(n)
+    array *= 2  # <-
+
+
+@changes(3)
+def _sorts_an_array_that_a_cache_keeps(n):
+    cached_array(n).sort()  # <-
+
+
+@changes(3)
+def _draws_from_a_stream_that_a_cache_keeps(n):
+    return cached_stream().random()  # <-
+
+
+@changes(3)
+def _appends_to_a_property_that_is_kept(x):
+    LAZY.rows.append(x)  # <-
+
+
+@changes(3)
+def _appends_to_what_a_method_keeps(x):
+    LAZY.table(x)[x].append(x)  # <-
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -1584,6 +1678,26 @@ def _copies_each_row(rows):
 @pure(3)
 def _calls_a_cached_function(x):
     return cached_square(x) + verified(x)
+
+
+@pure("a b")
+def _uses_numbers_and_texts_that_a_cache_keeps(text):
+    count, line, words = cached_words(text)
+    count += 1
+    line += "?"
+    words += ("c",)
+    return count, line.upper(), words, cached_square(count) + 1
+
+
+@pure(3)
+def _changes_copies_of_what_a_cache_keeps(x):
+    found = list(cached_store())
+    found.append(x)
+    array = cached_array(x).copy()
+    array += sum(LAZY.rows) + len(LAZY.table(x)[x])
+    own = Lazy()
+    own.rows.append(x)
+    return found, array, cached_settings()[0].doubled() + cached_settings()[1]["n"]
 
 
 @pure(3)

@@ -11,6 +11,7 @@ import types
 from typing import Final
 
 from parallel_deco.routing import known
+from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
 from parallel_deco.routing.instructions import ACTIONS
 from parallel_deco.routing.known import Species, is_library, own_function, species
@@ -167,7 +168,7 @@ class Calls(Members):
             return self.call_object(found.__func__, EMPTY, given.after(cls))
         function = self.readable(found)
         if function is not None:
-            return self.call_function(function, given.after(single(owner)))
+            return self._kept_by(found, self.call_function(function, given.after(single(owner))))
         if self.is_property(found):
             return self.call_fresh(self.read_property(found, single(owner)), given)
         if found is not MISSING and class_attribute(type(found), "__get__") is MISSING:
@@ -223,8 +224,12 @@ class Calls(Members):
         wrapped = attribute(thing, "__wrapped__")
         if wrapped is not MISSING:
             self.ledger.spend(50)  # a chain of wrappers may be a ring
-            return self.call_object(wrapped, EMPTY, given, via or dotted_name(thing))
+            return self._kept_by(thing, self.call_object(wrapped, EMPTY, given, via or dotted_name(thing)))
         return self.native_function(via or dotted_name(thing), thing, given)
+
+    def _kept_by(self, wrapper: object, result: Value) -> Value:
+        """Return the result of a function in a wrapper, which may be a cache."""
+        return kept(self.ledger, result, dotted_name(wrapper).rpartition(".")[2]) if is_cache(wrapper) else result
 
     def _call_bound_object(self, function: object, receiver: object, value: Value, given: Given) -> Value:
         """Call a method that was bound before: its receiver is a captured object."""
@@ -380,7 +385,7 @@ class Calls(Members):
         if species(cls)[0] is Species.SCALAR:
             return EMPTY
         site = self.new_site(("instance", cls))
-        site.cls = cls
+        site.cls, site.mutable = cls, True
         made: Value = single(site)
         constructors = [
             (special, function)
@@ -452,7 +457,7 @@ class Calls(Members):
                 return self.call_object(found, EMPTY, given if is_a(found, staticmethod) else given.after(cls))
             function = self.readable(found)
             if function is not None:
-                return self.call_function(function, given.after(single(owner)))
+                return self._kept_by(found, self.call_function(function, given.after(single(owner))))
         local = [place for place in owner.contents if type(place) is Made and place.code.co_name == name]
         if local:
             owner.read = True

@@ -15,7 +15,7 @@ from parallel_deco.routing.frames import Action, Frame
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import is_a
-from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Site, Value
+from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Place, Site, Value
 
 __all__ = ["ACTIONS"]
 
@@ -344,7 +344,7 @@ def _binary_op(frame: Frame, argument: int) -> None:
         return
     inplace = argument in _INPLACE
     if inplace:
-        frame.ledger.change(left, "changes in place")
+        frame.ledger.change(frozenset(filter(_changes_in_place, left)), "changes in place")
     else:
         frame.ledger.look(left | right, DEEP)
     if argument not in _JOINING:
@@ -353,11 +353,17 @@ def _binary_op(frame: Frame, argument: int) -> None:
         result = frame.fresh(_elements(frame.ledger, left) | _elements(frame.ledger, right))
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
+    frame.site().mutable |= any(type(place) is Site and place.mutable for place in left | right)
     name = _OPERATORS[argument % 13]
     result |= frame.reader.operate(left, f"__{'i' if inplace else ''}{name}__", Given([right]))
     result |= frame.reader.operate(left, f"__{name}__", Given([right]))
     result |= frame.reader.operate(right, f"__r{name}__", Given([left]))
     frame.push(left | result if inplace and left else result)
+
+
+def _changes_in_place(place: Place) -> bool:
+    """Whether an operator may change an object itself: numbers and texts that a function made are replaced by it."""
+    return type(place) is not Site or place.mutable
 
 
 def _elements(ledger: Ledger, value: Value) -> Value:
@@ -466,17 +472,22 @@ def _build_tuple(frame: Frame, argument: int) -> None:
 
 @on("BUILD_LIST BUILD_SET")
 def _build_list(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(_union(frame.pops(argument))))
+    _build(frame, frame.pops(argument))
 
 
 @on("BUILD_MAP")
 def _build_map(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(_union(frame.pops(2 * argument))))
+    _build(frame, frame.pops(2 * argument))
 
 
 @on("BUILD_CONST_KEY_MAP")
 def _build_const_key_map(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(_union(frame.pops(argument + 1)[:-1])))
+    _build(frame, frame.pops(argument + 1)[:-1])
+
+
+def _build(frame: Frame, contents: list[Value]) -> None:
+    frame.push(frame.fresh(_union(contents)))
+    frame.site().mutable = True
 
 
 @on("LIST_APPEND SET_ADD")

@@ -180,7 +180,9 @@ class Ledger:
     ) -> None:
         """Write down that `value` is changed, wherever it may be something of the outside; if `atomic`, in one step."""
         for place in value:
-            if type(place) is Outside and not self._unchangeable(place):
+            if type(place) is Site and place.kept:
+                self.record(kind or EffectKind.WRITES_GLOBAL, f"{verb} what {place.kept!r} keeps")
+            elif type(place) is Outside and not self._unchangeable(place):
                 argument = place.name if place.origin is Origin.ARGUMENT else None
                 key = self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
                 if atomic and self.stack and not self._guarded():

@@ -6,6 +6,7 @@ import functools
 import types
 from typing import Final
 
+from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
@@ -91,9 +92,11 @@ class Members(Natives):
     def read_property(self, found: object, receiver: Value) -> Value:
         """Walk through the getter of a property."""
         getter = found.fget if is_a(found, property) else getattr(found, "func", None)
-        if is_a(getter, types.FunctionType) and own_function(getter):
-            return self.call_function(getter, Given([receiver]))
-        return receiver
+        if not (is_a(getter, types.FunctionType) and own_function(getter)):
+            return receiver
+        result = self.call_function(getter, Given([receiver]))
+        lasts = is_cache(found) and any(type(place) is Outside for place in receiver)
+        return kept(self.ledger, result, getter.__name__) if lasts else result
 
     def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
         site.read = True

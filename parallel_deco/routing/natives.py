@@ -8,6 +8,7 @@ from __future__ import annotations
 import types
 
 from parallel_deco.routing import known
+from parallel_deco.routing.caches import draws_from_kept
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
@@ -34,6 +35,7 @@ _GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__ge
 _GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _GIVES_PAIRS = frozenset(("items", "popitem"))
 _GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "__")
+_ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
 _CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
 
 
@@ -149,14 +151,14 @@ class Natives:
         module = name.partition(".")[0]
         if is_a(thing, type) and last not in known.ALIASING:
             site = self.new_site(("made by", name))
-            site.opaque = True
+            site.opaque = site.mutable = True
             site.cls = thing
             self.ledger.put(site, self.ledger.reach(given.all()))
             return single(site)
         if module not in known.FRESH_MODULES or last in known.ALIASING or "copy" in given.keywords:
             return self.doubtful(given)
         site = self.new_site(("made by", name))
-        site.opaque = True
+        site.opaque, site.mutable = True, module in _ARRAY_MODULES
         if module in _CONTAINER_MODULES:
             self.ledger.put(site, self.ledger.inside(given.all()))
         return single(site)
@@ -223,6 +225,9 @@ class Natives:
         """Call a method, known by its name only, of something that was made during the call."""
         everything = given.all()
         self._look_at(given, name)
+        draws_from_kept(self.ledger, owner)
+        if known.mutating(name):
+            self.ledger.change(single(owner), verb(name))
         if name in known.CONSUMING:
             self.ledger.change(everything, "fills")
         if name in known.LOGGING_SETTINGS:

@@ -222,8 +222,8 @@ def _print(caller: Caller, given: Given) -> Value:
 
 
 @_rule("""
-    builtins.list builtins.tuple builtins.set builtins.frozenset builtins.sorted builtins.reversed builtins.iter
-    builtins.sum collections.deque builtins.bytearray itertools.chain itertools.islice
+    builtins.list builtins.set builtins.sorted builtins.reversed builtins.iter
+    collections.deque builtins.bytearray itertools.chain itertools.islice
     itertools.chain.from_iterable itertools.product itertools.combinations itertools.permutations
     itertools.cycle itertools.zip_longest
 """)
@@ -235,8 +235,18 @@ def _container(caller: Caller, given: Given) -> Value:
     return _holding(caller, contents)
 
 
+@_rule("builtins.tuple builtins.frozenset builtins.sum")
+def _fixed(caller: Caller, given: Given) -> Value:
+    result = _container(caller, given)
+    for place in result:
+        if type(place) is Site:
+            place.mutable = False
+    return result
+
+
 def _holding(caller: Caller, contents: Value) -> Value:
     site = caller.new_site("container")
+    site.mutable = True
     caller.ledger.put(site, contents)
     return single(site)
 

@@ -86,7 +86,7 @@ class Outside:
 class Site:
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
-    __slots__ = ("attributes", "cls", "contents", "fields", "members", "opaque", "read")
+    __slots__ = ("attributes", "cls", "contents", "fields", "kept", "members", "mutable", "opaque", "read")
 
     def __init__(self) -> None:
         self.contents: set[Place] = set()
@@ -95,6 +95,8 @@ class Site:
         self.fields: list[Value] | None = None  # the items of a tuple display
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
+        self.mutable = False  # surely containers or the like: `+=` changes them
+        self.kept = ""  # the name of the cache that will give them again
         self.read = False  # somebody has used the contents: growing means reading again
 
 
