@@ -113,6 +113,8 @@ class Ledger:
         The examples of arguments that the answer relied on, by place.
     globals_read, modules_read, cells_read : dict
         The names and cells that were looked up, with what they held.
+    parts_read : list of (Outside, str, tuple)
+        The steps that were taken inside of globals and cells, with the examples of what was found.
     """
 
     def __init__(self, steps: int = STEPS_MAX) -> None:
@@ -121,6 +123,7 @@ class Ledger:
         self.globals_read: dict[tuple[int, str], tuple[dict[str, object], object]] = {}
         self.modules_read: dict[str, object] = {}
         self.cells_read: dict[int, tuple[types.CellType, object]] = {}
+        self.parts_read: list[tuple[Outside, str, tuple[object, ...]]] = []
         self.version = 0  # grows when a site that was already read gets new contents
         self.stack: list[Position] = []
         self.constants: dict[int, Value] = {}  # by identity: the code objects keep them alive
@@ -309,6 +312,14 @@ class Ledger:
             self.notice(value)
         return value
 
+    def roots(self) -> dict[Place, tuple[int, str] | int]:
+        """Return the places that were globals and cells, with their keys in `globals_read` and `cells_read`."""
+        found: dict[Place, tuple[int, str] | int] = {
+            place: key for key, value in self._globals.items() for place in value
+        }
+        found.update({place: cell for cell, value in self._captured.items() for place in value})
+        return found
+
     def captured(self, cell: types.CellType, name: str) -> Value:
         """Return the value of a closure's cell."""
         value = self._captured.get(id(cell))
@@ -359,6 +370,8 @@ class Ledger:
                 value = self.child(self._deep(place), step)
             else:
                 examples = follow(place.examples, step) if step != "…" else None
+                if place.origin is not Origin.ARGUMENT and examples is not None:
+                    self.parts_read.append((place, step, examples))
                 if place.origin is not Origin.ARGUMENT and is_scalar(examples):
                     value = EMPTY
                 else:

@@ -95,7 +95,8 @@ class Reading:
 
 # Held weakly: an entry goes with its function. A reading is used again as long as the function has the same code
 # and every global and closure variable that it relied on holds an object of the same type (a function, class or
-# module: the same object). Not checked again: attributes of modules, classes and objects.
+# module: the same object), as does each part of them that was looked into. Not checked again: attributes of modules of
+# libraries, the middle of long containers, and what was reached in another way than from a global or closure variable.
 _readings: weakref.WeakKeyDictionary[types.FunctionType, tuple[types.CodeType, Findings, Reading]]
 _readings = weakref.WeakKeyDictionary()
 
@@ -148,6 +149,9 @@ def _read_before(function: object) -> Reading | None:
     if type(function) is not types.FunctionType:
         return None
     cached = _readings.get(function)
-    if cached is not None and cached[0] is function.__code__ and cached[1].stands(function):
-        return cached[2]
-    return None
+    if cached is None or cached[0] is not function.__code__ or not cached[1].stands(function):
+        return None
+    answers = cached[2]._answers
+    if not all(findings.stands(function) for findings in answers):
+        answers[:] = [findings for findings in answers if findings.stands(function)]
+    return cached[2]

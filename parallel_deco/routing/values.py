@@ -10,9 +10,10 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import itertools
 import types
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from parallel_deco.routing.known import SCALAR_ATTRIBUTES, Species, species
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, loaded, type_name
@@ -34,6 +35,7 @@ __all__ = [
     "describe",
     "example",
     "follow",
+    "follow_some",
     "identity",
     "is_scalar",
     "signature",
@@ -56,6 +58,7 @@ class Origin(enum.Enum):
 Examples: TypeAlias = "tuple[object, ...] | None"
 _TYPES_MAX: Final = 8
 _LOOKED_INTO: Final = 16  # of more, so many are, spread evenly
+_ENDS_LOOKED_AT: Final = 32  # of a long container that was looked through before
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
 
@@ -262,6 +265,30 @@ def follow(examples: Examples, step: str) -> Examples:
     return _sample(found)
 
 
+def follow_some(examples: Examples, step: str) -> Examples:
+    """Return the same from the ends of long containers: what was added lately is there, and to look costs little."""
+    if step in ("[]", "[*]") and examples is not None:
+        examples = tuple(map(_shortened, examples))
+    return follow(examples, step)
+
+
+def _shortened(thing: object) -> object:
+    cls = type(thing)
+    try:
+        if cls in _DICTS and dict.__len__(thing) > 2 * _ENDS_LOOKED_AT:  # type: ignore[arg-type]
+            return list(_of_dict(_ends(dict.keys(thing)), _ends(dict.values(thing))))  # type: ignore[arg-type]
+        if cls in _SEQUENCES and len(thing) > 2 * _ENDS_LOOKED_AT:  # type: ignore[arg-type]
+            return _ends(thing)
+    except RuntimeError:  # changed by another thread meanwhile
+        pass
+    return thing
+
+
+def _ends(things: Any) -> list[object]:
+    backwards = () if type(things) in (set, frozenset) else reversed(things)
+    return [*itertools.islice(things, _ENDS_LOOKED_AT), *itertools.islice(backwards, _ENDS_LOOKED_AT)]
+
+
 def _inside(thing: object, step: str) -> Iterable[object] | None:
     """Return all that is found one step inside `thing`; None where nobody knows."""
     cls = type(thing)
@@ -307,10 +334,7 @@ def _elements(thing: object) -> Iterable[object] | None:
     if cls in _DICTS:
         if dict.__len__(thing) > _ELEMENTS_MAX:  # type: ignore[arg-type]
             return None
-        keys: Iterable[object] = dict.keys(thing)  # type: ignore[arg-type]
-        values: Iterable[object] = dict.values(thing)  # type: ignore[arg-type]
-        plain = _USUAL_KEYS.issuperset(map(id, map(type, keys))) or is_scalar(_sample(list(keys)))
-        return values if plain else (*keys, *values)
+        return _of_dict(dict.keys(thing), dict.values(thing))  # type: ignore[arg-type]
     if type_name(cls) == "numpy.ndarray":  # elements of one dimension are scalars; of more, and fields, are views
         if thing.dtype.kind == "O":  # type: ignore[attr-defined]
             return (thing, *thing.flat) if thing.size <= _ELEMENTS_MAX else None  # type: ignore[attr-defined]
@@ -318,6 +342,11 @@ def _elements(thing: object) -> Iterable[object] | None:
     if cls is bytearray or type_name(cls) == "array.array":
         return (0,)
     return None
+
+
+def _of_dict(keys: Iterable[object], values: Iterable[object]) -> Iterable[object]:
+    plain = _USUAL_KEYS.issuperset(map(id, map(type, keys))) or is_scalar(_sample(list(keys)))
+    return values if plain else (*keys, *values)
 
 
 def _holds_objects(thing: object) -> bool:
