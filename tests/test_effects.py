@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import bisect
 import collections
+import configparser
 import contextlib
 import contextvars
 import copy
+import csv
 import dataclasses
 import enum
 import functools
@@ -32,6 +34,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -63,6 +66,10 @@ GROUPS: collections.defaultdict[str, list[int]] = collections.defaultdict(list)
 PATTERN = re.compile("a+")
 LOGGER = logging.getLogger("test_effects")
 PUSH = LOG.append
+ROOT = ElementTree.Element("root")
+OUTPUT = {"out": ARRAY}
+COMPRESSOR = zlib.compressobj()
+CONFIG = configparser.ConfigParser()
 SETTINGS = {"names": ["a"], "depth": 3}
 
 
@@ -1348,6 +1355,53 @@ def _appends_to_what_a_method_keeps(x):
     LAZY.table(x)[x].append(x)  # <-
 
 
+@changes(1)
+def _adds_an_element_to_a_tree(x):
+    ElementTree.SubElement(ROOT, "item").text = str(x)  # <-
+
+
+@changes(io.StringIO(), [1])
+def _dumps_to_a_stream(stream, x):
+    json.dump(x, stream)  # <-
+
+
+@changes(io.StringIO(), [1])
+def _writes_rows_to_a_stream(stream, x):
+    csv.writer(stream).writerow(x)  # <-
+
+
+@changes(np.zeros(8), io.BytesIO())
+def _puts_an_array_into_a_stream(array, stream):
+    array.tofile(stream)  # <-
+
+
+@changes(1)
+def _writes_to_an_output_among_keywords(x):
+    options = {"where": True}
+    options["out"] = ARRAY
+    np.add(ARRAY, x, **options)  # <-
+
+
+@changes(1)
+def _writes_to_an_output_in_a_dict(x):
+    np.add(ARRAY, x, **dict(out=ARRAY))  # <-  # noqa: C408
+
+
+@changes(1)
+def _writes_to_an_output_in_a_global_dict(x):
+    np.add(ARRAY, x, **OUTPUT)  # <-
+
+
+@changes(b"abc")
+def _compresses_with_what_was_fed_before(x):
+    return COMPRESSOR.compress(x)  # <-
+
+
+@changes("x")
+def _adds_a_section(name):
+    CONFIG.add_section(name)  # <-
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -1698,6 +1752,30 @@ def _changes_copies_of_what_a_cache_keeps(x):
     own = Lazy()
     own.rows.append(x)
     return found, array, cached_settings()[0].doubled() + cached_settings()[1]["n"]
+
+
+@pure([1])
+def _writes_to_what_is_its_own(rows):
+    root = ElementTree.Element("root")
+    ElementTree.SubElement(root, "item").text = "a"
+    stream = io.StringIO()
+    json.dump(rows, stream)
+    csv.writer(stream).writerow(rows)
+    out = np.zeros(8)
+    np.add(ARRAY, 1, **{"out": out})
+    config = configparser.ConfigParser()
+    config.add_section("a")
+    return root, stream.getvalue(), out, config, zlib.compressobj().compress(b"a")
+
+
+@pure("name", [1])
+def _saves_to_a_file(path, rows):
+    np.zeros(8).tofile(path)
+    np.save(path, rows)
+    ARRAY.tofile(path)
+    with open(path, "w") as stream:
+        json.dump(rows, stream)
+        csv.writer(stream).writerow(rows)
 
 
 @pure(3)

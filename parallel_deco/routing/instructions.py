@@ -15,6 +15,7 @@ from parallel_deco.routing.frames import Action, Frame
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import is_a
+from parallel_deco.routing.rules import keep_output, outputs_of
 from parallel_deco.routing.values import EMPTY, Cell, Const, Given, Made, Place, Site, Value
 
 __all__ = ["ACTIONS"]
@@ -295,6 +296,7 @@ def _store_subscr(frame: Frame, argument: int) -> None:
     frame.ledger.change(owner, "stores into", atomic=True, step=item_step(key))
     frame.reader.operate(owner, "__setitem__", Given([key, value]))
     frame.put_into(owner, value)
+    keep_output(owner, _constant_of(key), value)
 
 
 @on("STORE_SLICE")
@@ -477,12 +479,23 @@ def _build_list(frame: Frame, argument: int) -> None:
 
 @on("BUILD_MAP")
 def _build_map(frame: Frame, argument: int) -> None:
-    _build(frame, frame.pops(2 * argument))
+    items = frame.pops(2 * argument)
+    _build(frame, items)
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        keep_output(frozenset((frame.site(),)), _constant_of(key), value)
 
 
 @on("BUILD_CONST_KEY_MAP")
 def _build_const_key_map(frame: Frame, argument: int) -> None:
-    _build(frame, frame.pops(argument + 1)[:-1])
+    *values, keys = frame.pops(argument + 1)
+    _build(frame, values)
+    names = _constant_of(keys)
+    for name, value in zip(names if type(names) is tuple else (), values, strict=False):
+        keep_output(frozenset((frame.site(),)), name, value)
+
+
+def _constant_of(key: Value) -> object:
+    return next((place.value for place in key if type(place) is Const), None)
 
 
 def _build(frame: Frame, contents: list[Value]) -> None:
@@ -505,7 +518,11 @@ def _map_add(frame: Frame, argument: int) -> None:
 @on("LIST_EXTEND SET_UPDATE DICT_UPDATE DICT_MERGE")
 def _list_extend(frame: Frame, argument: int) -> None:
     value = frame.reader.iterate(frame.pop())
-    frame.put_into(frame.stack[-argument] or EMPTY, frame.ledger.inside(value))
+    target = frame.stack[-argument] or EMPTY
+    frame.put_into(target, frame.ledger.inside(value))
+    for place in value:
+        for name, item in outputs_of(frame.ledger, place).items():
+            keep_output(target, name, item)
 
 
 @on("UNPACK_SEQUENCE")
@@ -766,4 +783,5 @@ def _call_function_ex(frame: Frame, argument: int) -> None:
         frame.push(frame.reader.call(callee, Given(list(known.fields))))
         return
     spread |= frame.ledger.inside(frame.reader.iterate(positional))
-    frame.push(frame.reader.call(callee, Given([], {}, spread)))
+    named = {name: item for place in keywords for name, item in outputs_of(frame.ledger, place).items()}
+    frame.push(frame.reader.call(callee, Given([], named, spread)))

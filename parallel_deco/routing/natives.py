@@ -34,7 +34,7 @@ __all__ = ["Natives", "verb", "words_for_unknown"]
 _GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__", "__next__"))
 _GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _GIVES_PAIRS = frozenset(("items", "popitem"))
-_GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "__")
+_GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "add_", "__")
 _ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
 _CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
 
@@ -120,6 +120,8 @@ class Natives:
         if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
             self.ledger.change(first or union(given.keywords.values()), f"changes, with {name}(),")
             self.put_into(first, union(given.positional[1:]))
+        elif name in known.MUTATES_SECOND or true_name in known.MUTATES_SECOND:
+            self.ledger.change(union(given.positional[1:2]), f"writes, with {name}(), to")
         elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
@@ -171,6 +173,8 @@ class Natives:
             self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
         if known.mutating(name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+        elif name != "copy" and any(known.is_stateful(type(thing)) for thing in owner.examples or ()):
+            self.ledger.change(receiver, verb(name))
         if name in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
         if name in known.LOGGING_SETTINGS:
@@ -180,7 +184,7 @@ class Natives:
             self.ledger.change(given.first(), "writes into")
         elif name in known.OUT_POSITIONS:
             self.ledger.change(union(given.positional[known.OUT_POSITIONS[name] - 1 :]), "writes into")
-        self.outputs(given, receiver)
+        self._outputs_of_method(name, given, receiver)
         self.callbacks(given)
         return self._method_result(owner, name, given)
 
@@ -235,7 +239,7 @@ class Natives:
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
         self._draws(name, given)
-        self.outputs(given)
+        self._outputs_of_method(name, given)
         self.callbacks(given)
         extends = name in ("extend", "update", "extendleft")
         if extends:
@@ -258,11 +262,16 @@ class Natives:
     def outputs(self, given: Given, receiver: Value = EMPTY) -> None:
         """Look at the keyword arguments that ask a library to write in place."""
         for name, value in given.keywords.items():
-            if name in ("out", "file", "output", "dst"):
+            if name in known.OUTPUTS:
                 self.ledger.change(value, "writes into")
                 self.ledger.change(_fields(value), "writes into")
             elif (name == "inplace" or name.startswith("overwrite_")) and not is_constant(value, False):
                 self.ledger.change(receiver, f"with {name}, changes")
+
+    def _outputs_of_method(self, name: str, given: Given, receiver: Value = EMPTY) -> None:
+        if name in known.WRITES_TO_FIRST:
+            self.ledger.change(given.first(), f"writes, with .{name}(), to")
+        self.outputs(given, receiver)
 
     def foreign(self, name: str, given: Given) -> None:
         """Pass captured objects to compiled code that nobody knows: in doubt, it changes them."""

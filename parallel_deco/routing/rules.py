@@ -9,12 +9,12 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
-from parallel_deco.routing.known import own_function
+from parallel_deco.routing.known import OUTPUTS, own_function
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.lookup import class_attribute, is_a, is_any
 from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
 
-__all__ = ["CALLABLES", "RULES", "Caller", "looks_callable", "single", "union"]
+__all__ = ["CALLABLES", "RULES", "Caller", "keep_output", "looks_callable", "outputs_of", "single", "union"]
 
 CALLABLES: Final = (
     types.FunctionType,
@@ -292,7 +292,28 @@ def _applied(caller: Caller, given: Given) -> Value:
 def _dict(caller: Caller, given: Given) -> Value:
     caller.callbacks(given)
     once = caller.ledger.inside(caller.iterate(union((*given.positional, given.spread or EMPTY))))
-    return _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()))
+    result = _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()))
+    for name in OUTPUTS.intersection(given.keywords):
+        keep_output(result, name, given.keywords[name])
+    return result
+
+
+def outputs_of(ledger: Ledger, place: Place) -> dict[str, Value]:
+    """Return the items of a dict under names that functions write to."""
+    if type(place) is Site:
+        return place.outputs or {}
+    if type(place) is not Outside:
+        return {}
+    names = {name for thing in place.examples or () if type(thing) is dict for name in OUTPUTS if name in thing}
+    return dict.fromkeys(names, ledger.child(place, "[]"))
+
+
+def keep_output(value: Value, name: object, item: Value) -> None:
+    """A dict of its own gets an item: under some names, a function that gets it as keywords will write to it."""
+    for place in value:
+        if type(place) is Site and type(name) is str and name in OUTPUTS:
+            place.outputs = place.outputs or {}
+            place.outputs[name] = place.outputs.get(name, EMPTY) | item
 
 
 @_rule("collections.defaultdict")

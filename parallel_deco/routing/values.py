@@ -89,13 +89,14 @@ class Outside:
 class Site:
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
-    __slots__ = ("attributes", "cls", "contents", "fields", "kept", "members", "mutable", "opaque", "read")
+    __slots__ = ("attributes", "cls", "contents", "fields", "kept", "members", "mutable", "opaque", "outputs", "read")
 
     def __init__(self) -> None:
         self.contents: set[Place] = set()
         self.attributes: dict[str, Value] = {}
         self.opaque = False  # what it keeps under which attribute nobody knows: any may give any of the contents
         self.fields: list[Value] | None = None  # the items of a tuple display
+        self.outputs: dict[str, Value] | None = None  # the items of a dict under names that functions write to
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
         self.mutable = False  # surely containers or the like: `+=` changes them
