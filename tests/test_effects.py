@@ -18,6 +18,7 @@ import enum
 import functools
 import hashlib
 import heapq
+import importlib
 import inspect
 import io
 import itertools
@@ -299,6 +300,47 @@ def handle(x):
     LOG.append(x)  # <- _calls_one_of_a_table
 
 
+def append_for_a(x):
+    """Append."""
+    LOG.append(x)  # <- _dispatches_to_a_function_that_appends
+
+
+def append_to_none_b(x):
+    """Give back."""
+    return x
+
+
+class Visitor:
+    """Finds its methods by name."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def visit(self, name):
+        return getattr(self, "visit_" + name)(name)
+
+    def visit_note(self, name):
+        LOG.append(name)  # <- _dispatches_to_a_method_that_notes
+
+    def collected(self, name):
+        method = getattr(self, f"collect_{name}", self.collect_others)
+        return method(name)
+
+    def collect_square(self, name):
+        self.found.append(name)
+
+    def collect_others(self, name):
+        self.found.append(None)
+
+    def count_note(self, name):
+        self.found += [name]  # <- _dispatches_to_a_method_of_an_argument_that_counts
+
+    def pure_square(self, name):
+        return len(self.found)
+
+
+MODULE = sys.modules[__name__]
+GET_APPEND = operator.attrgetter("append")
 PROXY = Proxy()
 HANDLERS = {"a": handle, "b": handle_purely}
 PURE_HANDLERS = {"a": handle_purely, "b": same}
@@ -1402,6 +1444,56 @@ def _adds_a_section(name):
     CONFIG.add_section(name)  # <-
 
 
+@changes("handle")
+def _calls_a_function_of_an_imported_module(name):
+    return importlib.import_module(__name__).handle(name)
+
+
+@changes("handle")
+def _calls_a_function_of_an_unknown_module(name):
+    return importlib.import_module(name).handle(name)  # <-
+
+
+@changes("append")
+def _calls_a_method_by_name(name):
+    getattr(LOG, name)(1)  # <-
+
+
+@changes([1], "append")
+def _calls_a_method_of_an_argument_by_name(items, name):
+    getattr(items, name)(1)  # <-
+
+
+@changes("note")
+def _dispatches_to_a_method_that_notes(name):
+    return Visitor([]).visit(name)
+
+
+@changes("note", Visitor([]))
+def _dispatches_to_a_method_of_an_argument_that_counts(name, visitor):
+    return getattr(visitor, f"count_{name}")(name)
+
+
+@changes("a")
+def _dispatches_to_a_function_that_appends(name):
+    return getattr(MODULE, "append_for_" + name)(name)
+
+
+@changes(1)
+def _appends_by_an_attrgetter(x):
+    operator.attrgetter("append")(LOG)(x)  # <-
+
+
+@changes(1)
+def _appends_by_a_global_attrgetter(x):
+    GET_APPEND(LOG)(x)  # <-
+
+
+@changes(1)
+def _updates_the_namespace_of_a_module(x):
+    vars(sys.modules[__name__]).update(COUNTER=x)  # <-
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -1776,6 +1868,33 @@ def _saves_to_a_file(path, rows):
     with open(path, "w") as stream:
         json.dump(rows, stream)
         csv.writer(stream).writerow(rows)
+
+
+@pure("square")
+def _dispatches_to_methods_that_change_only_itself(name):
+    visitor = Visitor([])
+    return visitor.collected(name), getattr(visitor, "count_" + name)(name)
+
+
+@pure("square", Visitor([]))
+def _dispatches_to_pure_methods_of_an_argument(name, visitor):
+    return getattr(visitor, "pure_" + name, None)(name), getattr(visitor, name + "s", 0)
+
+
+@pure("sqrt", "info")
+def _calls_pure_functions_by_name(name, level):
+    getattr(LOGGER, level)("%s", name)
+    return getattr(math, name)(2), getattr(name, level)(), importlib.import_module("math").sqrt(2)
+
+
+@pure("a")
+def _reads_attributes_by_name(name):
+    return getattr(COUNTING, name), vars(Point(1.0))["x"], dict(vars(COUNTING)), operator.attrgetter("items")(COUNTING)
+
+
+@pure("b")
+def _dispatches_to_pure_functions(name):
+    return getattr(MODULE, "append_to_none_" + name)(name)
 
 
 @pure(3)

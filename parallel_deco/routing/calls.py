@@ -38,6 +38,7 @@ from parallel_deco.routing.rules import CALLABLES, RULES, looks_callable, single
 from parallel_deco.routing.values import (
     EMPTY,
     Bound,
+    Const,
     Given,
     Made,
     Method,
@@ -117,6 +118,8 @@ class Calls(Members):
 
     def _call_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
         name = place.step[1:]
+        if name[-1] == "*":
+            return self._call_any_member(thing, owner, place, given)
         if is_a(thing, types.ModuleType):
             found = attribute(thing, name)
             via = f"{home(thing)}.{name}"
@@ -145,6 +148,25 @@ class Calls(Members):
             elements = [self.ledger.inside(value) | value for value in given.positional]
             return self.call_object(attribute(thing, "__wrapped__"), EMPTY, Given(elements, given.keywords))
         return self._call_instance_member(thing, owner, place, given)
+
+    def _call_any_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
+        """Call ``getattr(owner, name)(…)``, where the name is not known, or what it begins with."""
+        kind = species(type(thing))[0]
+        if kind in (Species.SCALAR, Species.LOGGER):
+            self.callbacks(given)
+            return EMPTY
+        if kind is Species.PLAIN or (is_a(thing, types.ModuleType) and place.examples is not None):
+            methods = self.methods_like(type(thing), place.step[1:])
+            own = place.examples if place.examples is not None and looks_callable(place) else ()
+            return union(
+                [self.call_function(function, given.after(single(owner))) for function in methods]
+                + [self.call_object(found, single(place), given) for found in own]
+            )
+        if is_a(thing, types.ModuleType) and is_library(home(thing)):
+            return self.native_function(f"{home(thing)}.*", MISSING, given)
+        argument = owner.name if owner.origin is Origin.ARGUMENT else None
+        self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls a method by name of {describe(owner)}", argument)
+        return self.native_method(owner, place.step[1:], given)
 
     def _call_class_member(self, cls: type, owner: Outside, place: Outside, given: Given) -> Value:
         found = attribute(cls, place.step[1:])
@@ -207,7 +229,22 @@ class Calls(Members):
             if made is not operator.methodcaller:  # a partial, which has the keywords
                 arguments = made.args  # type: ignore[union-attr]
             return self.call(self.attribute(given.first(), arguments[0], to_call=True), Given([]))
+        if type(thing) is operator.attrgetter:
+            return self._attributes_of(given.first(), thing.__reduce__()[1])  # type: ignore[arg-type]
         return self._call_instance(thing, value, given, via)
+
+    def _attributes_of(self, value: Value, names: tuple[object, ...]) -> Value:
+        """Return what an `operator.attrgetter` gives: the attributes, and a tuple of them where there are several."""
+        found: list[Value] = []
+        for name in names:
+            inner = value
+            for step in name.split(".") if type(name) is str else ():
+                inner = self.attribute(inner, step)
+            found.append(inner)
+        site = self.new_site("attributes")
+        site.fields = found
+        self.ledger.put(site, union(found))
+        return union(found) | single(site) if len(found) == 1 else single(site)
 
     def _without_partial(self, thing: object, given: Given) -> tuple[object, Given]:
         inner, arguments, keywords = unwrap_partial(thing)
@@ -437,8 +474,10 @@ class Calls(Members):
         for place in inside:
             if looks_callable(place):
                 self.call_place(place, Given([], {}, inside | self.ledger.reach(given.all())))
-        if site.cls is not None and dotted_name(site.cls) == "operator.methodcaller":
+        if site.cls is operator.methodcaller:
             self.ledger.change(given.all(), "calls a method of")
+        if site.cls is operator.attrgetter:
+            return self._attributes_of(given.first(), tuple([x.value for x in site.contents if type(x) is Const]))
         return self.call_fresh(inside, given)
 
     # --- methods of what was made during the call ------------------------------------------------------------------
@@ -450,6 +489,10 @@ class Calls(Members):
         if type(owner) is not Site:
             self.callbacks(given)
             return EMPTY
+        if name[-1] == "*" and owner.cls is not None:
+            methods = self.methods_like(owner.cls, name)
+            if methods:
+                return union([self.call_function(function, given.after(single(owner))) for function in methods])
         if owner.cls is not None and not is_library(home(owner.cls)):
             found = class_attribute(owner.cls, name)
             if is_any(found, (staticmethod, classmethod)):
@@ -458,7 +501,7 @@ class Calls(Members):
             function = self.readable(found)
             if function is not None:
                 return self._kept_by(found, self.call_function(function, given.after(single(owner))))
-        local = [place for place in owner.contents if type(place) is Made and place.code.co_name == name]
+        local = [place for place in owner.contents if type(place) is Made and _is_called(place, name)]
         if local:
             owner.read = True
             return union([self._call_made(made, given.after(single(owner))) for made in local])
@@ -481,6 +524,11 @@ class Calls(Members):
 
 
 _SUSPENDS: Final = 0x2A0  # generator, coroutine, asynchronous generator
+
+
+def _is_called(made: Made, name: str) -> bool:
+    own = made.code.co_name
+    return own == name or (name[-1] == "*" and own.startswith(name[:-1]))
 
 
 def _unwrapped(thing: object) -> object:

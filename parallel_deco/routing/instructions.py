@@ -355,12 +355,24 @@ def _binary_op(frame: Frame, argument: int) -> None:
         result = frame.fresh(_elements(frame.ledger, left) | _elements(frame.ledger, right))
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
+    if argument in _TEXT_OPERATORS:
+        frame.site().prefix = _prefix(left).partition("%")[0] if argument == _MODULO else _prefix(left)
     frame.site().mutable |= any(type(place) is Site and place.mutable for place in left | right)
     name = _OPERATORS[argument % 13]
     result |= frame.reader.operate(left, f"__{'i' if inplace else ''}{name}__", Given([right]))
     result |= frame.reader.operate(left, f"__{name}__", Given([right]))
     result |= frame.reader.operate(right, f"__r{name}__", Given([left]))
     frame.push(left | result if inplace and left else result)
+
+
+_ADD, _MODULO = 0, 6
+_TEXT_OPERATORS: Final = (_ADD, _MODULO)
+
+
+def _prefix(value: Value) -> str:
+    """Return the text that `value` is, as something that other texts are made to begin with."""
+    found = _constant_of(value) if len(value) == 1 else ""
+    return found if type(found) is str else ""
 
 
 def _changes_in_place(place: Place) -> bool:
@@ -452,8 +464,12 @@ def _build_interpolation(frame: Frame, argument: int) -> None:
 
 @on("BUILD_STRING")
 def _build_string(frame: Frame, argument: int) -> None:
-    frame.pops(argument)
-    frame.push(EMPTY)
+    prefix = _prefix(frame.pops(argument)[0])
+    if not prefix:
+        frame.push(EMPTY)
+        return
+    frame.push(frozenset((frame.site(),)))
+    frame.site().prefix = prefix
 
 
 def _union(values: list[Value]) -> Value:

@@ -284,7 +284,7 @@ def shares_random(name: str) -> bool:
     """Say whether a function draws from such a stream, by its dotted name; NumPy loads some only when they are used."""
     last = name.rpartition(".")[2]
     return name in SHARED_RANDOM or (
-        name.startswith("numpy.random.") and last[:1].islower() and last not in _UNSHARED_RANDOM
+        name.startswith("numpy.random.") and (last[:1].islower() or last == "*") and last not in _UNSHARED_RANDOM
     )
 
 

@@ -193,7 +193,7 @@ class Ledger:
 
     def look(self, value: Value, step: str) -> None:
         """Write down that `value` is looked at."""
-        if self.stack:
+        if value and self.stack:
             for place in changeable(value):
                 self._looks.look(place, step, self._here())
 

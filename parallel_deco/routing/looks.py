@@ -108,6 +108,8 @@ class Looks:
 
 
 def _meet(one: str, other: str) -> bool:
+    if one[-1] == "*":  # an attribute whose name is not known, but what it begins with
+        return other.startswith(one[:-1])
     return one == other or (ALL in (one, other) and one[0] == other[0] == "[")
 
 

@@ -101,6 +101,8 @@ class Members(Natives):
     def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
         site.read = True
         found = site.attributes.get(name, EMPTY) | self.ledger.method(site, name)
+        if name[-1] == "*":
+            found |= union([value for key, value in site.attributes.items() if key.startswith(name[:-1])])
         if site.opaque:
             found |= frozenset([place for place in site.contents if not to_call or looks_callable(place)])
         if site.cls is None or is_library(home(site.cls)):
@@ -136,6 +138,16 @@ class Members(Natives):
             thing for place in classes if type(place) is Outside for thing in place.examples or () if is_a(thing, type)
         ]
         return frozenset([self.ledger.super_of(cls, receiver) for cls in known]) or self.ledger.reach(receiver)
+
+    def methods_like(self, cls: type, name: str) -> list[types.FunctionType]:
+        """Return the methods of the user's that an attribute may be of whose name only the beginning is known."""
+        found: dict[str, types.FunctionType] = {}
+        for base in reversed(mro(cls)):
+            for key, member in list(namespace(base).items()):
+                function = self.readable(member) if is_any(member, _METHODS[:1]) else None
+                if function is not None and key.startswith(name[:-1]) and key[:2] != "__":
+                    found[key] = function
+        return list(found.values())
 
     def classes_of(self, value: Value) -> list[type]:
         """Return the classes that are known of `value`; of a class, itself."""

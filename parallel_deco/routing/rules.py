@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias
 
 from parallel_deco.routing.known import OUTPUTS, own_function
 from parallel_deco.routing.ledger import EffectKind, Ledger
-from parallel_deco.routing.lookup import class_attribute, is_a, is_any
+from parallel_deco.routing.lookup import MISSING, class_attribute, is_a, is_any
 from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
 
 __all__ = ["CALLABLES", "RULES", "Caller", "keep_output", "looks_callable", "outputs_of", "single", "union"]
@@ -374,7 +374,13 @@ def _getattr(caller: Caller, given: Given) -> Value:
     owner, key = given.positional[:2]
     names = [place.value for place in key if type(place) is Const]
     found = union([caller.attribute(owner, name) for name in names if type(name) is str])
-    return (found if names else caller.ledger.reach(owner)) | union(given.positional[2:])
+    return (found if names else caller.attribute(owner, _beginning(key) + "*")) | union(given.positional[2:])
+
+
+def _beginning(text: Value) -> str:
+    """Return what a text begins with, as far as that is known."""
+    beginnings = {place.prefix if type(place) is Site else "" for place in text}
+    return beginnings.pop() if len(beginnings) == 1 else ""
 
 
 @_rule("builtins.setattr builtins.delattr builtins.object.__setattr__ builtins.object.__delattr__")
@@ -395,7 +401,16 @@ def _setattr(caller: Caller, given: Given) -> Value:
 
 @_rule("builtins.vars")
 def _vars(caller: Caller, given: Given) -> Value:
-    return caller.ledger.reach(given.all())
+    fresh = frozenset([place for place in given.all() if type(place) is not Outside])
+    return caller.ledger.reach(fresh) | caller.attribute(given.all() - fresh, "__dict__")
+
+
+@_rule("importlib.import_module")
+def _import_module(caller: Caller, given: Given) -> Value:
+    names = [place.value for place in given.first() if type(place) is Const]
+    if len(names) == 1 and len(given.positional) == 1 and type(names[0]) is str:
+        return caller.ledger.imported(names[0])
+    return caller.ledger.keeper(Origin.IMPORTED, "that import_module() gives", MISSING)
 
 
 @_rule("builtins.globals")

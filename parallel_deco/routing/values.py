@@ -16,7 +16,17 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from parallel_deco.routing.known import SCALAR_ATTRIBUTES, Species, species
-from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, loaded, type_name
+from parallel_deco.routing.lookup import (
+    MISSING,
+    attribute,
+    class_attribute,
+    home,
+    instance_namespace,
+    is_a,
+    is_any,
+    loaded,
+    type_name,
+)
 
 __all__ = [
     "EMPTY",
@@ -89,13 +99,26 @@ class Outside:
 class Site:
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
-    __slots__ = ("attributes", "cls", "contents", "fields", "kept", "members", "mutable", "opaque", "outputs", "read")
+    __slots__ = (
+        "attributes",
+        "cls",
+        "contents",
+        "fields",
+        "kept",
+        "members",
+        "mutable",
+        "opaque",
+        "outputs",
+        "prefix",
+        "read",
+    )
 
     def __init__(self) -> None:
         self.contents: set[Place] = set()
         self.attributes: dict[str, Value] = {}
         self.opaque = False  # what it keeps under which attribute nobody knows: any may give any of the contents
         self.fields: list[Value] | None = None  # the items of a tuple display
+        self.prefix = ""  # of a text: what it begins with
         self.outputs: dict[str, Value] | None = None  # the items of a dict under names that functions write to
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
@@ -313,6 +336,8 @@ def _inside(thing: object, step: str) -> Iterable[object] | None:
 def _member(thing: object, name: str, kind: Species) -> Examples:
     if kind is Species.NATIVE and name in SCALAR_ATTRIBUTES:
         return (0,)
+    if name == "__dict__" or name[-1:] == "*":
+        return _members(thing, name)
     found = attribute(thing, name)
     if found is MISSING and is_a(thing, types.ModuleType):
         found = loaded(f"{home(thing)}.{name}")  # a lazy attribute that stands for a submodule
@@ -324,6 +349,14 @@ def _member(thing: object, name: str, kind: Species) -> Examples:
         # A function in the namespace of the instance itself is data; on the class it is a method.
         return (found,) if class_attribute(type(thing), name) is MISSING else None
     return (found,)
+
+
+def _members(thing: object, name: str) -> Examples:
+    """Return the namespace of `thing`, or all in it whose names begin so; not what stands on its class."""
+    own = instance_namespace(thing)
+    if own is None or name == "__dict__":
+        return None if own is None else (own,)
+    return tuple([found for key, found in list(own.items()) if type(key) is str and key.startswith(name[:-1])]) or None
 
 
 def _elements(thing: object) -> Iterable[object] | None:
