@@ -6,6 +6,7 @@ resembles one of them. They are read, and never run.
 
 from __future__ import annotations
 
+import ast
 import bisect
 import collections
 import configparser
@@ -18,6 +19,7 @@ import enum
 import functools
 import hashlib
 import heapq
+import html.parser
 import importlib
 import inspect
 import io
@@ -32,6 +34,7 @@ import random
 import re
 import sys
 import threading
+import xml.sax
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -340,6 +343,109 @@ class Visitor:
 
 
 MODULE = sys.modules[__name__]
+
+
+class NotingVisitor(ast.NodeVisitor):
+    """Appends to a global list."""
+
+    def visit_Name(self, node):
+        LOG.append(node.id)  # <- _visits_nodes_with_a_class_that_appends
+
+
+class CollectingVisitor(ast.NodeVisitor):
+    """Appends to a list of its own."""
+
+    def __init__(self):
+        self.names = []
+        self.depth = 0
+
+    def visit_Name(self, node):
+        self.names.append(node.id)
+
+    def visit_BinOp(self, node):
+        self.depth += 1
+        self.generic_visit(node)
+
+    def report(self):
+        LOG.append(self.names)
+
+
+class Renamer(ast.NodeTransformer):
+    """Changes what it visits."""
+
+    def visit_Name(self, node):
+        node.id = "x"  # <- _transforms_a_tree_of_an_argument
+        return node
+
+
+class LinkParser(html.parser.HTMLParser):
+    """Appends to what it was given."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.out = out
+
+    def handle_starttag(self, tag, attrs):
+        self.out.append(tag)  # <- _parses_with_a_class_that_fills_what_it_was_given
+
+
+class NotingEncoder(json.JSONEncoder):
+    """Appends to a global list."""
+
+    def default(self, o):
+        LOG.append(o)  # <- _encodes_with_a_class_that_appends
+        return 1
+
+
+class SetEncoder(json.JSONEncoder):
+    """Lists sets."""
+
+    def default(self, o):
+        return sorted(o)
+
+
+class NotingThread(threading.Thread):
+    """Appends to a global list."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+
+    def run(self):
+        LOG.append(self.x)  # <- _starts_a_thread_of_a_class_that_appends
+
+
+class NotingHandler(logging.Handler):
+    """Appends to a global list."""
+
+    def emit(self, record):
+        LOG.append(record)  # <- _handles_a_record_with_a_class_that_appends
+
+
+class NotingContent(xml.sax.ContentHandler):
+    """Appends to a global list."""
+
+    def startElement(self, name, attrs):
+        LOG.append(name)  # <- _parses_with_a_handler_that_appends
+
+
+class NotingDict(collections.UserDict):
+    """Appends to a global list."""
+
+    def __setitem__(self, key, value):
+        LOG.append(key)  # <- _fills_a_mapping_that_appends
+        super().__setitem__(key, value)
+
+
+class OwnDict(collections.UserDict):
+    """Changes only itself."""
+
+    def __setitem__(self, key, value):
+        self.latest = key
+        super().__setitem__(key, value)
+
+
+PARSER = LinkParser([])
 GET_APPEND = operator.attrgetter("append")
 PROXY = Proxy()
 HANDLERS = {"a": handle, "b": handle_purely}
@@ -1494,6 +1600,51 @@ def _updates_the_namespace_of_a_module(x):
     vars(sys.modules[__name__]).update(COUNTER=x)  # <-
 
 
+@changes("a+b")
+def _visits_nodes_with_a_class_that_appends(text):
+    NotingVisitor().visit(ast.parse(text))
+
+
+@changes("<a>")
+def _parses_with_a_class_that_fills_what_it_was_given(text):
+    LinkParser(LOG).feed(text)
+
+
+@changes("<a>")
+def _parses_with_a_parser_that_lasts(text):
+    PARSER.feed(text)  # <-
+
+
+@changes({1})
+def _encodes_with_a_class_that_appends(x):
+    return json.dumps(x, cls=NotingEncoder)
+
+
+@changes(1)
+def _starts_a_thread_of_a_class_that_appends(x):
+    NotingThread(x).start()
+
+
+@changes(1)
+def _handles_a_record_with_a_class_that_appends(x):
+    NotingHandler().handle(logging.makeLogRecord({}))
+
+
+@changes(1)
+def _fills_a_mapping_that_appends(x):
+    NotingDict().update({x: 1})
+
+
+@changes("<a/>")
+def _parses_with_a_handler_that_appends(text):
+    xml.sax.parseString(text, NotingContent())
+
+
+@changes(ast.parse("a"))
+def _transforms_a_tree_of_an_argument(tree):
+    return Renamer().visit(tree)
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -1895,6 +2046,27 @@ def _reads_attributes_by_name(name):
 @pure("b")
 def _dispatches_to_pure_functions(name):
     return getattr(MODULE, "append_to_none_" + name)(name)
+
+
+@pure("a+b")
+def _visits_nodes_and_collects(text):
+    visitor = CollectingVisitor()
+    visitor.visit(ast.parse(text))
+    return visitor.names, Renamer().visit(ast.parse(text))
+
+
+@pure("<a>")
+def _parses_and_collects(text):
+    parser = LinkParser([])
+    parser.feed(text)
+    return parser.out
+
+
+@pure({1})
+def _encodes_with_a_class_of_its_own(x):
+    own = OwnDict(a=1)
+    own.update({2: 3})
+    return json.dumps(sorted(x), cls=SetEncoder), own
 
 
 @pure(3)

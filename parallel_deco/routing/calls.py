@@ -13,6 +13,7 @@ from typing import Final
 from parallel_deco.routing import known
 from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
+from parallel_deco.routing.hooks import calls_hooks, hooks_of
 from parallel_deco.routing.instructions import ACTIONS
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
@@ -62,6 +63,7 @@ class Calls(Members):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self._remembered: dict[object, tuple[int, Value]] = {}
+        self._hooked: set[Place] = set()  # whose hooks are being walked
 
     def call(self, callee: Value, given: Given) -> Value:
         """Return what a call of `callee` may give, and write down what it may change."""
@@ -201,7 +203,7 @@ class Calls(Members):
             )
         if species(type(thing))[0] is Species.FOREIGN and owner.origin is not Origin.ARGUMENT:
             self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}, which is compiled")
-        return self.native_method(owner, name, given)
+        return self.native_method(owner, name, given) | self._hooks(owner, type(thing), found, given)
 
     # --- objects that are known ------------------------------------------------------------------------------------
 
@@ -437,6 +439,7 @@ class Calls(Members):
             site.opaque = True
             self.ledger.put(site, given.all())
             self.callbacks(given)
+            self._hooks(site, cls, class_attribute(cls, "__init__"), given)
             if species(cls)[0] is Species.FOREIGN:
                 self.foreign(cls.__name__, given)
         return made
@@ -505,7 +508,30 @@ class Calls(Members):
         if local:
             owner.read = True
             return union([self._call_made(made, given.after(single(owner))) for made in local])
-        return self.native_method_of_fresh(owner, name, given)
+        result = self.native_method_of_fresh(owner, name, given)
+        if owner.cls is not None:
+            result |= self._hooks(owner, owner.cls, class_attribute(owner.cls, name), given)
+        return result
+
+    def _hooks(self, owner: Outside | Site, cls: type, method: object, given: Given) -> Value:
+        """A method of a library is called of an object of the user's: it may call what the user's class has defined."""
+        return self.call_hooks(owner, cls, given) if calls_hooks(method) else EMPTY
+
+    def call_hooks(self, owner: Outside | Site, cls: type, given: Given) -> Value:
+        """Call what a library may call of an object of the user's; return what that may give."""
+        hooks = hooks_of(cls)
+        if not hooks:
+            return EMPTY
+        site = self.ledger.site((owner, "hooks"))
+        if owner not in self._hooked:
+            self._hooked.add(owner)
+            try:
+                for hook in hooks:
+                    arguments = Given([single(owner)], {}, self.ledger.reach(self.ledger.reach(given.all())))
+                    self.ledger.put(site, self.call_function(hook, arguments))
+            finally:
+                self._hooked.discard(owner)
+        return self.ledger.reach(single(site))
 
     def _call_bound(self, place: Bound, given: Given) -> Value:
         function = place.function
@@ -513,7 +539,12 @@ class Calls(Members):
             return self.call_object(function, EMPTY, given)
         function = _unwrapped(function)
         if is_a(function, types.FunctionType):
-            return self.call_object(function, EMPTY, given.after(place.receiver))
+            result = self.call_object(function, EMPTY, given.after(place.receiver))
+            for receiver in place.receiver:
+                if isinstance(receiver, (Outside, Site)):
+                    for cls in self.classes_of(single(receiver)):
+                        result |= self._hooks(receiver, cls, function, given)
+            return result
         name = dotted_name(function).rpartition(".")[2]
         if known.mutating(name):
             self.ledger.change(place.receiver, verb(name), atomic=name in known.ATOMIC_METHODS)

@@ -92,6 +92,10 @@ class Natives:
         """Return the globals of the function under way."""
         raise NotImplementedError
 
+    def call_hooks(self, owner: Outside | Site, cls: type, given: Given) -> Value:
+        """Call what a library may call of an object of the user's."""
+        raise NotImplementedError
+
     def new_site(self, kind: object) -> Site:
         """Return the site of what the call under way makes."""
         raise NotImplementedError
@@ -285,10 +289,13 @@ class Natives:
         for value in values:
             for place in value:
                 kind = type(place)
-                if kind is Const or kind is Site:
+                if kind is Const:
+                    continue
+                if type(place) is Site:
+                    self._passed_object(place, place.cls, given)
                     continue
                 if kind is Outside and not looks_callable(place):
-                    self._passed_method(place)  # type: ignore[arg-type]
+                    self._passed_method(place, given)  # type: ignore[arg-type]
                 elif kind is Made or kind is Bound or kind is Outside or self._of_site(place):
                     others = [self.ledger.reach(self.ledger.reach(other)) for other in values if other is not value]
                     self.call_place(place, Given([], {}, union(others)))
@@ -297,9 +304,16 @@ class Natives:
     def _of_site(place: Place) -> bool:
         return type(place) is Method and type(place.owner) is Site
 
-    def _passed_method(self, place: Outside) -> None:
+    def _passed_object(self, place: Outside | Site, cls: type | None, given: Given) -> None:
+        """``xml.sax.parse(file, handler)``: the library calls methods of what it is given."""
+        if cls is not None and not is_library(home(cls)):
+            self.call_hooks(place, cls, given)
+
+    def _passed_method(self, place: Outside, given: Given) -> None:
         """``map(log.append, xs)``: a method of the outside is handed over."""
         parent = place.parent
+        for thing in place.examples or ():
+            self._passed_object(place, type(thing), given)
         if parent is None or place.step[:1] != "." or place.examples is not None:
             return
         if known.mutating(place.step[1:]):
