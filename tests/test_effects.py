@@ -15,6 +15,7 @@ import contextvars
 import copy
 import csv
 import dataclasses
+import decimal
 import enum
 import functools
 import hashlib
@@ -61,6 +62,7 @@ INBOX: queue.Queue[int] = queue.Queue()
 NUMBERS = (n for n in range(10))
 IDS = itertools.count()
 LOCAL = threading.local()
+HELD: contextvars.ContextVar[list[Any]] = contextvars.ContextVar("HELD", default=[])  # noqa: B039
 VARIABLE = contextvars.ContextVar("VARIABLE", default=0)
 RANDOM = random.Random(1)
 GENERATOR = np.random.default_rng(1)
@@ -1645,6 +1647,41 @@ def _transforms_a_tree_of_an_argument(tree):
     return Renamer().visit(tree)
 
 
+@changes(1)
+def _appends_to_what_a_context_variable_holds(x):
+    HELD.get().append(x)  # <-
+
+
+@changes(1)
+def _reads_the_standard_input(x):
+    return sys.stdin.readline()  # <-
+
+
+@changes(1)
+def _sets_the_precision(x):
+    decimal.getcontext().prec = x  # <-
+
+
+@changes(1)
+def _disables_a_logger(x):
+    LOGGER.disabled = True  # <-
+
+
+@changes(1)
+def _disables_a_logger_by_name(x):
+    logging.getLogger("a").disabled = True  # <-
+
+
+@changes(1)
+def _adds_a_handler_to_the_list_of_a_logger(x):
+    logging.getLogger("a").handlers.append(x)  # <-
+
+
+@changes(1)
+def _appends_to_a_member_of_an_enumeration(x):
+    Holding.ITEMS.value.append(x)  # <-
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -2070,6 +2107,20 @@ def _encodes_with_a_class_of_its_own(x):
 
 
 @pure(3)
+def _reads_settings_of_the_process(x):
+    with decimal.localcontext() as context:
+        context.prec = x
+        digits = decimal.Decimal(1) / x
+    logging.getLogger("a").getChild("b").info("%s", x)
+    return digits, decimal.getcontext().prec, VARIABLE.get() + x, VARIABLE.get(None), Shade.DARK.value[0]
+
+
+@pure(3)
+def _tells_where_it_runs(x):
+    return os.getpid(), threading.current_thread().name, threading.get_ident(), x
+
+
+@pure(3)
 def _uses_a_pure_context_manager(x):
     with doubling(x) as y, contextlib.suppress(ValueError):
         return y
@@ -2315,6 +2366,18 @@ class Colour(enum.Enum):
     """One that only names."""
 
     RED = 1
+
+
+class Shade(enum.Enum):
+    """One that names numbers."""
+
+    DARK = (1, 2)
+
+
+class Holding(enum.Enum):
+    """One that holds what can be changed."""
+
+    ITEMS = []
 
 
 @dataclasses.dataclass(slots=True)

@@ -136,7 +136,12 @@ class Calls(Members):
             return EMPTY
         if kind is Species.LOGGER and name in known.LOGGING_SETTINGS:
             self.set_logging(name)
-        if kind is Species.LOGGER or (kind is Species.CONTEXT and name not in ("set", "reset", "run")):
+        if kind is Species.LOGGER:
+            return EMPTY
+        if kind is Species.CONTEXT and name == "get":
+            value = thing.get(MISSING)  # type: ignore[attr-defined]
+            return self.ledger.keeper(Origin.GLOBAL, f"{owner.name}.get()", value) | union(given.positional)
+        if kind is Species.CONTEXT and name not in ("set", "reset", "run"):
             return EMPTY
         if kind is Species.CONTEXT:
             self.ledger.change(single(owner), f"calls .{name}() of")

@@ -12,7 +12,7 @@ import sys
 import types
 from typing import Final
 
-from parallel_deco.routing.lookup import is_a, is_iterator_type, mro, namespace, type_name
+from parallel_deco.routing.lookup import attribute, is_a, is_iterator_type, mro, namespace, type_name
 
 __all__ = [
     "ALIASING",
@@ -425,7 +425,7 @@ def _classify(cls: type) -> tuple[Species, str]:
         return Species.NATIVE, "record"
     if not _SCALARS.isdisjoint(names):
         # A subclass in Python may carry attributes; members of an enumeration that only names them are constants.
-        if own in _SCALARS or is_library(own) or ("enum.Enum" in names and not _does_something(cls)):
+        if own in _SCALARS or is_library(own) or ("enum.Enum" in names and _only_names(cls)):
             return Species.SCALAR, "value"
         return Species.PLAIN, "object"
     if own in _FROZEN:
@@ -435,6 +435,19 @@ def _classify(cls: type) -> tuple[Species, str]:
     if is_library(own):
         return Species.NATIVE, "object"
     return (Species.FOREIGN if _compiled(cls) else Species.PLAIN), "object"
+
+
+def _only_names(cls: type) -> bool:
+    """Say whether an enumeration only names constants."""
+    members = namespace(cls).get("_member_map_", {})
+    values = [attribute(member, "_value_") for member in members.values()] if is_a(members, dict) else []
+    return not _does_something(cls) and all(map(_is_constant, values))
+
+
+def _is_constant(value: object) -> bool:
+    if type(value) in (tuple, frozenset):
+        return all(map(_is_constant, value))  # type: ignore[call-overload]
+    return species(type(value))[0] is Species.SCALAR
 
 
 def _does_something(cls: type) -> bool:

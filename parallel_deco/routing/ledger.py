@@ -185,7 +185,7 @@ class Ledger:
         for place in value:
             if type(place) is Site and place.kept:
                 self.record(kind or EffectKind.WRITES_GLOBAL, f"{verb} what {place.kept!r} keeps")
-            elif type(place) is Outside and not self._unchangeable(place):
+            elif type(place) is Outside and not self._unchangeable(place, kind):
                 argument = place.name if place.origin is Origin.ARGUMENT else None
                 key = self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
                 if atomic and self.stack and not self._guarded():
@@ -200,12 +200,13 @@ class Ledger:
     def _here(self) -> Spot:
         return self._looks.spot(self.stack[-1].code, self.stack[-1].index)
 
-    def _unchangeable(self, place: Outside) -> bool:
+    def _unchangeable(self, place: Outside, kind: EffectKind | None) -> bool:
         examples = self.ask(place)
         if examples is None:
             return False
         return all(
-            species(type(thing))[0] in (Species.SCALAR, Species.FROZEN, Species.LOGGER)
+            species(type(thing))[0] in (Species.SCALAR, Species.FROZEN)
+            or (species(type(thing))[0] is Species.LOGGER and kind is not EffectKind.WRITES_ATTRIBUTE)
             or thing is sys.stdout
             or thing is sys.stderr
             for thing in examples
@@ -340,6 +341,8 @@ class Ledger:
                 continue
             self._noticed.add(place)
             for thing in place.examples:
+                if thing is sys.stdin:
+                    self.record(EffectKind.CAPTURES_RESOURCE, "reads the standard input of this process")
                 if thing is sys.stdout or thing is sys.stderr or thing is sys.stdin:
                     continue
                 kind, word = species(type(thing))

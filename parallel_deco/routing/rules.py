@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias
 
 from parallel_deco.routing.known import OUTPUTS, own_function
 from parallel_deco.routing.ledger import EffectKind, Ledger
-from parallel_deco.routing.lookup import MISSING, class_attribute, is_a, is_any
+from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_a, is_any, loaded
 from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
 
 __all__ = ["CALLABLES", "RULES", "Caller", "keep_output", "looks_callable", "outputs_of", "single", "union"]
@@ -411,6 +411,17 @@ def _import_module(caller: Caller, given: Given) -> Value:
     if len(names) == 1 and len(given.positional) == 1 and type(names[0]) is str:
         return caller.ledger.imported(names[0])
     return caller.ledger.keeper(Origin.IMPORTED, "that import_module() gives", MISSING)
+
+
+@_rule("decimal.getcontext _decimal.getcontext")
+def _decimal_context(caller: Caller, given: Given) -> Value:
+    thing = attribute(loaded("decimal"), "DefaultContext")  # one like it
+    return caller.ledger.keeper(Origin.GLOBAL, "decimal.getcontext()", thing)
+
+
+@_rule("logging.getLogger")
+def _logger(caller: Caller, given: Given) -> Value:
+    return caller.ledger.keeper(Origin.GLOBAL, "logging.getLogger()", attribute(loaded("logging"), "root"))
 
 
 @_rule("builtins.globals")

@@ -120,6 +120,7 @@ def read(function: object) -> Reading:
     functions of known libraries do what the tables in `known` say; compiled functions that are not known do not
     change the arguments that the caller gave; an element of a container that is too long to look through, and
     the result of a call that cannot be followed, have no method that changes them but those of well-known names.
+    Who asks for the number of its process or thread wants to know where it runs, and may run anywhere.
     """
     try:
         return _read(function)
