@@ -47,7 +47,7 @@ import pytest
 from parallel_deco.routing.static import EffectKind, read
 
 # Nothing below is typed: the functions are what users write.
-# ruff: noqa: B006, B905, RUF012, SIM
+# ruff: noqa: B006, B905, C416, RUF012, UP031, SIM
 
 LOG: list[Any] = []
 ROWS: list[list[int]] = [[1], [2]]
@@ -445,6 +445,116 @@ class OwnDict(collections.UserDict):
     def __setitem__(self, key, value):
         self.latest = key
         super().__setitem__(key, value)
+
+
+class Noting:
+    """Appends to a global list, whatever it is asked."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        LOG.append(self.n)  # <- _loops_over_an_iterator_of_its_own_that_notes
+        self.n -= 1
+        if not self.n:
+            raise StopIteration
+        return self.n
+
+    def __getitem__(self, key):
+        LOG.append(key)  # <- _gets_an_item_that_notes
+
+    def __delitem__(self, key):
+        LOG.append(key)  # <- _deletes_an_item_that_notes
+
+    def __lt__(self, other):
+        LOG.append(other)
+        return True
+
+    def __str__(self):
+        LOG.append(self)  # <- _formats_what_notes
+        return ""
+
+    def __hash__(self):
+        LOG.append(self)  # <- _has_keys_that_note
+        return 1
+
+    def __eq__(self, other):
+        LOG.append(other)
+        return True
+
+
+class NotingMissing(dict):
+    """Appends to a global list."""
+
+    def __missing__(self, key):
+        LOG.append(key)  # <- _misses_an_item_that_notes
+
+
+class Descriptor:
+    """Appends to a global list."""
+
+    def __get__(self, instance, owner=None):
+        LOG.append(instance)  # <- _reads_a_descriptor_that_notes
+
+    def __set__(self, instance, value):
+        LOG.append(value)  # <- _sets_a_descriptor_that_notes
+
+
+class Described:
+    """Has a descriptor."""
+
+    value = Descriptor()
+
+
+class Half:
+    """A descriptor that changes nothing."""
+
+    def __get__(self, instance, owner=None):
+        return instance.n / 2
+
+
+class Steps:
+    """Changes only itself."""
+
+    half = Half()
+
+    def __init__(self, n):
+        self.n = n
+        self.table = {}
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.n -= 1
+        if not self.n:
+            raise StopIteration
+        return self.n
+
+    def __getitem__(self, key):
+        return self.table.setdefault(key, [])
+
+    def __setitem__(self, key, value):
+        self.table[key] = value
+
+    def __delitem__(self, key):
+        del self.table[key]
+
+    def __lt__(self, other):
+        return self.n < other.n
+
+    def __str__(self):
+        self.text = str(self.n)
+        return self.text
+
+    def __hash__(self):
+        return self.n
+
+    def __eq__(self, other):
+        return self.n == other.n
 
 
 PARSER = LinkParser([])
@@ -1682,6 +1792,62 @@ def _appends_to_a_member_of_an_enumeration(x):
     Holding.ITEMS.value.append(x)  # <-
 
 
+@changes(3)
+def _loops_over_an_iterator_of_its_own_that_notes(x):
+    return sum(v for v in Noting(x))
+
+
+@changes(3)
+def _gets_an_item_that_notes(x):
+    return Noting(x)[1]
+
+
+@changes(3)
+def _deletes_an_item_that_notes(x):
+    thing = Noting(x)
+    del thing[1]
+
+
+@changes(3)
+def _misses_an_item_that_notes(x):
+    return NotingMissing()[x]
+
+
+@changes(3)
+def _sorts_what_notes(x):
+    return sorted([Noting(x), Noting(2)])
+
+
+@changes(3)
+def _formats_what_notes(x):
+    return "%s" % Noting(x)
+
+
+@changes(3)
+def _formats_by_method_what_notes(x):
+    return f"{Noting(x)}"
+
+
+@changes(3)
+def _has_keys_that_note(x):
+    return {Noting(x): 1}
+
+
+@changes(3)
+def _looks_for_what_notes(x):
+    return x in [Noting(x)]
+
+
+@changes(3)
+def _reads_a_descriptor_that_notes(x):
+    return Described().value
+
+
+@changes(3)
+def _sets_a_descriptor_that_notes(x):
+    Described().value = x
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -2118,6 +2284,16 @@ def _reads_settings_of_the_process(x):
 @pure(3)
 def _tells_where_it_runs(x):
     return os.getpid(), threading.current_thread().name, threading.get_ident(), x
+
+
+@pure(3)
+def _uses_special_methods_of_its_own(x):
+    steps = [v for v in Steps(x)]
+    chosen = sorted([Steps(x), Steps(2)]), max(Steps(1), Steps(2)), {Steps(x): 1}, Steps(2) in [Steps(x)]
+    thing = Steps(x)
+    thing[1] = 2
+    del thing[1]
+    return steps, chosen, thing[3], "%s %s" % (thing, x), f"{thing}", thing.half
 
 
 @pure(3)

@@ -13,7 +13,7 @@ from typing import Final
 from parallel_deco.routing import known
 from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
-from parallel_deco.routing.hooks import calls_hooks, hooks_of
+from parallel_deco.routing.hooks import calls_hooks, hooks_of, specials_of
 from parallel_deco.routing.instructions import ACTIONS
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
@@ -522,9 +522,12 @@ class Calls(Members):
         """A method of a library is called of an object of the user's: it may call what the user's class has defined."""
         return self.call_hooks(owner, cls, given) if calls_hooks(method) else EMPTY
 
-    def call_hooks(self, owner: Outside | Site, cls: type, given: Given) -> Value:
-        """Call what a library may call of an object of the user's; return what that may give."""
-        hooks = hooks_of(cls)
+    def call_hooks(self, owner: Outside | Site, cls: type, given: Given, special: bool = False) -> Value:
+        """Call what a library may call of an object of the user's, its hooks or its special methods.
+
+        Returns what that may give.
+        """
+        hooks = specials_of(cls) if special else hooks_of(cls)
         if not hooks:
             return EMPTY
         site = self.ledger.site((owner, "hooks"))

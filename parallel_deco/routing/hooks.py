@@ -10,13 +10,29 @@ import types
 from typing import Final
 
 from parallel_deco.routing.known import is_library, own_function
-from parallel_deco.routing.lookup import home, is_a, mro, namespace
+from parallel_deco.routing.lookup import class_attribute, home, is_a, mro, namespace
 
-__all__ = ["calls_hooks", "hooks_of"]
+__all__ = ["calls_hooks", "hooks_of", "specials_of"]
 
 # What the names of methods begin with that a base finds by name.
 _FOUND_BY_NAME: Final = ("visit_", "do_", "handle_", "__missing__")
 _MAKERS: Final = frozenset(("__init__", "__new__", "__init_subclass__", "__class_getitem__"))
+# Special methods that whoever gets an object may call, if only to compare it or to print it.
+_SPECIALS: Final = (
+    *("__str__", "__repr__", "__format__", "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__hash__"),
+    *(
+        "__iter__",
+        "__next__",
+        "__getitem__",
+        "__len__",
+        "__contains__",
+        "__index__",
+        "__int__",
+        "__float__",
+        "__bool__",
+    ),
+    *("__array__", "__copy__", "__deepcopy__", "__reduce__", "__getstate__"),
+)
 # Modules in C that call what a subclass defines.
 _CALLING: Final = frozenset(("_pickle", "_io"))
 
@@ -30,6 +46,14 @@ def calls_hooks(method: object) -> bool:
 
 def _is_standard(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names
+
+
+def specials_of(cls: type) -> list[types.FunctionType]:
+    """Return the special methods of the user's that anybody may call."""
+    if is_library(home(cls)):
+        return []
+    found = [class_attribute(cls, name) for name in _SPECIALS]
+    return [method for method in found if is_a(method, types.FunctionType) and own_function(method)]
 
 
 def hooks_of(cls: type) -> list[types.FunctionType]:

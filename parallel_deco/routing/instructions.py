@@ -297,6 +297,7 @@ def _store_subscr(frame: Frame, argument: int) -> None:
     frame.reader.operate(owner, "__setitem__", Given([key, value]))
     frame.put_into(owner, value)
     keep_output(owner, _constant_of(key), value)
+    _compare_keys(frame, key)
 
 
 @on("STORE_SLICE")
@@ -308,8 +309,9 @@ def _store_slice(frame: Frame, argument: int) -> None:
 
 @on("DELETE_SUBSCR")
 def _delete_subscr(frame: Frame, argument: int) -> None:
-    owner, _ = frame.pops(2)
+    owner, key = frame.pops(2)
     frame.ledger.change(owner, "deletes from")
+    _operate(frame, owner, "__delitem__", given=Given([key]))
 
 
 @on("BINARY_SUBSCR")
@@ -355,6 +357,8 @@ def _binary_op(frame: Frame, argument: int) -> None:
         result = frame.fresh(_elements(frame.ledger, left) | _elements(frame.ledger, right))
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
+    if argument == _MODULO and _prefix(left):
+        _operate(frame, frame.ledger.reach(right), *_TEXT)
     if argument in _TEXT_OPERATORS:
         frame.site().prefix = _prefix(left).partition("%")[0] if argument == _MODULO else _prefix(left)
     frame.site().mutable |= any(type(place) is Site and place.mutable for place in left | right)
@@ -422,7 +426,16 @@ def _contains(frame: Frame, argument: int) -> None:
     item, container = frame.pops(2)
     frame.ledger.look(container, item_step(item))
     frame.reader.operate(container, "__contains__", Given([item]))
+    _compare_keys(frame, item.union(*[place.contents for place in container if type(place) is Site]))
     frame.push(EMPTY)
+
+
+def _compare_keys(frame: Frame, keys: Value) -> None:
+    """Objects are looked for, or are the keys of a dict."""
+    for place in keys:
+        if type(place) is Site and place.cls is not None:
+            frame.reader.operate(frozenset((place,)), "__hash__", _NO_ARGUMENTS)
+            frame.reader.operate(frozenset((place,)), "__eq__", Given([keys]))
 
 
 _TRUTH: Final = ("__bool__", "__len__")
@@ -490,13 +503,17 @@ def _build_tuple(frame: Frame, argument: int) -> None:
 
 @on("BUILD_LIST BUILD_SET")
 def _build_list(frame: Frame, argument: int) -> None:
-    _build(frame, frame.pops(argument))
+    items = frame.pops(argument)
+    _build(frame, items)
+    if frame.program.names[frame.index] == "BUILD_SET":
+        _compare_keys(frame, _union(items))
 
 
 @on("BUILD_MAP")
 def _build_map(frame: Frame, argument: int) -> None:
     items = frame.pops(2 * argument)
     _build(frame, items)
+    _compare_keys(frame, _union(items[::2]))
     for key, value in zip(items[::2], items[1::2], strict=True):
         keep_output(frozenset((frame.site(),)), _constant_of(key), value)
 
@@ -522,12 +539,15 @@ def _build(frame: Frame, contents: list[Value]) -> None:
 @on("LIST_APPEND SET_ADD")
 def _list_append(frame: Frame, argument: int) -> None:
     value = frame.pop()
+    if frame.program.names[frame.index] == "SET_ADD":
+        _compare_keys(frame, value)
     frame.put_into(frame.stack[-argument] or EMPTY, value)
 
 
 @on("MAP_ADD")
 def _map_add(frame: Frame, argument: int) -> None:
     key, value = frame.pops(2)
+    _compare_keys(frame, key)
     frame.put_into(frame.stack[-argument] or EMPTY, key | value)
 
 

@@ -81,9 +81,20 @@ class Members(Natives):
                 found = class_attribute(type(thing), name)
                 if self.is_property(found):
                     return self.read_property(found, single(place))
+                self._getters(type(thing), found, single(place))
         if not to_call:
             self.ledger.look(single(place), "." + name)
         return self.ledger.child(place, "." + name)
+
+    def _getters(self, cls: type, member: object, receiver: Value) -> Value:
+        """Walk through what reading an attribute calls: ``__getattribute__``, and a descriptor's ``__get__``."""
+        hook = self.readable(class_attribute(cls, "__getattribute__"))
+        result = self.call_function(hook, Given([receiver])) if hook is not None else EMPTY
+        getter = self.readable(class_attribute(type(member), "__get__")) if member is not MISSING else None
+        if getter is not None:
+            descriptor = self.ledger.keeper(Origin.GLOBAL, type(member).__name__, member)
+            result |= self.call_function(getter, Given([descriptor, receiver]))
+        return result
 
     def is_property(self, found: object) -> bool:
         """Say whether reading the attribute `found` of a class runs a getter."""
@@ -110,6 +121,7 @@ class Members(Natives):
         member = class_attribute(site.cls, name)
         if self.is_property(member):
             return found | self.read_property(member, single(site))
+        found |= self._getters(site.cls, member, single(site))
         if member is MISSING or is_any(member, _METHODS):
             return found
         return found | self.ledger.keeper(Origin.GLOBAL, f"{site.cls.__name__}.{name}", member)
@@ -168,6 +180,10 @@ class Members(Natives):
         setter = self.readable(found.fset) if is_a(found, property) else None
         if setter is not None:
             self.call_function(setter, Given([single(site), value]))
+        put = self.readable(class_attribute(type(found), "__set__"))
+        if put is not None:
+            descriptor = self.ledger.keeper(Origin.GLOBAL, type(found).__name__, found)
+            self.call_function(put, Given([descriptor, single(site), value]))
         hook = self.readable(class_attribute(site.cls, "__setattr__"))
         if hook is not None:
             self.call_function(hook, Given([single(site), EMPTY, value]))
@@ -236,10 +252,14 @@ class Members(Natives):
 
     def _site_item(self, site: Site, constant: object) -> Value:
         site.read = True
+        special = EMPTY
+        if site.cls is not None:
+            special = self.own_special(site, "__getitem__", Given([EMPTY]))
+            special |= self.own_special(site, "__missing__", Given([EMPTY]))
         if type(constant) is slice:
-            return single(site)
+            return special | single(site)
         if site.fields is None:
-            return self.ledger.inside(single(site))
+            return special | self.ledger.inside(single(site))
         if type(constant) is int and -len(site.fields) <= constant < len(site.fields):
             return site.fields[constant]
         return union(site.fields)
@@ -253,8 +273,21 @@ class Members(Natives):
         self.ledger.uses_up(value)
         for place in value:
             if type(place) is Outside or (type(place) is Site and place.cls is not None):
-                found |= self.own_special(place, "__iter__", Given([]))
+                iterator = self.own_special(place, "__iter__", Given([]))
+                found |= iterator or self._stepped(place, "__getitem__", Given([EMPTY]))
+        for place in found:
+            if type(place) is Outside or (type(place) is Site and place.cls is not None):
+                found |= self._stepped(place, "__next__", Given([]))
         return found
+
+    def _stepped(self, place: Outside | Site, name: str, given: Given) -> Value:
+        """Return an iterator over what a special method gives, if the class defines it."""
+        elements = self.own_special(place, name, given)
+        if not elements:
+            return EMPTY
+        iterator = self.ledger.site((place, name))
+        self.ledger.put(iterator, elements)
+        return single(iterator)
 
     def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
         """Call the special method `name` if the place holds objects of a class that defines it in Python."""

@@ -92,8 +92,8 @@ class Natives:
         """Return the globals of the function under way."""
         raise NotImplementedError
 
-    def call_hooks(self, owner: Outside | Site, cls: type, given: Given) -> Value:
-        """Call what a library may call of an object of the user's."""
+    def call_hooks(self, owner: Outside | Site, cls: type, given: Given, special: bool = False) -> Value:
+        """Call what a library may call of an object of the user's, its hooks or its special methods."""
         raise NotImplementedError
 
     def new_site(self, kind: object) -> Site:
@@ -305,9 +305,13 @@ class Natives:
         return type(place) is Method and type(place.owner) is Site
 
     def _passed_object(self, place: Outside | Site, cls: type | None, given: Given) -> None:
-        """``xml.sax.parse(file, handler)``: the library calls methods of what it is given."""
+        """``xml.sax.parse(file, handler)``: the library calls methods of what it is given, or compares it."""
         if cls is not None and not is_library(home(cls)):
             self.call_hooks(place, cls, given)
+        if type(place) is Site:
+            for inner in (place, *[each for each in place.contents if type(each) is Site]):
+                if inner.cls is not None:
+                    self.call_hooks(inner, inner.cls, given, special=True)
 
     def _passed_method(self, place: Outside, given: Given) -> None:
         """``map(log.append, xs)``: a method of the outside is handed over."""

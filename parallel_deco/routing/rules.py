@@ -130,10 +130,16 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 
 @_rule("""
     builtins.id builtins.ord builtins.isinstance builtins.issubclass builtins.callable builtins.hasattr
-    builtins.any builtins.all
 """)
 def _number_or_text(caller: Caller, given: Given) -> Value:
     caller.ledger.uses_up(given.all())
+    return EMPTY
+
+
+@_rule("builtins.any builtins.all")
+def _some(caller: Caller, given: Given) -> Value:
+    elements = caller.ledger.inside(caller.iterate(given.first()))
+    caller.operate(elements, "__bool__", Given([]))
     return EMPTY
 
 
@@ -232,7 +238,15 @@ def _container(caller: Caller, given: Given) -> Value:
     contents: Value = EMPTY
     for value in (*given.positional, given.spread or EMPTY):
         contents |= caller.ledger.inside(caller.iterate(value))
+    _compare(caller, contents)
     return _holding(caller, contents)
+
+
+def _compare(caller: Caller, elements: Value) -> None:
+    """What was made during the call is sorted, or told apart from others."""
+    made = frozenset([place for place in elements if type(place) is Site and place.cls is not None])
+    for name in ("__lt__", "__gt__", "__eq__", "__hash__") if made else ():
+        caller.operate(made, name, Given([elements] if name != "__hash__" else []))
 
 
 @_rule("builtins.tuple builtins.frozenset builtins.sum")
@@ -354,7 +368,9 @@ def _deepcopy(caller: Caller, given: Given) -> Value:
 @_rule("builtins.min builtins.max operator.getitem _operator.getitem")
 def _chosen(caller: Caller, given: Given) -> Value:
     caller.callbacks(given)
-    return caller.ledger.reach(caller.iterate(union((*given.positional, given.spread or EMPTY))))
+    found = caller.ledger.reach(caller.iterate(union((*given.positional, given.spread or EMPTY))))
+    _compare(caller, found)
+    return found
 
 
 @_rule("builtins.next builtins.anext")
