@@ -6,16 +6,22 @@ resembles one of them. They are read, and never run.
 
 from __future__ import annotations
 
+import ast
 import bisect
 import collections
+import configparser
 import contextlib
 import contextvars
 import copy
+import csv
 import dataclasses
+import decimal
 import enum
 import functools
 import hashlib
 import heapq
+import html.parser
+import importlib
 import inspect
 import io
 import itertools
@@ -29,9 +35,11 @@ import random
 import re
 import sys
 import threading
+import xml.sax
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -39,7 +47,7 @@ import pytest
 from parallel_deco.routing.static import EffectKind, read
 
 # Nothing below is typed: the functions are what users write.
-# ruff: noqa: B006, B905, RUF012, SIM
+# ruff: noqa: B006, B905, C416, RUF012, UP031, SIM
 
 LOG: list[Any] = []
 ROWS: list[list[int]] = [[1], [2]]
@@ -54,6 +62,7 @@ INBOX: queue.Queue[int] = queue.Queue()
 NUMBERS = (n for n in range(10))
 IDS = itertools.count()
 LOCAL = threading.local()
+HELD: contextvars.ContextVar[list[Any]] = contextvars.ContextVar("HELD", default=[])  # noqa: B039
 VARIABLE = contextvars.ContextVar("VARIABLE", default=0)
 RANDOM = random.Random(1)
 GENERATOR = np.random.default_rng(1)
@@ -63,6 +72,10 @@ GROUPS: collections.defaultdict[str, list[int]] = collections.defaultdict(list)
 PATTERN = re.compile("a+")
 LOGGER = logging.getLogger("test_effects")
 PUSH = LOG.append
+ROOT = ElementTree.Element("root")
+OUTPUT = {"out": ARRAY}
+COMPRESSOR = zlib.compressobj()
+CONFIG = configparser.ConfigParser()
 SETTINGS = {"names": ["a"], "depth": 3}
 
 
@@ -292,6 +305,260 @@ def handle(x):
     LOG.append(x)  # <- _calls_one_of_a_table
 
 
+def append_for_a(x):
+    """Append."""
+    LOG.append(x)  # <- _dispatches_to_a_function_that_appends
+
+
+def append_to_none_b(x):
+    """Give back."""
+    return x
+
+
+class Visitor:
+    """Finds its methods by name."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def visit(self, name):
+        return getattr(self, "visit_" + name)(name)
+
+    def visit_note(self, name):
+        LOG.append(name)  # <- _dispatches_to_a_method_that_notes
+
+    def collected(self, name):
+        method = getattr(self, f"collect_{name}", self.collect_others)
+        return method(name)
+
+    def collect_square(self, name):
+        self.found.append(name)
+
+    def collect_others(self, name):
+        self.found.append(None)
+
+    def count_note(self, name):
+        self.found += [name]  # <- _dispatches_to_a_method_of_an_argument_that_counts
+
+    def pure_square(self, name):
+        return len(self.found)
+
+
+MODULE = sys.modules[__name__]
+
+
+class NotingVisitor(ast.NodeVisitor):
+    """Appends to a global list."""
+
+    def visit_Name(self, node):
+        LOG.append(node.id)  # <- _visits_nodes_with_a_class_that_appends
+
+
+class CollectingVisitor(ast.NodeVisitor):
+    """Appends to a list of its own."""
+
+    def __init__(self):
+        self.names = []
+        self.depth = 0
+
+    def visit_Name(self, node):
+        self.names.append(node.id)
+
+    def visit_BinOp(self, node):
+        self.depth += 1
+        self.generic_visit(node)
+
+    def report(self):
+        LOG.append(self.names)
+
+
+class Renamer(ast.NodeTransformer):
+    """Changes what it visits."""
+
+    def visit_Name(self, node):
+        node.id = "x"  # <- _transforms_a_tree_of_an_argument
+        return node
+
+
+class LinkParser(html.parser.HTMLParser):
+    """Appends to what it was given."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.out = out
+
+    def handle_starttag(self, tag, attrs):
+        self.out.append(tag)  # <- _parses_with_a_class_that_fills_what_it_was_given
+
+
+class NotingEncoder(json.JSONEncoder):
+    """Appends to a global list."""
+
+    def default(self, o):
+        LOG.append(o)  # <- _encodes_with_a_class_that_appends
+        return 1
+
+
+class SetEncoder(json.JSONEncoder):
+    """Lists sets."""
+
+    def default(self, o):
+        return sorted(o)
+
+
+class NotingThread(threading.Thread):
+    """Appends to a global list."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+
+    def run(self):
+        LOG.append(self.x)  # <- _starts_a_thread_of_a_class_that_appends
+
+
+class NotingHandler(logging.Handler):
+    """Appends to a global list."""
+
+    def emit(self, record):
+        LOG.append(record)  # <- _handles_a_record_with_a_class_that_appends
+
+
+class NotingContent(xml.sax.ContentHandler):
+    """Appends to a global list."""
+
+    def startElement(self, name, attrs):
+        LOG.append(name)  # <- _parses_with_a_handler_that_appends
+
+
+class NotingDict(collections.UserDict):
+    """Appends to a global list."""
+
+    def __setitem__(self, key, value):
+        LOG.append(key)  # <- _fills_a_mapping_that_appends
+        super().__setitem__(key, value)
+
+
+class OwnDict(collections.UserDict):
+    """Changes only itself."""
+
+    def __setitem__(self, key, value):
+        self.latest = key
+        super().__setitem__(key, value)
+
+
+class Noting:
+    """Appends to a global list, whatever it is asked."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        LOG.append(self.n)  # <- _loops_over_an_iterator_of_its_own_that_notes
+        self.n -= 1
+        if not self.n:
+            raise StopIteration
+        return self.n
+
+    def __getitem__(self, key):
+        LOG.append(key)  # <- _gets_an_item_that_notes
+
+    def __delitem__(self, key):
+        LOG.append(key)  # <- _deletes_an_item_that_notes
+
+    def __lt__(self, other):
+        LOG.append(other)
+        return True
+
+    def __str__(self):
+        LOG.append(self)  # <- _formats_what_notes
+        return ""
+
+    def __hash__(self):
+        LOG.append(self)  # <- _has_keys_that_note
+        return 1
+
+    def __eq__(self, other):
+        LOG.append(other)
+        return True
+
+
+class NotingMissing(dict):
+    """Appends to a global list."""
+
+    def __missing__(self, key):
+        LOG.append(key)  # <- _misses_an_item_that_notes
+
+
+class Descriptor:
+    """Appends to a global list."""
+
+    def __get__(self, instance, owner=None):
+        LOG.append(instance)  # <- _reads_a_descriptor_that_notes
+
+    def __set__(self, instance, value):
+        LOG.append(value)  # <- _sets_a_descriptor_that_notes
+
+
+class Described:
+    """Has a descriptor."""
+
+    value = Descriptor()
+
+
+class Half:
+    """A descriptor that changes nothing."""
+
+    def __get__(self, instance, owner=None):
+        return instance.n / 2
+
+
+class Steps:
+    """Changes only itself."""
+
+    half = Half()
+
+    def __init__(self, n):
+        self.n = n
+        self.table = {}
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.n -= 1
+        if not self.n:
+            raise StopIteration
+        return self.n
+
+    def __getitem__(self, key):
+        return self.table.setdefault(key, [])
+
+    def __setitem__(self, key, value):
+        self.table[key] = value
+
+    def __delitem__(self, key):
+        del self.table[key]
+
+    def __lt__(self, other):
+        return self.n < other.n
+
+    def __str__(self):
+        self.text = str(self.n)
+        return self.text
+
+    def __hash__(self):
+        return self.n
+
+    def __eq__(self, other):
+        return self.n == other.n
+
+
+PARSER = LinkParser([])
+GET_APPEND = operator.attrgetter("append")
 PROXY = Proxy()
 HANDLERS = {"a": handle, "b": handle_purely}
 PURE_HANDLERS = {"a": handle_purely, "b": same}
@@ -361,6 +628,53 @@ def cached_note(x):
     """Square, and note it."""
     LOG.append(x)  # <- _calls_a_cached_function_with_effects
     return x * x
+
+
+@functools.lru_cache(None)
+def cached_store():
+    """Give a list, the same one each time."""
+    found = []
+    found.append(1)
+    return found
+
+
+@functools.cache
+def cached_settings():
+    """Give an object, the same one each time."""
+    return Counter(), {"n": 0}
+
+
+@functools.cache
+def cached_array(n):
+    """Give an array, the same one each time."""
+    return np.arange(n) * 2
+
+
+@functools.cache
+def cached_stream():
+    """Give a random generator, the same one each time."""
+    return random.Random(1)
+
+
+@functools.lru_cache
+def cached_words(text):
+    """Give a number and texts, which nobody can change."""
+    return len(text) * 2, text.strip() + "!", tuple(text.split())
+
+
+class Lazy:
+    """Makes what it has when it is asked for it first."""
+
+    @functools.cached_property
+    def rows(self):
+        return [1]
+
+    @functools.lru_cache  # noqa: B019
+    def table(self, n):
+        return {n: [n]}
+
+
+LAZY = Lazy()
 
 
 @contextlib.contextmanager
@@ -1254,6 +1568,286 @@ def _appends_in_an_except_branch(x, n):
         target.append(1)  # <-
 
 
+@changes(1)
+def _appends_to_what_a_cache_keeps(x):
+    cached_store().append(x)  # <-
+
+
+@changes(1)
+def _adds_in_place_to_what_a_cache_keeps(x):
+    found = cached_store()
+    found += [x]  # <-
+
+
+@changes(1)
+def _counts_in_what_a_cache_keeps(x):
+    cached_settings()[1]["n"] += x  # <-
+
+
+@changes(1)
+def _counts_in_an_object_that_a_cache_keeps(x):
+    cached_settings()[0].increment()
+
+
+@changes(3)
+def _scales_an_array_that_a_cache_keeps(n):
+    array = cached_array(n)
+    array *= 2  # <-
+
+
+@changes(3)
+def _sorts_an_array_that_a_cache_keeps(n):
+    cached_array(n).sort()  # <-
+
+
+@changes(3)
+def _draws_from_a_stream_that_a_cache_keeps(n):
+    return cached_stream().random()  # <-
+
+
+@changes(3)
+def _appends_to_a_property_that_is_kept(x):
+    LAZY.rows.append(x)  # <-
+
+
+@changes(3)
+def _appends_to_what_a_method_keeps(x):
+    LAZY.table(x)[x].append(x)  # <-
+
+
+@changes(1)
+def _adds_an_element_to_a_tree(x):
+    ElementTree.SubElement(ROOT, "item").text = str(x)  # <-
+
+
+@changes(io.StringIO(), [1])
+def _dumps_to_a_stream(stream, x):
+    json.dump(x, stream)  # <-
+
+
+@changes(io.StringIO(), [1])
+def _writes_rows_to_a_stream(stream, x):
+    csv.writer(stream).writerow(x)  # <-
+
+
+@changes(np.zeros(8), io.BytesIO())
+def _puts_an_array_into_a_stream(array, stream):
+    array.tofile(stream)  # <-
+
+
+@changes(1)
+def _writes_to_an_output_among_keywords(x):
+    options = {"where": True}
+    options["out"] = ARRAY
+    np.add(ARRAY, x, **options)  # <-
+
+
+@changes(1)
+def _writes_to_an_output_in_a_dict(x):
+    np.add(ARRAY, x, **dict(out=ARRAY))  # <-  # noqa: C408
+
+
+@changes(1)
+def _writes_to_an_output_in_a_global_dict(x):
+    np.add(ARRAY, x, **OUTPUT)  # <-
+
+
+@changes(b"abc")
+def _compresses_with_what_was_fed_before(x):
+    return COMPRESSOR.compress(x)  # <-
+
+
+@changes("x")
+def _adds_a_section(name):
+    CONFIG.add_section(name)  # <-
+
+
+@changes("handle")
+def _calls_a_function_of_an_imported_module(name):
+    return importlib.import_module(__name__).handle(name)
+
+
+@changes("handle")
+def _calls_a_function_of_an_unknown_module(name):
+    return importlib.import_module(name).handle(name)  # <-
+
+
+@changes("append")
+def _calls_a_method_by_name(name):
+    getattr(LOG, name)(1)  # <-
+
+
+@changes([1], "append")
+def _calls_a_method_of_an_argument_by_name(items, name):
+    getattr(items, name)(1)  # <-
+
+
+@changes("note")
+def _dispatches_to_a_method_that_notes(name):
+    return Visitor([]).visit(name)
+
+
+@changes("note", Visitor([]))
+def _dispatches_to_a_method_of_an_argument_that_counts(name, visitor):
+    return getattr(visitor, f"count_{name}")(name)
+
+
+@changes("a")
+def _dispatches_to_a_function_that_appends(name):
+    return getattr(MODULE, "append_for_" + name)(name)
+
+
+@changes(1)
+def _appends_by_an_attrgetter(x):
+    operator.attrgetter("append")(LOG)(x)  # <-
+
+
+@changes(1)
+def _appends_by_a_global_attrgetter(x):
+    GET_APPEND(LOG)(x)  # <-
+
+
+@changes(1)
+def _updates_the_namespace_of_a_module(x):
+    vars(sys.modules[__name__]).update(COUNTER=x)  # <-
+
+
+@changes("a+b")
+def _visits_nodes_with_a_class_that_appends(text):
+    NotingVisitor().visit(ast.parse(text))
+
+
+@changes("<a>")
+def _parses_with_a_class_that_fills_what_it_was_given(text):
+    LinkParser(LOG).feed(text)
+
+
+@changes("<a>")
+def _parses_with_a_parser_that_lasts(text):
+    PARSER.feed(text)  # <-
+
+
+@changes({1})
+def _encodes_with_a_class_that_appends(x):
+    return json.dumps(x, cls=NotingEncoder)
+
+
+@changes(1)
+def _starts_a_thread_of_a_class_that_appends(x):
+    NotingThread(x).start()
+
+
+@changes(1)
+def _handles_a_record_with_a_class_that_appends(x):
+    NotingHandler().handle(logging.makeLogRecord({}))
+
+
+@changes(1)
+def _fills_a_mapping_that_appends(x):
+    NotingDict().update({x: 1})
+
+
+@changes("<a/>")
+def _parses_with_a_handler_that_appends(text):
+    xml.sax.parseString(text, NotingContent())
+
+
+@changes(ast.parse("a"))
+def _transforms_a_tree_of_an_argument(tree):
+    return Renamer().visit(tree)
+
+
+@changes(1)
+def _appends_to_what_a_context_variable_holds(x):
+    HELD.get().append(x)  # <-
+
+
+@changes(1)
+def _reads_the_standard_input(x):
+    return sys.stdin.readline()  # <-
+
+
+@changes(1)
+def _sets_the_precision(x):
+    decimal.getcontext().prec = x  # <-
+
+
+@changes(1)
+def _disables_a_logger(x):
+    LOGGER.disabled = True  # <-
+
+
+@changes(1)
+def _disables_a_logger_by_name(x):
+    logging.getLogger("a").disabled = True  # <-
+
+
+@changes(1)
+def _adds_a_handler_to_the_list_of_a_logger(x):
+    logging.getLogger("a").handlers.append(x)  # <-
+
+
+@changes(1)
+def _appends_to_a_member_of_an_enumeration(x):
+    Holding.ITEMS.value.append(x)  # <-
+
+
+@changes(3)
+def _loops_over_an_iterator_of_its_own_that_notes(x):
+    return sum(v for v in Noting(x))
+
+
+@changes(3)
+def _gets_an_item_that_notes(x):
+    return Noting(x)[1]
+
+
+@changes(3)
+def _deletes_an_item_that_notes(x):
+    thing = Noting(x)
+    del thing[1]
+
+
+@changes(3)
+def _misses_an_item_that_notes(x):
+    return NotingMissing()[x]
+
+
+@changes(3)
+def _sorts_what_notes(x):
+    return sorted([Noting(x), Noting(2)])
+
+
+@changes(3)
+def _formats_what_notes(x):
+    return "%s" % Noting(x)
+
+
+@changes(3)
+def _formats_by_method_what_notes(x):
+    return f"{Noting(x)}"
+
+
+@changes(3)
+def _has_keys_that_note(x):
+    return {Noting(x): 1}
+
+
+@changes(3)
+def _looks_for_what_notes(x):
+    return x in [Noting(x)]
+
+
+@changes(3)
+def _reads_a_descriptor_that_notes(x):
+    return Described().value
+
+
+@changes(3)
+def _sets_a_descriptor_that_notes(x):
+    Described().value = x
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -1586,6 +2180,122 @@ def _calls_a_cached_function(x):
     return cached_square(x) + verified(x)
 
 
+@pure("a b")
+def _uses_numbers_and_texts_that_a_cache_keeps(text):
+    count, line, words = cached_words(text)
+    count += 1
+    line += "?"
+    words += ("c",)
+    return count, line.upper(), words, cached_square(count) + 1
+
+
+@pure(3)
+def _changes_copies_of_what_a_cache_keeps(x):
+    found = list(cached_store())
+    found.append(x)
+    array = cached_array(x).copy()
+    array += sum(LAZY.rows) + len(LAZY.table(x)[x])
+    own = Lazy()
+    own.rows.append(x)
+    return found, array, cached_settings()[0].doubled() + cached_settings()[1]["n"]
+
+
+@pure([1])
+def _writes_to_what_is_its_own(rows):
+    root = ElementTree.Element("root")
+    ElementTree.SubElement(root, "item").text = "a"
+    stream = io.StringIO()
+    json.dump(rows, stream)
+    csv.writer(stream).writerow(rows)
+    out = np.zeros(8)
+    np.add(ARRAY, 1, **{"out": out})
+    config = configparser.ConfigParser()
+    config.add_section("a")
+    return root, stream.getvalue(), out, config, zlib.compressobj().compress(b"a")
+
+
+@pure("name", [1])
+def _saves_to_a_file(path, rows):
+    np.zeros(8).tofile(path)
+    np.save(path, rows)
+    ARRAY.tofile(path)
+    with open(path, "w") as stream:
+        json.dump(rows, stream)
+        csv.writer(stream).writerow(rows)
+
+
+@pure("square")
+def _dispatches_to_methods_that_change_only_itself(name):
+    visitor = Visitor([])
+    return visitor.collected(name), getattr(visitor, "count_" + name)(name)
+
+
+@pure("square", Visitor([]))
+def _dispatches_to_pure_methods_of_an_argument(name, visitor):
+    return getattr(visitor, "pure_" + name, None)(name), getattr(visitor, name + "s", 0)
+
+
+@pure("sqrt", "info")
+def _calls_pure_functions_by_name(name, level):
+    getattr(LOGGER, level)("%s", name)
+    return getattr(math, name)(2), getattr(name, level)(), importlib.import_module("math").sqrt(2)
+
+
+@pure("a")
+def _reads_attributes_by_name(name):
+    return getattr(COUNTING, name), vars(Point(1.0))["x"], dict(vars(COUNTING)), operator.attrgetter("items")(COUNTING)
+
+
+@pure("b")
+def _dispatches_to_pure_functions(name):
+    return getattr(MODULE, "append_to_none_" + name)(name)
+
+
+@pure("a+b")
+def _visits_nodes_and_collects(text):
+    visitor = CollectingVisitor()
+    visitor.visit(ast.parse(text))
+    return visitor.names, Renamer().visit(ast.parse(text))
+
+
+@pure("<a>")
+def _parses_and_collects(text):
+    parser = LinkParser([])
+    parser.feed(text)
+    return parser.out
+
+
+@pure({1})
+def _encodes_with_a_class_of_its_own(x):
+    own = OwnDict(a=1)
+    own.update({2: 3})
+    return json.dumps(sorted(x), cls=SetEncoder), own
+
+
+@pure(3)
+def _reads_settings_of_the_process(x):
+    with decimal.localcontext() as context:
+        context.prec = x
+        digits = decimal.Decimal(1) / x
+    logging.getLogger("a").getChild("b").info("%s", x)
+    return digits, decimal.getcontext().prec, VARIABLE.get() + x, VARIABLE.get(None), Shade.DARK.value[0]
+
+
+@pure(3)
+def _tells_where_it_runs(x):
+    return os.getpid(), threading.current_thread().name, threading.get_ident(), x
+
+
+@pure(3)
+def _uses_special_methods_of_its_own(x):
+    steps = [v for v in Steps(x)]
+    chosen = sorted([Steps(x), Steps(2)]), max(Steps(1), Steps(2)), {Steps(x): 1}, Steps(2) in [Steps(x)]
+    thing = Steps(x)
+    thing[1] = 2
+    del thing[1]
+    return steps, chosen, thing[3], "%s %s" % (thing, x), f"{thing}", thing.half
+
+
 @pure(3)
 def _uses_a_pure_context_manager(x):
     with doubling(x) as y, contextlib.suppress(ValueError):
@@ -1832,6 +2542,18 @@ class Colour(enum.Enum):
     """One that only names."""
 
     RED = 1
+
+
+class Shade(enum.Enum):
+    """One that names numbers."""
+
+    DARK = (1, 2)
+
+
+class Holding(enum.Enum):
+    """One that holds what can be changed."""
+
+    ITEMS = []
 
 
 @dataclasses.dataclass(slots=True)
@@ -2208,7 +2930,7 @@ def test_special_methods_are_read_when_an_operator_calls_them(name: str, monkeyp
 
 
 def _rows() -> dict[str, Any]:
-    """Return functions with an effect, by whether threads may make it at the same time."""
+    """Return functions with an effect; the names of those that threads may make at the same time are in `AT_ONCE`."""
     total = 0
 
     def counts_in_a_closure(x):
@@ -2264,13 +2986,131 @@ def _rows() -> dict[str, Any]:
     def fills_an_item(x):
         x[0] = 1
 
+    def stores_under_its_number(x):
+        i = len(TABLE)
+        TABLE[i] = same(x)
+
+    def stores_a_number_that_another_function_counts(x):
+        def size():
+            return len(TABLE)
+
+        TABLE[x] = size()
+
+    def adds_with_a_call_around_it(x):
+        TABLE["a"] = round(TABLE["a"] + same(x), 2)
+
+    def takes_the_greatest(x):
+        if x > TABLE["a"]:
+            TABLE["a"] = x
+
+    def leaves_out_what_was_seen(x):
+        if x in SEEN:
+            return None
+        SEEN.add(x)
+        return same(x)
+
+    def leaves_out_what_is_stored(x):
+        if x in CACHE:
+            return None
+        CACHE[x] = same(x)
+        return CACHE[x]
+
+    def tells_its_rank(x):
+        LOG.append(x)
+        return len(LOG)
+
+    def appends_once(x):
+        for other in LOG:
+            if other == x:
+                return
+        LOG.append(x)
+
+    def tells_whether_it_was_remembered(x):
+        new = x not in CACHE
+        if new:
+            CACHE[x] = same(x)
+        return CACHE[x], new
+
+    def counts_what_was_not_remembered(x):
+        if x not in CACHE:
+            LOG.append(x)
+            CACHE[x] = same(x)
+        return CACHE[x]
+
+    def appends_to_what_it_remembers(x):
+        if x not in CACHE:
+            CACHE[x] = []
+        CACHE[x].append(x)
+
+    def remembers_under_another_key(x):
+        if x not in CACHE:
+            CACHE[x + 1] = same(x)
+        return CACHE.get(x)
+
+    def appends_and_remembers(x):
+        LOG.append(x)
+        if x in CACHE:
+            return CACHE[x]
+        value = same(x)
+        CACHE[x] = value
+        return value
+
+    def remembers_with_get(x, y=1):
+        key = (x, y)
+        value = CACHE.get(key)
+        if value is None:
+            total = 0
+            for i in range(y):
+                total += same(i)
+            value = CACHE[key] = total
+        return value
+
+    def remembers_with_a_walrus(x):
+        if (value := CACHE.get(x)) is not None:
+            return value
+        CACHE[x] = value = same(x)
+        return value
+
+    def remembers_with_an_exception(x):
+        try:
+            return CACHE[x]
+        except KeyError:
+            value = CACHE[x] = same(x)
+            return value
+
+    def remembers_each(xs):
+        found = []
+        for x in (1, 2):
+            if x not in CACHE:
+                CACHE[x] = same(x)
+            found.append(CACHE[x])
+        return found
+
+    def remembers_an_attribute(x):
+        if COUNTING.latest is None:
+            COUNTING.latest = same(3)
+        return COUNTING.latest
+
+    def reads_one_item_and_stores_another(x):
+        SETTINGS["width"] = same(SETTINGS["depth"])
+
+    def reads_what_it_has_stored(x):
+        CACHE[x] = same(x)
+        return CACHE[x]
+
     return {name: function for name, function in locals().items() if inspect.isfunction(function)}
+
+
+AT_ONCE = (
+    *("appends", "memoizes", "counts_under_a_lock", "counts_in_a_call_under_a_lock", "writes", "fills_an_item"),
+    *("appends_and_remembers", "remembers_with_get", "remembers_with_a_walrus", "remembers_with_an_exception"),
+    *("remembers_each", "remembers_an_attribute", "reads_one_item_and_stores_another", "reads_what_it_has_stored"),
+)
 
 
 @pytest.mark.parametrize(("name", "function"), _rows().items())
 def test_effect_is_atomic_when_threads_may_make_it_at_once(name: str, function: Callable[..., Any]) -> None:
     """Read-modify-writes are told from single steps, and the gravest effect is named first."""
-    at_once = ["appends", "memoizes", "counts_under_a_lock", "counts_in_a_call_under_a_lock", "writes", "fills_an_item"]
-    effect = read(function).pin(([1],) if name == "fills_an_item" else (COUNTING,))
+    effect = read(function).pin(({"fills_an_item": [1], "counts_in_an_argument": COUNTING}.get(name, 3),))
     assert effect is not None
-    assert effect.atomic == (name in at_once)
+    assert effect.atomic == (name in AT_ONCE)

@@ -762,6 +762,55 @@ def test_read_reads_again_when_a_closure_is_rebound() -> None:
     assert (before, len(read(function).effects)) == ((), 1)
 
 
+HOOKS: list[Any] = []
+CALLED: list[Any] = []
+HOLDER = types.SimpleNamespace(hook=None, table={n: n for n in range(1000)})
+
+
+def test_read_reads_again_when_a_part_of_a_global_is_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a container or an object holds may decide, and so may its latest item; of long ones the ends are seen."""
+
+    def fires(x):
+        for hook in HOOKS:
+            hook(x)
+
+    def calls_an_attribute(x):
+        if HOLDER.hook:
+            HOLDER.hook(x)
+
+    def calls_one_of_many(x):
+        return HOLDER.table[x](x)
+
+    for function, change in (
+        (fires, lambda: HOOKS.append(CALLED.append)),
+        (calls_an_attribute, lambda: monkeypatch.setattr(HOLDER, "hook", lambda x: CALLED.append(x))),
+        (calls_one_of_many, lambda: monkeypatch.setitem(HOLDER.table, 1000, CALLED.append)),
+    ):
+        first = read(function)
+        assert first.pin() is first.pin((1,)) is None
+        assert read(function) is first
+        change()
+        assert read(function).pin((1,)) is not None
+
+
+ACTION: Callable[..., Any] = len
+
+
+def test_pin_reads_again_when_a_global_of_a_method_is_rebound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only a reading for certain arguments has relied on is looked at again, too."""
+
+    class Task:
+        def run(self):
+            return ACTION(self)
+
+    def runs(task):
+        return task.run()
+
+    assert read(runs).pin((Task(),)) is None
+    monkeypatch.setitem(globals(), "ACTION", lambda task: CALLED.append(task))
+    assert read(runs).pin((Task(),)) is not None
+
+
 def test_read_reads_again_when_a_module_was_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is imported inside is in doubt until it was imported once."""
 

@@ -16,7 +16,6 @@ from parallel_deco.routing.values import (
     Given,
     Outside,
     Place,
-    Read,
     Site,
     Value,
     is_scalar,
@@ -83,7 +82,7 @@ def _taken(caller: Caller, value: Value, dtype: Value | None, views: bool = True
     result: Value = single(_made(caller, value, dtype))
     for place in value:
         if type(place) is not Outside:
-            result |= EMPTY if type(place) in (Const, Read) else single(place)
+            result |= EMPTY if type(place) is Const else single(place)
             continue
         examples = ledger.ask(place)
         if examples is None or not all(id(type(thing)) in _NESTED or _is_number(thing) for thing in examples):

@@ -11,10 +11,13 @@ import types
 from typing import Final
 
 from parallel_deco.routing import known
+from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
+from parallel_deco.routing.hooks import calls_hooks, hooks_of, specials_of
 from parallel_deco.routing.instructions import ACTIONS
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
+from parallel_deco.routing.looks import DEEP
 from parallel_deco.routing.lookup import (
     MISSING,
     attribute,
@@ -37,13 +40,13 @@ from parallel_deco.routing.values import (
     EMPTY,
     OTHER,
     Bound,
+    Const,
     Given,
     Made,
     Method,
     Origin,
     Outside,
     Place,
-    Read,
     Site,
     Value,
     describe,
@@ -62,6 +65,7 @@ class Calls(Members):
         super().__init__(ledger)
         self._remembered: dict[object, tuple[int, Value]] = {}
         self._walks: dict[object, Frame] = {}
+        self._hooked: set[Place] = set()  # whose hooks are being walked
 
     def forget(self) -> None:
         """Let go of the walks, which lead back here."""
@@ -69,10 +73,9 @@ class Calls(Members):
 
     def call(self, callee: Value, given: Given) -> Value:
         """Return what a call of `callee` may give, and write down what it may change."""
-        places = [place for place in callee if type(place) is not Read]
-        if not places:
+        if not callee:
             return self.call_fresh(EMPTY, given)
-        return self.ledger.narrow(union([self.call_place(place, given) for place in places]))
+        return self.ledger.narrow(union([self.call_place(place, given) for place in callee]))
 
     def call_place(self, place: Place, given: Given) -> Value:
         """Call what is kept at `place`."""
@@ -126,6 +129,8 @@ class Calls(Members):
 
     def _call_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
         name = place.step[1:]
+        if name[-1] == "*":
+            return self._call_any_member(thing, owner, place, given)
         if is_a(thing, types.ModuleType):
             found = attribute(thing, name)
             via = f"{home(thing)}.{name}"
@@ -140,7 +145,12 @@ class Calls(Members):
             return EMPTY
         if kind is Species.LOGGER and name in known.LOGGING_SETTINGS:
             self.set_logging(name)
-        if kind is Species.LOGGER or (kind is Species.CONTEXT and name not in ("set", "reset", "run")):
+        if kind is Species.LOGGER:
+            return EMPTY
+        if kind is Species.CONTEXT and name == "get":
+            value = thing.get(MISSING)  # type: ignore[attr-defined]
+            return self.ledger.keeper(Origin.GLOBAL, f"{owner.name}.get()", value) | union(given.positional)
+        if kind is Species.CONTEXT and name not in ("set", "reset", "run"):
             return EMPTY
         if kind is Species.CONTEXT:
             self.ledger.change(single(owner), f"calls .{name}() of")
@@ -154,6 +164,25 @@ class Calls(Members):
             elements = [self.ledger.inside(value) | value for value in given.positional]
             return self.call_object(attribute(thing, "__wrapped__"), EMPTY, Given(elements, given.keywords))
         return self._call_instance_member(thing, owner, place, given)
+
+    def _call_any_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
+        """Call ``getattr(owner, name)(…)``, where the name is not known, or what it begins with."""
+        kind = species(type(thing))[0]
+        if kind in (Species.SCALAR, Species.LOGGER):
+            self.callbacks(given)
+            return EMPTY
+        if kind is Species.PLAIN or (is_a(thing, types.ModuleType) and place.examples is not None):
+            methods = self.methods_like(type(thing), place.step[1:])
+            own = place.examples if place.examples is not None and looks_callable(place) else ()
+            return union(
+                [self.call_function(function, given.after(single(owner))) for function in methods]
+                + [self.call_object(found, single(place), given) for found in own]
+            )
+        if is_a(thing, types.ModuleType) and is_library(home(thing)):
+            return self.native_function(f"{home(thing)}.*", MISSING, given)
+        argument = owner.name if owner.origin is Origin.ARGUMENT else None
+        self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls a method by name of {describe(owner)}", argument)
+        return self.native_method(owner, place.step[1:], given)
 
     def _call_class_member(self, cls: type, owner: Outside, place: Outside, given: Given) -> Value:
         found = attribute(cls, place.step[1:])
@@ -177,7 +206,7 @@ class Calls(Members):
             return self.call_object(found.__func__, EMPTY, given.after(cls))
         function = self.readable(found)
         if function is not None:
-            return self.call_function(function, given.after(single(owner)))
+            return self._kept_by(found, self.call_function(function, given.after(single(owner))))
         if self.is_property(found):
             return self.call_fresh(self.read_property(found, single(owner)), given)
         if found is not MISSING and class_attribute(type(found), "__get__") is MISSING:
@@ -191,7 +220,7 @@ class Calls(Members):
             )
         if species(type(thing))[0] is Species.FOREIGN and owner.origin is not Origin.ARGUMENT:
             self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}, which is compiled")
-        return self.native_method(owner, name, given)
+        return self.native_method(owner, name, given) | self._hooks(owner, type(thing), found, given)
 
     # --- objects that are known ------------------------------------------------------------------------------------
 
@@ -219,7 +248,22 @@ class Calls(Members):
             if made is not operator.methodcaller:  # a partial, which has the keywords
                 arguments = made.args  # type: ignore[union-attr]
             return self.call(self.attribute(given.first(), arguments[0], to_call=True), Given([]))
+        if type(thing) is operator.attrgetter:
+            return self._attributes_of(given.first(), thing.__reduce__()[1])  # type: ignore[arg-type]
         return self._call_instance(thing, value, given, via)
+
+    def _attributes_of(self, value: Value, names: tuple[object, ...]) -> Value:
+        """Return what an `operator.attrgetter` gives: the attributes, and a tuple of them where there are several."""
+        found: list[Value] = []
+        for name in names:
+            inner = value
+            for step in name.split(".") if type(name) is str else ():
+                inner = self.attribute(inner, step)
+            found.append(inner)
+        site = self.new_site("attributes")
+        site.fields = found
+        self.ledger.put(site, union(found))
+        return union(found) | single(site) if len(found) == 1 else single(site)
 
     def _without_partial(self, thing: object, given: Given) -> tuple[object, Given]:
         inner, arguments, keywords = unwrap_partial(thing)
@@ -236,8 +280,12 @@ class Calls(Members):
         wrapped = attribute(thing, "__wrapped__")
         if wrapped is not MISSING:
             self.ledger.spend(50)  # a chain of wrappers may be a ring
-            return self.call_object(wrapped, EMPTY, given, via or dotted_name(thing))
+            return self._kept_by(thing, self.call_object(wrapped, EMPTY, given, via or dotted_name(thing)))
         return self.native_function(via or dotted_name(thing), thing, given)
+
+    def _kept_by(self, wrapper: object, result: Value) -> Value:
+        """Return the result of a function in a wrapper, which may be a cache."""
+        return kept(self.ledger, result, dotted_name(wrapper).rpartition(".")[2]) if is_cache(wrapper) else result
 
     def _call_bound_object(self, function: object, receiver: object, value: Value, given: Given) -> Value:
         """Call a method that was bound before: its receiver is a captured object."""
@@ -396,7 +444,7 @@ class Calls(Members):
         if species(cls)[0] is Species.SCALAR:
             return EMPTY
         site = self.new_site(("instance", cls))
-        site.cls = cls
+        site.cls, site.mutable = cls, True
         made: Value = single(site)
         constructors = [
             (special, function)
@@ -411,6 +459,7 @@ class Calls(Members):
             site.opaque = True
             self.ledger.put(site, given.all())
             self.callbacks(given)
+            self._hooks(site, cls, class_attribute(cls, "__init__"), given)
             if species(cls)[0] is Species.FOREIGN:
                 self.foreign(cls.__name__, given)
         return made
@@ -450,8 +499,11 @@ class Calls(Members):
         for place in inside:
             if looks_callable(place):
                 self.call_place(place, Given([], {}, inside | self.ledger.reach(given.all())))
-        if site.cls is not None and dotted_name(site.cls) == "operator.methodcaller":
+        if site.cls is operator.methodcaller:
             self.ledger.change(given.all(), "calls a method of")
+        if site.cls is operator.attrgetter:
+            names = [x.value for x in site.contents if type(x) is Const and type(x.value) is str]
+            return self._attributes_of(given.first(), tuple(names))
         return self.call_fresh(inside, given)
 
     # --- methods of what was made during the call ------------------------------------------------------------------
@@ -463,6 +515,10 @@ class Calls(Members):
         if type(owner) is not Site:
             self.callbacks(given)
             return EMPTY
+        if name[-1] == "*" and owner.cls is not None:
+            methods = self.methods_like(owner.cls, name)
+            if methods:
+                return union([self.call_function(function, given.after(single(owner))) for function in methods])
         if owner.cls is not None and not is_library(home(owner.cls)):
             found = class_attribute(owner.cls, name)
             if is_any(found, (staticmethod, classmethod)):
@@ -470,12 +526,38 @@ class Calls(Members):
                 return self.call_object(found, EMPTY, given if is_a(found, staticmethod) else given.after(cls))
             function = self.readable(found)
             if function is not None:
-                return self.call_function(function, given.after(single(owner)))
-        local = [place for place in owner.contents if type(place) is Made and place.code.co_name == name]
+                return self._kept_by(found, self.call_function(function, given.after(single(owner))))
+        local = [place for place in owner.contents if type(place) is Made and _is_called(place, name)]
         if local:
             owner.read = True
             return union([self._call_made(made, given.after(single(owner))) for made in local])
-        return self.native_method_of_fresh(owner, name, given)
+        result = self.native_method_of_fresh(owner, name, given)
+        if owner.cls is not None:
+            result |= self._hooks(owner, owner.cls, class_attribute(owner.cls, name), given)
+        return result
+
+    def _hooks(self, owner: Outside | Site, cls: type, method: object, given: Given) -> Value:
+        """A method of a library is called of an object of the user's: it may call what the user's class has defined."""
+        return self.call_hooks(owner, cls, given) if calls_hooks(method) else EMPTY
+
+    def call_hooks(self, owner: Outside | Site, cls: type, given: Given, special: bool = False) -> Value:
+        """Call what a library may call of an object of the user's, its hooks or its special methods.
+
+        Returns what that may give.
+        """
+        hooks = specials_of(cls) if special else hooks_of(cls)
+        if not hooks:
+            return EMPTY
+        site = self.ledger.site((owner, "hooks"))
+        if owner not in self._hooked:
+            self._hooked.add(owner)
+            try:
+                for hook in hooks:
+                    arguments = Given([single(owner)], {}, self.ledger.reach(self.ledger.reach(given.all())))
+                    self.ledger.put(site, self.call_function(hook, arguments))
+            finally:
+                self._hooked.discard(owner)
+        return self.ledger.reach(single(site))
 
     def _call_bound(self, place: Bound, given: Given) -> Value:
         function = place.function
@@ -483,15 +565,27 @@ class Calls(Members):
             return self.call_object(function, EMPTY, given)
         function = _unwrapped(function)
         if is_a(function, types.FunctionType):
-            return self.call_object(function, EMPTY, given.after(place.receiver))
+            result = self.call_object(function, EMPTY, given.after(place.receiver))
+            for receiver in place.receiver:
+                if isinstance(receiver, (Outside, Site)):
+                    for cls in self.classes_of(single(receiver)):
+                        result |= self._hooks(receiver, cls, function, given)
+            return result
         name = dotted_name(function).rpartition(".")[2]
         if known.mutating(name):
             self.ledger.change(place.receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+        else:
+            self.ledger.look(place.receiver, DEEP)
         self.put_into(place.receiver, given.all())
         return place.receiver if name == "__new__" else self.call_fresh(EMPTY, given)
 
 
 _SUSPENDS: Final = 0x2A0  # generator, coroutine, asynchronous generator
+
+
+def _is_called(made: Made, name: str) -> bool:
+    own = made.code.co_name
+    return own == name or (name[-1] == "*" and own.startswith(name[:-1]))
 
 
 def _unwrapped(thing: object) -> object:

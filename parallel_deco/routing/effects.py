@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from parallel_deco.routing.calls import Calls
-from parallel_deco.routing.known import own_function
+from parallel_deco.routing.known import is_library, own_function
 from parallel_deco.routing.ledger import Effect, Exhausted, Ledger
 from parallel_deco.routing.lookup import (
     MISSING,
     attribute,
     builtins_of,
     class_attribute,
+    home,
     instance_namespace,
     is_a,
     is_any,
@@ -22,7 +23,7 @@ from parallel_deco.routing.lookup import (
     loaded,
     unwrap_partial,
 )
-from parallel_deco.routing.values import EMPTY, Examples, Given, Origin, Value, follow, identity, signature
+from parallel_deco.routing.values import EMPTY, Examples, Given, Origin, Value, follow, follow_some, identity, signature
 
 __all__ = ["Findings", "Guard", "Subject", "find_effects", "subject_of", "unwrapped"]
 
@@ -52,6 +53,23 @@ class Guard(NamedTuple):
         return examples
 
 
+class Part(NamedTuple):
+    """What was found inside of a global or cell."""
+
+    where: str  # module or cell
+    name: str
+    path: tuple[str, ...]
+    expected: tuple[object, ...]  # references to what it held
+
+    def holds(self, function: types.FunctionType) -> bool:
+        """Say whether there is still nothing of another kind."""
+        examples: Examples = (_held(function, self.where, self.name),)
+        for step in self.path:
+            examples = follow_some(examples, step)
+        found = signature(examples)
+        return found is not None and found <= {id(_referent(kept)) for kept in self.expected}
+
+
 class Findings(NamedTuple):
     """What was found, and what the finding relied on."""
 
@@ -59,10 +77,12 @@ class Findings(NamedTuple):
     depends: bool  # on the types of the arguments
     guards: tuple[Guard, ...]  # of what is shallow first, which is quickly found to be another
     relied: tuple[tuple[str, str, object], ...]  # (module or cell, name, reference to what it held)
+    parts: tuple[Part, ...]
 
     def stands(self, function: types.FunctionType) -> bool:
         """Say whether the globals and closures that were read still hold what they held."""
-        return all(_reference_holds(_held(function, where, name), kept) for where, name, kept in self.relied)
+        held = all(_reference_holds(_held(function, where, name), kept) for where, name, kept in self.relied)
+        return held and all(part.holds(function) for part in self.parts)
 
 
 class Subject(NamedTuple):
@@ -140,7 +160,8 @@ def find_effects(subject: Subject, given: Mapping[str, object] | None = None) ->
         _start(subject, given, ledger, calls)
     except Exhausted:
         ledger.give_up("is too long or too tangled to be read to the end", subject.code())
-    findings = Findings(ledger.effects, ledger.depends, _guards(ledger, given), _relied(ledger, subject.function))
+    relied, parts = _relied(ledger, subject.function)
+    findings = Findings(ledger.effects, ledger.depends, _guards(ledger, given), relied, parts)
     calls.forget()  # the arguments must not wait for the garbage collector
     ledger.forget()
     return findings
@@ -202,27 +223,42 @@ def _guards(ledger: Ledger, given: Mapping[str, object] | None) -> tuple[Guard, 
     )
 
 
-def _relied(ledger: Ledger, function: object) -> tuple[tuple[str, str, object], ...]:
-    """Return where each global and cell can be found again, and what it held.
+def _relied(ledger: Ledger, function: object) -> tuple[tuple[tuple[str, str, object], ...], tuple[Part, ...]]:
+    """Return where each global and cell can be found again, what it held, and what was found inside.
 
     Namespaces and cells are named, not kept: they lead back to the function, which must be able to go. Those of
     callees that are in no loaded module are not looked at again.
     """
-    found: list[tuple[str, str, object]] = []
+    found: dict[object, tuple[str, str, object]] = {}
     own = function.__globals__ if is_a(function, types.FunctionType) else None
     closure = (function.__closure__ or ()) if is_a(function, types.FunctionType) else ()
-    for (_, name), (namespace, thing) in ledger.globals_read.items():
+    for key, (namespace, thing) in ledger.globals_read.items():
         module = dict.get(namespace, "__name__")
         if namespace is own:
-            found.append(("", name, _reference(thing)))
+            found[key] = ("", key[1], _reference(thing))
         elif is_a(module, str) and _namespace(module) is namespace:
-            found.append((module, name, _reference(thing)))
+            found[key] = (module, key[1], _reference(thing))
     for name, thing in ledger.modules_read.items():
-        found.append((MODULE, name, _reference(thing)))
+        found[MODULE, name] = (MODULE, name, _reference(thing))
     for index, cell in enumerate(closure):
         if id(cell) in ledger.cells_read:
-            found.append((CELL, str(index), _reference(ledger.cells_read[id(cell)][1])))
-    return tuple(found)
+            found[id(cell)] = (CELL, str(index), _reference(ledger.cells_read[id(cell)][1]))
+    return tuple(found.values()), tuple(_parts(ledger, found))
+
+
+def _parts(ledger: Ledger, found: Mapping[object, tuple[str, str, object]]) -> Iterator[Part]:
+    """Yield what was found inside of globals and cells, but not of modules of libraries."""
+    roots = ledger.roots()
+    for place, step, examples in ledger.parts_read:
+        root = place
+        while root.parent is not None:
+            root = root.parent
+        known = found.get(roots.get(root))
+        if known is None or known[2] is MISSING:  # of a built-in name
+            continue
+        if not any(is_a(x, types.ModuleType) and is_library(home(x)) for x in place.examples or ()):
+            kept = {id(identity(thing)): _reference(thing) for thing in examples}
+            yield Part(known[0], known[1], (*place.path, step), tuple(kept.values()))
 
 
 CELL: Final = "<cell>"
@@ -263,5 +299,8 @@ def _held(function: types.FunctionType, where: str, name: str) -> object:
 def _reference_holds(thing: object, kept: object) -> bool:
     if thing is MISSING or kept is MISSING:
         return thing is kept
-    now = identity(thing)
-    return (kept() if is_a(kept, weakref.ReferenceType) else kept) is now
+    return _referent(kept) is identity(thing)
+
+
+def _referent(kept: object) -> object:
+    return kept() if is_a(kept, weakref.ReferenceType) else kept

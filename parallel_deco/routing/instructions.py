@@ -13,7 +13,9 @@ from typing import Final
 from parallel_deco.routing.bytecode import VERSION
 from parallel_deco.routing.frames import Action, Frame
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
+from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import is_a
+from parallel_deco.routing.rules import keep_output, outputs_of
 from parallel_deco.routing.values import (
     EMPTY,
     TRUTH,
@@ -21,7 +23,7 @@ from parallel_deco.routing.values import (
     Const,
     Given,
     Made,
-    Read,
+    Place,
     Site,
     Value,
     joined,
@@ -290,7 +292,7 @@ def _store_attr(frame: Frame, argument: int) -> None:
     value, owner = frame.pops(2)
     name = frame.code.co_names[argument]
     verb = f"sets the attribute {name!r} of"
-    frame.ledger.store(owner, value, "." + name, verb, EffectKind.WRITES_ATTRIBUTE)
+    frame.ledger.change(owner, verb, EffectKind.WRITES_ATTRIBUTE, atomic=True, step="." + name)
     for place in owner:
         if type(place) is Site:
             frame.reader.set_attribute(place, name, value)
@@ -305,22 +307,25 @@ def _delete_attr(frame: Frame, argument: int) -> None:
 @on("STORE_SUBSCR")
 def _store_subscr(frame: Frame, argument: int) -> None:
     value, owner, key = frame.pops(3)
-    frame.ledger.store(owner, value, "[]", "stores into")
+    frame.ledger.change(owner, "stores into", atomic=True, step=item_step(key))
     frame.reader.operate(owner, "__setitem__", Given([key, value]))
     frame.put_into(owner, value)
+    keep_output(owner, _constant_of(key), value)
+    _compare_keys(frame, key)
 
 
 @on("STORE_SLICE")
 def _store_slice(frame: Frame, argument: int) -> None:
     value, owner, _, _ = frame.pops(4)
-    frame.ledger.store(owner, value, "[]", "stores into")
+    frame.ledger.change(owner, "stores into", atomic=True)
     frame.put_into(owner, frame.ledger.inside(value))
 
 
 @on("DELETE_SUBSCR")
 def _delete_subscr(frame: Frame, argument: int) -> None:
-    owner, _ = frame.pops(2)
+    owner, key = frame.pops(2)
     frame.ledger.change(owner, "deletes from")
+    _operate(frame, owner, "__delitem__", given=Given([key]))
 
 
 @on("BINARY_SUBSCR")
@@ -361,19 +366,40 @@ def _binary_op(frame: Frame, argument: int) -> None:
         return
     inplace = argument in _INPLACE
     if inplace:
-        frame.ledger.change(left, "changes in place")
+        frame.ledger.change(frozenset(filter(_changes_in_place, left)), "changes in place")
+    else:
+        frame.ledger.look(left | right, DEEP)
     if argument not in _JOINING:
         result: Value = frozenset((frame.site(),))
     else:
         result = frame.fresh(_elements(frame.ledger, left) | _elements(frame.ledger, right))
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
+    if argument == _MODULO and _prefix(left):
+        _operate(frame, frame.ledger.reach(right), *_TEXT)
+    if argument in _TEXT_OPERATORS:
+        frame.site().prefix = _prefix(left).partition("%")[0] if argument == _MODULO else _prefix(left)
+    frame.site().mutable |= any(type(place) is Site and place.mutable for place in left | right)
     name = _OPERATORS[argument % 13]
     result |= frame.reader.operate(left, f"__{'i' if inplace else ''}{name}__", Given([right]))
     result |= frame.reader.operate(left, f"__{name}__", Given([right]))
     result |= frame.reader.operate(right, f"__r{name}__", Given([left]))
-    marks = frozenset([place for place in (*left, *right) if type(place) is Read])
-    frame.push(left | result | marks if inplace and left else result | marks)
+    frame.push(left | result if inplace and left else result)
+
+
+_ADD, _MODULO = 0, 6
+_TEXT_OPERATORS: Final = (_ADD, _MODULO)
+
+
+def _prefix(value: Value) -> str:
+    """Return the text that `value` is, as something that other texts are made to begin with."""
+    found = _constant_of(value) if len(value) == 1 else ""
+    return found if type(found) is str else ""
+
+
+def _changes_in_place(place: Place) -> bool:
+    """Whether an operator may change an object itself: numbers and texts that a function made are replaced by it."""
+    return type(place) is not Site or place.mutable
 
 
 def _elements(ledger: Ledger, value: Value) -> Value:
@@ -393,6 +419,7 @@ def _unary(frame: Frame, argument: int) -> None:
 
 def _operate(frame: Frame, value: Value, *names: str, given: Given = _NO_ARGUMENTS) -> None:
     """Call the special methods that an instruction may lead to, of what is no argument."""
+    frame.ledger.look(value, ALL)
     for name in names if value else ():
         frame.reader.operate(value, name, given)
 
@@ -417,8 +444,18 @@ def _compare(frame: Frame, argument: int) -> None:
 @on("CONTAINS_OP")
 def _contains(frame: Frame, argument: int) -> None:
     item, container = frame.pops(2)
-    _operate(frame, container, "__contains__", given=Given([item]))
+    frame.ledger.look(container, item_step(item))
+    frame.reader.operate(container, "__contains__", Given([item]))
+    _compare_keys(frame, item.union(*[place.contents for place in container if type(place) is Site]))
     frame.push(EMPTY)
+
+
+def _compare_keys(frame: Frame, keys: Value) -> None:
+    """Objects are looked for, or are the keys of a dict."""
+    for place in keys:
+        if type(place) is Site and place.cls is not None:
+            frame.reader.operate(frozenset((place,)), "__hash__", _NO_ARGUMENTS)
+            frame.reader.operate(frozenset((place,)), "__eq__", Given([keys]))
 
 
 _TRUTH: Final = ("__bool__", "__len__")
@@ -460,8 +497,12 @@ def _build_interpolation(frame: Frame, argument: int) -> None:
 
 @on("BUILD_STRING")
 def _build_string(frame: Frame, argument: int) -> None:
-    frame.pops(argument)
-    frame.push(EMPTY)
+    prefix = _prefix(frame.pops(argument)[0])
+    if not prefix:
+        frame.push(EMPTY)
+        return
+    frame.push(frozenset((frame.site(),)))
+    frame.site().prefix = prefix
 
 
 def _union(values: list[Value]) -> Value:
@@ -485,36 +526,63 @@ def _build_tuple(frame: Frame, argument: int) -> None:
 
 @on("BUILD_LIST BUILD_SET")
 def _build_list(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(_union(frame.pops(argument))))
+    items = frame.pops(argument)
+    _build(frame, items)
     frame.site().listed = frame.program.names[frame.index] == "BUILD_LIST"
+    if not frame.site().listed:
+        _compare_keys(frame, _union(items))
 
 
 @on("BUILD_MAP")
 def _build_map(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(_union(frame.pops(2 * argument))))
+    items = frame.pops(2 * argument)
+    _build(frame, items)
+    _compare_keys(frame, _union(items[::2]))
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        keep_output(frozenset((frame.site(),)), _constant_of(key), value)
 
 
 @on("BUILD_CONST_KEY_MAP")
 def _build_const_key_map(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(_union(frame.pops(argument + 1)[:-1])))
+    *values, keys = frame.pops(argument + 1)
+    _build(frame, values)
+    names = _constant_of(keys)
+    for name, value in zip(names if type(names) is tuple else (), values, strict=False):
+        keep_output(frozenset((frame.site(),)), name, value)
+
+
+def _constant_of(key: Value) -> object:
+    return next((place.value for place in key if type(place) is Const), None)
+
+
+def _build(frame: Frame, contents: list[Value]) -> None:
+    frame.push(frame.fresh(_union(contents)))
+    frame.site().mutable = True
 
 
 @on("LIST_APPEND SET_ADD")
 def _list_append(frame: Frame, argument: int) -> None:
     value = frame.pop()
+    if frame.program.names[frame.index] == "SET_ADD":
+        _compare_keys(frame, value)
     frame.put_into(frame.stack[-argument] or EMPTY, value)
 
 
 @on("MAP_ADD")
 def _map_add(frame: Frame, argument: int) -> None:
     key, value = frame.pops(2)
+    _compare_keys(frame, key)
     frame.put_into(frame.stack[-argument] or EMPTY, key | value)
 
 
 @on("LIST_EXTEND SET_UPDATE DICT_UPDATE DICT_MERGE")
 def _list_extend(frame: Frame, argument: int) -> None:
     value = frame.reader.iterate(frame.pop())
-    frame.put_into(frame.stack[-argument] or EMPTY, frame.ledger.inside(value))
+    target = frame.stack[-argument] or EMPTY
+    frame.put_into(target, frame.ledger.inside(value))
+    for place in value:
+        for name, item in outputs_of(frame.ledger, place).items():
+            keep_output(target, name, item)
 
 
 @on("UNPACK_SEQUENCE")
@@ -660,12 +728,16 @@ def _before_with(frame: Frame, argument: int) -> None:
 
 @on("MATCH_CLASS")
 def _match_class(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(frame.ledger.inside(frame.pops(3)[0])))
+    subject = frame.pops(3)[0]
+    frame.ledger.look(subject, DEEP)
+    frame.push(frame.fresh(frame.ledger.inside(subject)))
 
 
 @on("MATCH_KEYS")
 def _match_keys(frame: Frame, argument: int) -> None:
-    frame.push(frame.fresh(frame.ledger.inside(frame.stack[-2] or EMPTY)))
+    subject = frame.stack[-2] or EMPTY
+    frame.ledger.look(subject, ALL)
+    frame.push(frame.fresh(frame.ledger.inside(subject)))
 
 
 @on("IMPORT_NAME")
@@ -773,4 +845,5 @@ def _call_function_ex(frame: Frame, argument: int) -> None:
         frame.push(frame.reader.call(callee, Given(list(known.fields))))
         return
     spread |= frame.ledger.inside(frame.reader.iterate(positional))
-    frame.push(frame.reader.call(callee, Given([], {}, spread)))
+    named = {name: item for place in keywords for name, item in outputs_of(frame.ledger, place).items()}
+    frame.push(frame.reader.call(callee, Given([], named, spread)))

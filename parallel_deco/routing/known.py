@@ -13,7 +13,7 @@ import sys
 import types
 from typing import Final
 
-from parallel_deco.routing.lookup import is_a, is_iterator_type, mro, namespace, type_name
+from parallel_deco.routing.lookup import attribute, is_a, is_iterator_type, mro, namespace, type_name
 
 __all__ = [
     "AGGREGATES",
@@ -23,19 +23,24 @@ __all__ = [
     "FRESH_METHODS",
     "FRESH_MODULES",
     "LOGGING_SETTINGS",
+    "LOOKS_AT_NOTHING",
     "MUTATES_FIRST",
+    "MUTATES_SECOND",
     "MUTATING_METHODS",
+    "OUTPUTS",
     "OUT_POSITIONS",
     "PROCESS_STATE",
     "SCALAR_ATTRIBUTES",
     "SHALLOW_METHODS",
     "SHARED_RANDOM",
     "VERBS",
+    "WRITES_TO_FIRST",
     "Species",
     "gives_new",
     "has_no_other",
     "is_data",
     "is_library",
+    "is_stateful",
     "may_give_new",
     "mutating",
     "own_function",
@@ -130,6 +135,15 @@ def gives_new(cls: type, name: str) -> bool:
     return any(name in _GIVES_NEW.get(type_name(base), ()) for base in mro(cls))
 
 
+# What the names of others begin with, and the methods so called that give something new instead.
+_MUTATING_PREFIXES: Final = ("add_", "set_", "remove_", "insert_", "append_", "replace_", "clear_", "del_")
+_NOT_MUTATING: Final = _words("set_index set_axis set_flags add_prefix add_suffix set_precision")
+
+# Methods that write to their first argument, unless it is the name of a file.
+WRITES_TO_FIRST: Final = _words("""
+    save savefig to_csv to_json to_parquet to_pickle to_excel to_html to_feather tofile write_csv write_parquet writexml
+""")
+
 # Those of them that are one step in C: threads may call them at the same time.
 ATOMIC_METHODS: Final = _words("""
     append appendleft extend extendleft insert remove pop popleft popitem clear setdefault add discard
@@ -209,7 +223,11 @@ def is_data(cls: type) -> bool:
 
 def mutating(name: str) -> bool:
     """Say whether a method called `name` is known to change its receiver; ``add_`` is torch's way to say so."""
-    return name in MUTATING_METHODS or (name[-1:] == "_" and name[:1] != "_")
+    return (
+        name in MUTATING_METHODS
+        or (name[-1:] == "_" and name[:1] != "_")
+        or (name.startswith(_MUTATING_PREFIXES) and name not in _NOT_MUTATING)
+    )
 
 
 # --- functions -------------------------------------------------------------------------------------------------
@@ -217,7 +235,9 @@ def mutating(name: str) -> bool:
 # Functions that change their first argument.
 MUTATES_FIRST: Final = _words("""
     _heapq.heappush _heapq.heappop _heapq.heapify _heapq.heapreplace _heapq.heappushpop _heapq._heappop_max
-    _heapq._heapify_max heapq.heappush heapq.heappop heapq.heapify heapq.heapreplace heapq.heappushpop
+    _heapq._heapify_max _heapq._heapreplace_max _heapq.heappush_max _heapq.heappop_max _heapq.heapify_max
+    _heapq.heapreplace_max _heapq.heappushpop_max
+    heapq.heappush heapq.heappop heapq.heapify heapq.heapreplace heapq.heappushpop
     _bisect.insort _bisect.insort_left _bisect.insort_right bisect.insort bisect.insort_left bisect.insort_right
     _operator.setitem _operator.delitem _operator.iadd _operator.isub _operator.imul _operator.iand _operator.ior
     _operator.ixor _operator.itruediv _operator.ifloordiv _operator.imod _operator.ipow _operator.imatmul
@@ -228,7 +248,21 @@ MUTATES_FIRST: Final = _words("""
     numpy.random.shuffle random.shuffle random.Random.shuffle functools.update_wrapper
     cv2.rectangle cv2.circle cv2.line cv2.ellipse cv2.polylines cv2.fillPoly cv2.fillConvexPoly cv2.putText
     cv2.drawContours cv2.arrowedLine cv2.drawMarker cv2.floodFill cv2.accumulate cv2.randu cv2.randn
-    itertools.tee
+    itertools.tee PIL.ImageDraw.Draw PIL.ImageDraw.ImageDraw PIL.ImageDraw.floodfill
+    xml.etree.ElementTree.SubElement _elementtree.SubElement xml.etree.ElementTree.indent lxml.etree.SubElement
+    csv.writer _csv.writer csv.DictWriter numpy.save numpy.savez numpy.savez_compressed numpy.savetxt
+""")
+
+# Functions that write to their second argument, unless it is the name of a file.
+MUTATES_SECOND: Final = _words("""
+    json.dump pickle.dump _pickle.dump marshal.dump plistlib.dump yaml.dump yaml.safe_dump ujson.dump simplejson.dump
+    shutil.copyfileobj torch.save joblib.dump
+""")
+
+# Functions that tell what something is, whatever is in it, or only hand it on.
+LOOKS_AT_NOTHING: Final = _words("""
+    builtins.isinstance builtins.issubclass builtins.type builtins.id builtins.callable builtins.super builtins.iter
+    builtins.getattr builtins.setattr builtins.next builtins.__build_class__ functools.partial builtins.vars
 """)
 
 # Functions that change the process they run in.
@@ -251,6 +285,9 @@ PROCESS_STATE: Final = _words("""
     pandas.set_option torch.manual_seed torch.set_num_threads torch.set_grad_enabled torch.set_default_dtype
     cv2.setNumThreads cv2.setRNGSeed matplotlib.use
 """)
+
+# Keyword arguments that a function writes to.
+OUTPUTS: Final = _words("out file fileobj fp output dst")
 
 # Functions of NumPy that are no ufuncs, by the position of their `out`.
 OUT_POSITIONS: Final = {
@@ -282,6 +319,20 @@ SHARED_RANDOM: Final = _words("""
     torch.rand_like torch.randn_like cupy.random.rand cupy.random.randn cv2.randu cv2.randn
 """)
 
+# Types whose objects are others after each call of a method.
+_STATEFUL: Final = _words("""
+    zlib.Compress zlib.Decompress _bz2.BZ2Compressor _bz2.BZ2Decompressor _lzma.LZMACompressor _lzma.LZMADecompressor
+    codecs.IncrementalEncoder codecs.IncrementalDecoder codecs.StreamReader codecs.StreamWriter _csv.writer
+    csv.DictWriter _pickle.Pickler pickle._Pickler _pickle.Unpickler pickle._Unpickler PIL.ImageDraw.ImageDraw
+    html.parser.HTMLParser xml.etree.ElementTree.XMLParser xml.etree.ElementTree.XMLPullParser
+""")
+
+
+def is_stateful(cls: type) -> bool:
+    """Say whether the objects of `cls` are others after each call of a method, like a compressor."""
+    return any(type_name(base) in _STATEFUL for base in mro(cls))
+
+
 # What of `numpy.random` does not draw from the stream that it shares.
 _UNSHARED_RANDOM: Final = _words("default_rng get_state")
 
@@ -290,7 +341,7 @@ def shares_random(name: str) -> bool:
     """Say whether a function draws from such a stream, by its dotted name; NumPy loads some only when they are used."""
     last = name.rpartition(".")[2]
     return name in SHARED_RANDOM or (
-        name.startswith("numpy.random.") and last[:1].islower() and last not in _UNSHARED_RANDOM
+        name.startswith("numpy.random.") and (last[:1].islower() or last == "*") and last not in _UNSHARED_RANDOM
     )
 
 
@@ -431,7 +482,7 @@ def _classify(cls: type) -> tuple[Species, str]:
         return Species.NATIVE, "record"
     if not _SCALARS.isdisjoint(names):
         # A subclass in Python may carry attributes; members of an enumeration that only names them are constants.
-        if own in _SCALARS or is_library(own) or ("enum.Enum" in names and not _does_something(cls)):
+        if own in _SCALARS or is_library(own) or ("enum.Enum" in names and _only_names(cls)):
             return Species.SCALAR, "value"
         return Species.PLAIN, "object"
     if own in _FROZEN:
@@ -441,6 +492,19 @@ def _classify(cls: type) -> tuple[Species, str]:
     if is_library(own):
         return Species.NATIVE, "object"
     return (Species.FOREIGN if _compiled(cls) else Species.PLAIN), "object"
+
+
+def _only_names(cls: type) -> bool:
+    """Say whether an enumeration only names constants."""
+    members = namespace(cls).get("_member_map_", {})
+    values = [attribute(member, "_value_") for member in members.values()] if is_a(members, dict) else []
+    return not _does_something(cls) and all(map(_is_constant, values))
+
+
+def _is_constant(value: object) -> bool:
+    if type(value) in (tuple, frozenset):
+        return all(map(_is_constant, value))  # type: ignore[call-overload]
+    return species(type(value))[0] is Species.SCALAR
 
 
 def _does_something(cls: type) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
 from parallel_deco.routing.known import Species, species
+from parallel_deco.routing.looks import ALL, Looks, Spot, changeable
 from parallel_deco.routing.lookup import MISSING, is_a, is_fixed_class, is_iterator_type, loaded
 from parallel_deco.routing.values import (
     EMPTY,
@@ -21,7 +22,6 @@ from parallel_deco.routing.values import (
     Origin,
     Outside,
     Place,
-    Read,
     Site,
     Super,
     Value,
@@ -90,6 +90,7 @@ class Position(Protocol):
     """Where the reading is: the frame that is being walked."""
 
     code: types.CodeType
+    index: int
 
     @property
     def offset(self) -> int:
@@ -114,6 +115,8 @@ class Ledger:
         The examples of arguments that the answer relied on, by place.
     globals_read, modules_read, cells_read : dict
         The names and cells that were looked up, with what they held.
+    parts_read : list of (Outside, str, tuple)
+        The steps that were taken inside of globals and cells, with the examples of what was found.
     """
 
     def __init__(self, steps: int = STEPS_MAX) -> None:
@@ -122,18 +125,20 @@ class Ledger:
         self.globals_read: dict[tuple[int, str], tuple[dict[str, object], object]] = {}
         self.modules_read: dict[str, object] = {}
         self.cells_read: dict[int, tuple[types.CellType, object]] = {}
+        self.parts_read: list[tuple[Outside, str, tuple[object, ...]]] = []
         self.version = 0  # grows when a site that was already read gets new contents
         self.stack: list[Position] = []
         self.constants: dict[int, Value] = {}  # by identity: the code objects keep them alive
         self._made: dict[object, Made] = {}
         self._steps = steps
         self._effects: dict[tuple[str, str, int], Effect] = {}
+        self._spots: dict[tuple[str, str, int], set[Spot]] = {}  # the instructions that led to each
+        self._looks = Looks()
         self._children: dict[tuple[Outside, str], Value] = {}
         self._frame_keys: dict[tuple[int, int, int], int] = {}
         self._kept: dict[tuple[Origin, str, int], Value] = {}
         self._supers: dict[tuple[int, Value], Super] = {}
         self._bounds: dict[tuple[int, Value], Bound] = {}
-        self._marks: dict[tuple[Outside, str], Value] = {}
         self._methods: dict[tuple[Place, str], Value] = {}
         self._sites: dict[object, Site] = {}
         self._cells: dict[tuple[int, int], Cell] = {}
@@ -144,7 +149,10 @@ class Ledger:
     @property
     def effects(self) -> tuple[Effect, ...]:
         """The effects found so far; those that threads may not make at once come first."""
-        return tuple(sorted(self._effects.values(), key=lambda effect: effect.atomic))
+        once = {key: self._spots[key] for key, effect in self._effects.items() if effect.kind not in _AT_ANY_TIME}
+        torn = self._looks.torn(once)
+        found = [replace(effect, atomic=False) if key in torn else effect for key, effect in self._effects.items()]
+        return tuple(sorted(found, key=lambda effect: effect.atomic))
 
     @property
     def steps_left(self) -> int:
@@ -159,50 +167,61 @@ class Ledger:
 
     # --- writing down ------------------------------------------------------------------------------------------
 
-    def record(self, kind: EffectKind, what: str, argument: str | None = None, atomic: bool = False) -> None:
-        """Write down an effect at the current line."""
+    def record(
+        self, kind: EffectKind, what: str, argument: str | None = None, atomic: bool = False
+    ) -> tuple[str, str, int]:
+        """Write down an effect at the current line; return its key."""
         file, line = "", 0
         if self.stack:
             frame = self.stack[-1]
             file, line = frame.code.co_filename, line_at(frame.code, frame.offset)
-            atomic = atomic or any(frame.guarded for frame in self.stack)
-        known = self._effects.get((what, file, line))
+            atomic = atomic or self._guarded()
+        key = (what, file, line)
+        known = self._effects.get(key)
         if known is None or (known.atomic and not atomic):
-            self._effects[what, file, line] = Effect(what, file, line, kind, argument, atomic)
+            self._effects[key] = Effect(what, file, line, kind, argument, atomic)
+        self._spots.setdefault(key, set()).update([self._looks.spot(frame.code, frame.index) for frame in self.stack])
+        return key
 
     def give_up(self, what: str, code: types.CodeType | None) -> None:
         """Write down that the whole function, which begins there, was not read."""
         file, line = (code.co_filename, code.co_firstlineno) if code is not None else ("", 0)
-        self._effects[what, file, line] = Effect(what, file, line, EffectKind.UNKNOWN)
+        key = (what, file, line)
+        self._effects[key] = Effect(what, file, line, EffectKind.UNKNOWN)
+        self._spots.setdefault(key, set())
 
-    def change(self, value: Value, verb: str, kind: EffectKind | None = None, atomic: bool = False) -> None:
-        """Write down that `value` is changed, wherever it may be something of the outside."""
+    def _guarded(self) -> bool:
+        return any(frame.guarded for frame in self.stack)
+
+    def change(
+        self, value: Value, verb: str, kind: EffectKind | None = None, atomic: bool = False, step: str = ALL
+    ) -> None:
+        """Write down that `value` is changed, wherever it may be something of the outside; if `atomic`, in one step."""
         for place in value:
-            if type(place) is Outside and not self._unchangeable(place):
+            if type(place) is Site and place.kept:
+                self.record(kind or EffectKind.WRITES_GLOBAL, f"{verb} what {place.kept!r} keeps")
+            elif type(place) is Outside and not self._unchangeable(place, kind):
                 argument = place.name if place.origin is Origin.ARGUMENT else None
-                self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
+                key = self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
+                if atomic and self.stack and not self._guarded():
+                    self._looks.store(key, place, step, self._here())
 
-    def store(self, owner: Value, value: Value, step: str, verb: str, kind: EffectKind | None = None) -> None:
-        """Write down that `value` is stored into `owner`."""
-        for place in owner:
-            marks = [mark for mark in value if type(mark) is Read and mark.step == step]
-            once = not any(mark.owner is place for mark in marks)
-            self.change(frozenset((place,)), verb, kind, atomic=once)
+    def look(self, value: Value, step: str) -> None:
+        """Write down that `value` is looked at."""
+        if value and self.stack:
+            for place in changeable(value):
+                self._looks.look(place, step, self._here())
 
-    def mark(self, owner: Outside, step: str) -> Value:
-        """Return the mark of values that come from this item or attribute."""
-        key = (owner, step)
-        found = self._marks.get(key)
-        if found is None:
-            found = self._marks[key] = frozenset((Read(owner, step),))
-        return found
+    def _here(self) -> Spot:
+        return self._looks.spot(self.stack[-1].code, self.stack[-1].index)
 
-    def _unchangeable(self, place: Outside) -> bool:
+    def _unchangeable(self, place: Outside, kind: EffectKind | None) -> bool:
         examples = self.ask(place)
         if examples is None:
             return False
         return all(
-            species(type(thing))[0] in (Species.SCALAR, Species.FROZEN, Species.LOGGER)
+            species(type(thing))[0] in (Species.SCALAR, Species.FROZEN)
+            or (species(type(thing))[0] is Species.LOGGER and kind is not EffectKind.WRITES_ATTRIBUTE)
             or is_fixed_class(thing)
             or thing is sys.stdout
             or thing is sys.stderr
@@ -324,6 +343,14 @@ class Ledger:
             self.notice(value)
         return value
 
+    def roots(self) -> dict[Place, tuple[int, str] | int]:
+        """Return the places that were globals and cells, with their keys in `globals_read` and `cells_read`."""
+        found: dict[Place, tuple[int, str] | int] = {
+            place: key for key, value in self._globals.items() for place in value
+        }
+        found.update({place: cell for cell, value in self._captured.items() for place in value})
+        return found
+
     def captured(self, cell: types.CellType, name: str) -> Value:
         """Return the value of a closure's cell."""
         value = self._captured.get(id(cell))
@@ -344,6 +371,8 @@ class Ledger:
                 continue
             self._noticed.add(place)
             for thing in place.examples:
+                if thing is sys.stdin:
+                    self.record(EffectKind.CAPTURES_RESOURCE, "reads the standard input of this process")
                 if thing is sys.stdout or thing is sys.stderr or thing is sys.stdin:
                     continue
                 kind, word = species(type(thing))
@@ -374,6 +403,8 @@ class Ledger:
                 value = self.child(self._deep(place), step)
             else:
                 examples = follow(place.examples, step) if step != "…" else None
+                if place.origin is not Origin.ARGUMENT and examples is not None:
+                    self.parts_read.append((place, step, examples))
                 if place.origin is not Origin.ARGUMENT and is_scalar(examples):
                     value = EMPTY
                 else:
@@ -444,6 +475,8 @@ def looks_known(place: Outside) -> bool:
     return place.examples is not None and any(identity(thing) is thing for thing in place.examples)
 
 
+#: What changes nothing that somebody else could look at.
+_AT_ANY_TIME: Final = (EffectKind.CAPTURES_RESOURCE, EffectKind.RANDOM_STATE, EffectKind.DIFFERS)
 _KINDS: Final = {
     Origin.ARGUMENT: EffectKind.MUTATES_ARGUMENT,
     Origin.GLOBAL: EffectKind.WRITES_GLOBAL,

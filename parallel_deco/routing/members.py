@@ -7,9 +7,11 @@ import types
 from typing import Final
 
 from parallel_deco.routing.arrays import is_copied
+from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
 from parallel_deco.routing.known import AGGREGATES, Species, is_data, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
+from parallel_deco.routing.looks import DEEP, item_step
 from parallel_deco.routing.lookup import (
     MISSING,
     attribute,
@@ -136,9 +138,20 @@ class Members(Natives):
                 found = class_attribute(type(thing), name)
                 if self.is_property(found):
                     return self.read_property(found, single(place))
-        found = self.ledger.child(place, "." + name)
-        bare = to_call or any(is_a(thing, types.ModuleType) for thing in place.examples or ())
-        return found if bare else found | self.ledger.mark(place, "." + name)
+                self._getters(type(thing), found, single(place))
+        if not to_call:
+            self.ledger.look(single(place), "." + name)
+        return self.ledger.child(place, "." + name)
+
+    def _getters(self, cls: type, member: object, receiver: Value) -> Value:
+        """Walk through what reading an attribute calls: ``__getattribute__``, and a descriptor's ``__get__``."""
+        hook = self.readable(class_attribute(cls, "__getattribute__"))
+        result = self.call_function(hook, Given([receiver])) if hook is not None else EMPTY
+        getter = self.readable(class_attribute(type(member), "__get__")) if member is not MISSING else None
+        if getter is not None:
+            descriptor = self.ledger.keeper(Origin.GLOBAL, type(member).__name__, member)
+            result |= self.call_function(getter, Given([descriptor, receiver]))
+        return result
 
     def is_property(self, found: object) -> bool:
         """Say whether reading the attribute `found` of a class runs a getter."""
@@ -147,13 +160,17 @@ class Members(Natives):
     def read_property(self, found: object, receiver: Value) -> Value:
         """Walk through the getter of a property."""
         getter = found.fget if is_a(found, property) else getattr(found, "func", None)
-        if is_a(getter, types.FunctionType) and own_function(getter):
-            return self.call_function(getter, Given([receiver]))
-        return receiver
+        if not (is_a(getter, types.FunctionType) and own_function(getter)):
+            return receiver
+        result = self.call_function(getter, Given([receiver]))
+        lasts = is_cache(found) and any(type(place) is Outside for place in receiver)
+        return kept(self.ledger, result, getter.__name__) if lasts else result
 
     def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
         site.read = True
         found = site.attributes.get(name, EMPTY) | self.ledger.method(site, name)
+        if name[-1] == "*":
+            found |= union([value for key, value in site.attributes.items() if key.startswith(name[:-1])])
         if site.opaque:
             found |= frozenset([place for place in site.contents if not to_call or looks_callable(place)])
         if site.cls is None or is_library(home(site.cls)):
@@ -161,6 +178,7 @@ class Members(Natives):
         member = class_attribute(site.cls, name)
         if self.is_property(member):
             return found | self.read_property(member, single(site))
+        found |= self._getters(site.cls, member, single(site))
         if member is MISSING or is_any(member, _METHODS):
             return found
         return found | self.ledger.keeper(Origin.GLOBAL, f"{site.cls.__name__}.{name}", member)
@@ -190,6 +208,16 @@ class Members(Natives):
         ]
         return frozenset([self.ledger.super_of(cls, receiver) for cls in known]) or self.ledger.reach(receiver)
 
+    def methods_like(self, cls: type, name: str) -> list[types.FunctionType]:
+        """Return the methods of the user's that an attribute may be of whose name only the beginning is known."""
+        found: dict[str, types.FunctionType] = {}
+        for base in reversed(mro(cls)):
+            for key, member in list(namespace(base).items()):
+                function = self.readable(member) if is_any(member, _METHODS[:1]) else None
+                if function is not None and key.startswith(name[:-1]) and key[:2] != "__":
+                    found[key] = function
+        return list(found.values())
+
     def classes_of(self, value: Value) -> list[type]:
         """Return the classes that are known of `value`; of a class, itself."""
         classes: list[type] = []
@@ -209,6 +237,10 @@ class Members(Natives):
         setter = self.readable(found.fset) if is_a(found, property) else None
         if setter is not None:
             self.call_function(setter, Given([single(site), value]))
+        put = self.readable(class_attribute(type(found), "__set__"))
+        if put is not None:
+            descriptor = self.ledger.keeper(Origin.GLOBAL, type(found).__name__, found)
+            self.call_function(put, Given([descriptor, single(site), value]))
         hook = self.readable(class_attribute(site.cls, "__setattr__"))
         if hook is not None:
             self.call_function(hook, Given([single(site), EMPTY, value]))
@@ -233,6 +265,7 @@ class Members(Natives):
         only = next(iter(key)) if len(key) == 1 else None
         constant = only.value if type(only) is Const else None
         copies = bool(key) and all(map(self._gives_copies, key))
+        self.ledger.look(value, item_step(key))
         views = any(map(self._gives_views, key))
         found: set[Place] = set()
         for place in value:
@@ -283,7 +316,7 @@ class Members(Natives):
             elif kind is Species.PLAIN:
                 result |= self.own_special(place, "__getitem__", Given([EMPTY]))
                 result |= self.own_special(place, "__missing__", Given([EMPTY]))
-        return result | self.ledger.child(place, "[]") | self.ledger.mark(place, "[]")
+        return result | self.ledger.child(place, "[]")
 
     def _slice(self, place: Outside) -> Value:
         if place.examples is None or not all(is_any(thing, (list, tuple)) for thing in place.examples):
@@ -294,10 +327,14 @@ class Members(Natives):
 
     def _site_item(self, site: Site, constant: object) -> Value:
         site.read = True
+        special = EMPTY
+        if site.cls is not None:
+            special = self.own_special(site, "__getitem__", Given([EMPTY]))
+            special |= self.own_special(site, "__missing__", Given([EMPTY]))
         if type(constant) is slice:
-            return single(site)
+            return special | single(site)
         if site.fields is None:
-            return self.ledger.inside(single(site))
+            return special | self.ledger.inside(single(site))
         if type(constant) is int and -len(site.fields) <= constant < len(site.fields):
             return site.fields[constant]
         return union(site.fields)
@@ -307,10 +344,15 @@ class Members(Natives):
     def iterate(self, value: Value) -> Value:
         """Return what an iterator over `value` may be; an iterator is used up by it."""
         found = value
+        self.ledger.look(value, DEEP)
         self.ledger.uses_up(value)
         for place in value:
             if type(place) is Outside or (type(place) is Site and place.cls is not None):
-                found |= self.own_special(place, "__iter__", Given([]))
+                iterator = self.own_special(place, "__iter__", Given([]))
+                found |= iterator or self._stepped(place, "__getitem__", Given([EMPTY]))
+        for place in found:
+            if type(place) is Outside or (type(place) is Site and place.cls is not None):
+                found |= self._stepped(place, "__next__", Given([]))
         return found
 
     def loop_over(self, value: Value) -> Value:
@@ -320,6 +362,15 @@ class Members(Natives):
     def _keys(self, place: Place) -> Value:
         dicts = type(place) is Outside and are_dicts(self.ledger.ask(place))
         return self.ledger.child(place, "[keys]") if dicts else single(place)  # type: ignore[arg-type]
+
+    def _stepped(self, place: Outside | Site, name: str, given: Given) -> Value:
+        """Return an iterator over what a special method gives, if the class defines it."""
+        elements = self.own_special(place, name, given)
+        if not elements:
+            return EMPTY
+        iterator = self.ledger.site((place, name))
+        self.ledger.put(iterator, elements)
+        return single(iterator)
 
     def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
         """Call the special method `name` if the place holds objects of a class that defines it in Python."""

@@ -9,8 +9,10 @@ import types
 
 from parallel_deco.routing import known
 from parallel_deco.routing.arrays import ARRAY_RULES, are_arrays, plain_site
+from parallel_deco.routing.caches import draws_from_kept
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
+from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any
 from parallel_deco.routing.rules import RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
@@ -23,7 +25,6 @@ from parallel_deco.routing.values import (
     Origin,
     Outside,
     Place,
-    Read,
     Site,
     Value,
     are_dicts,
@@ -33,8 +34,10 @@ from parallel_deco.routing.values import (
 __all__ = ["Natives", "verb", "words_for_unknown"]
 
 _GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__", "__next__"))
+_GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _GIVES_PAIRS = frozenset(("items", "popitem"))
-_GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "__")
+_GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "add_", "__")
+_ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
 _CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
 
 
@@ -103,6 +106,10 @@ class Natives:
         """Say whether a place holds data of a known library, or what is reached from it by names alone."""
         raise NotImplementedError
 
+    def call_hooks(self, owner: Outside | Site, cls: type, given: Given, special: bool = False) -> Value:
+        """Call what a library may call of an object of the user's, its hooks or its special methods."""
+        raise NotImplementedError
+
     def new_site(self, kind: object) -> Site:
         """Return the site of what the call under way makes."""
         raise NotImplementedError
@@ -111,12 +118,15 @@ class Natives:
 
     def call_fresh(self, callee: Value, given: Given) -> Value:
         """Call an object of which nothing is known but that it does not come from outside."""
+        self.ledger.look(given.all(), DEEP)
         self.outputs(given)
         self.callbacks(given)
         return callee | self.doubtful(given)
 
     def native_function(self, name: str, thing: object, given: Given) -> Value:
         """Call a function that is known by its dotted name only; `thing` is the function, or `MISSING`."""
+        if name not in known.LOOKS_AT_NOTHING:
+            self._look_at(given, name.rpartition(".")[2])
         rule = RULES.get(name) or ARRAY_RULES.get(name)
         if rule is not None:
             return rule(self, given)
@@ -128,6 +138,8 @@ class Natives:
         if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
             self.ledger.change(first or union(given.keywords.values()), f"changes, with {name}(),")
             self.put_into(first, union(given.positional[1:]))
+        elif name in known.MUTATES_SECOND or true_name in known.MUTATES_SECOND:
+            self.ledger.change(union(given.positional[1:2]), f"writes, with {name}(), to")
         elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
@@ -144,6 +156,11 @@ class Natives:
         self.callbacks(given)
         return self._native_result(name, thing, last, given)
 
+    def _look_at(self, given: Given, name: str) -> None:
+        """What is given is looked at, unless it is only kept, as by ``list.append``."""
+        if name not in known.ATOMIC_METHODS:
+            self.ledger.look(given.all(), DEEP)
+
     def _ufunc_outputs(self, thing: object, last: str, given: Given) -> None:
         if home(type(thing)) == "numpy" and type(thing).__name__ == "ufunc":
             self.ledger.change(union(given.positional[thing.nin :]), "writes into")  # type: ignore[attr-defined]
@@ -154,14 +171,14 @@ class Natives:
         module = name.partition(".")[0]
         if is_a(thing, type) and last not in known.ALIASING:
             site = self.new_site(("made by", name))
-            site.opaque = True
+            site.opaque = site.mutable = True
             site.cls = thing
             self.ledger.put(site, self.ledger.reach(given.all()))
             return single(site)
         if module not in known.FRESH_MODULES or last in known.ALIASING or "copy" in given.keywords:
             return self.doubtful(given)
         site = self.new_site(("made by", name))
-        site.opaque = True
+        site.opaque, site.mutable = True, module in _ARRAY_MODULES
         if module in _CONTAINER_MODULES:
             self.ledger.put(site, self.ledger.inside(given.all()))
         return single(site)
@@ -169,8 +186,14 @@ class Natives:
     def native_method(self, owner: Outside, name: str, given: Given) -> Value:
         """Call a method, known by its name only, of something of the outside."""
         receiver = single(owner)
-        if known.mutating(name) and not self._gives_new(owner, name):
+        self._look_at(given, name)
+        changes = known.mutating(name) and not self._gives_new(owner, name)
+        if not changes:
+            self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
+        if changes:
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+        elif name != "copy" and any(known.is_stateful(type(thing)) for thing in owner.examples or ()):
+            self.ledger.change(receiver, verb(name))
         if name in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
         if name in known.LOGGING_SETTINGS:
@@ -180,7 +203,7 @@ class Natives:
             self.ledger.change(given.first(), "writes into")
         elif name in known.OUT_POSITIONS:
             self.ledger.change(union(given.positional[known.OUT_POSITIONS[name] - 1 :]), "writes into")
-        self.outputs(given, receiver)
+        self._outputs_of_method(name, given, receiver)
         self.callbacks(given)
         return self._method_result(owner, name, given)
 
@@ -218,7 +241,7 @@ class Natives:
         if name in _GIVES_ELEMENTS:
             inner = self.ledger.child(owner, "[]") | union(given.positional[1:])
             self.ledger.put(site, inner)
-            return inner | single(site) | self.ledger.mark(owner, "[]")
+            return inner | single(site)
         inner = self.ledger.child(owner, f".{name}()")
         self.ledger.put(site, inner)
         return inner | single(site)
@@ -237,6 +260,10 @@ class Natives:
     def native_method_of_fresh(self, owner: Site, name: str, given: Given) -> Value:
         """Call a method, known by its name only, of something that was made during the call."""
         everything = given.all()
+        self._look_at(given, name)
+        draws_from_kept(self.ledger, owner)
+        if known.mutating(name):
+            self.ledger.change(single(owner), verb(name))
         if name in known.CONSUMING:
             self.ledger.change(everything, "fills")
         if name in known.LOGGING_SETTINGS:
@@ -244,7 +271,7 @@ class Natives:
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
         self._draws(name, given)
-        self.outputs(given)
+        self._outputs_of_method(name, given)
         self.callbacks(given)
         extends = name in ("extend", "update", "extendleft")
         if extends:
@@ -268,11 +295,16 @@ class Natives:
     def outputs(self, given: Given, receiver: Value = EMPTY) -> None:
         """Look at the keyword arguments that ask a library to write in place."""
         for name, value in given.keywords.items():
-            if name in ("out", "file", "output", "dst"):
+            if name in known.OUTPUTS:
                 self.ledger.change(value, "writes into")
                 self.ledger.change(_fields(value), "writes into")
             elif (name == "inplace" or name.startswith("overwrite_")) and not is_constant(value, False):
                 self.ledger.change(receiver, f"with {name}, changes")
+
+    def _outputs_of_method(self, name: str, given: Given, receiver: Value = EMPTY) -> None:
+        if name in known.WRITES_TO_FIRST:
+            self.ledger.change(given.first(), f"writes, with .{name}(), to")
+        self.outputs(given, receiver)
 
     def foreign(self, name: str, given: Given) -> None:
         """Pass captured objects to compiled code that nobody knows: in doubt, it changes them."""
@@ -280,16 +312,23 @@ class Natives:
             if type(place) is Outside and place.origin is not Origin.ARGUMENT and not looks_callable(place):
                 self.ledger.change(single(place), f"passes to {name}(), which is compiled,")
 
-    def callbacks(self, given: Given) -> None:
-        """Functions that are passed to somebody else are called by him, with whatever else he got."""
+    def callbacks(self, given: Given, objects: bool = True) -> None:
+        """Functions that are passed to somebody else are called by him, with whatever else he got.
+
+        So are methods of `objects`, unless it is known which: then the caller sees to that.
+        """
         values = [*given.positional, *given.keywords.values(), *([given.spread] if given.spread else [])]
         for value in values:
             for place in value:
                 kind = type(place)
-                if kind is Const or kind is Site or kind is Read:
+                if kind is Const:
+                    continue
+                if type(place) is Site:
+                    if objects:
+                        self._passed_object(place, place.cls, given)
                     continue
                 if kind is Outside and not looks_callable(place):
-                    self._passed_method(place)  # type: ignore[arg-type]
+                    self._passed_method(place, given, objects)  # type: ignore[arg-type]
                 elif kind is Made or kind is Bound or kind is Outside or self._of_site(place):
                     others = [self.ledger.reach(self.ledger.reach(other)) for other in values if other is not value]
                     self.call_place(place, Given([], {}, union(others)))
@@ -298,9 +337,20 @@ class Natives:
     def _of_site(place: Place) -> bool:
         return type(place) is Method and type(place.owner) is Site
 
-    def _passed_method(self, place: Outside) -> None:
+    def _passed_object(self, place: Outside | Site, cls: type | None, given: Given) -> None:
+        """``xml.sax.parse(file, handler)``: the library calls methods of what it is given, or compares it."""
+        if cls is not None and not is_library(home(cls)):
+            self.call_hooks(place, cls, given)
+        if type(place) is Site:
+            for inner in (place, *[each for each in place.contents if type(each) is Site]):
+                if inner.cls is not None:
+                    self.call_hooks(inner, inner.cls, given, special=True)
+
+    def _passed_method(self, place: Outside, given: Given, objects: bool) -> None:
         """``map(log.append, xs)``: a method of the outside is handed over."""
         parent = place.parent
+        for thing in (place.examples or ()) if objects else ():
+            self._passed_object(place, type(thing), given)
         if parent is None or place.step[:1] != "." or place.examples is not None:
             return
         if known.mutating(place.step[1:]):
@@ -318,9 +368,7 @@ class Natives:
         site.opaque = True
         if not everything:
             return single(site)
-        reached = frozenset(
-            [place for place in self.ledger.reach(everything) if type(place) is not Const and type(place) is not Read]
-        )
+        reached = frozenset([place for place in self.ledger.reach(everything) if type(place) is not Const])
         self.ledger.put(site, reached)
         return reached | single(site)
 

@@ -9,12 +9,12 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
-from parallel_deco.routing.known import own_function
+from parallel_deco.routing.known import OUTPUTS, own_function
 from parallel_deco.routing.ledger import EffectKind, Ledger
-from parallel_deco.routing.lookup import class_attribute, is_a, is_any
+from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_a, is_any, loaded
 from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
 
-__all__ = ["CALLABLES", "RULES", "Caller", "Rule", "looks_callable", "single", "union"]
+__all__ = ["CALLABLES", "RULES", "Caller", "Rule", "keep_output", "looks_callable", "outputs_of", "single", "union"]
 
 CALLABLES: Final = (
     types.FunctionType,
@@ -82,8 +82,8 @@ class Caller(Protocol):
         """Look at the keyword arguments that ask to write in place."""
         ...
 
-    def callbacks(self, given: Given) -> None:
-        """Call the functions among the arguments."""
+    def callbacks(self, given: Given, objects: bool = True) -> None:
+        """Call the functions among the arguments, and methods of `objects` among them."""
         ...
 
     def doubtful(self, given: Given) -> Value:
@@ -134,10 +134,16 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 
 @_rule("""
     builtins.id builtins.ord builtins.isinstance builtins.issubclass builtins.callable builtins.hasattr
-    builtins.any builtins.all
 """)
 def _number_or_text(caller: Caller, given: Given) -> Value:
     caller.ledger.uses_up(given.all())
+    return EMPTY
+
+
+@_rule("builtins.any builtins.all")
+def _some(caller: Caller, given: Given) -> Value:
+    elements = caller.ledger.inside(caller.iterate(given.first()))
+    caller.operate(elements, "__bool__", Given([]))
     return EMPTY
 
 
@@ -226,21 +232,54 @@ def _print(caller: Caller, given: Given) -> Value:
 
 
 @_rule("""
-    builtins.list builtins.tuple builtins.set builtins.frozenset builtins.sorted builtins.reversed builtins.iter
-    builtins.sum collections.deque builtins.bytearray itertools.chain itertools.islice
+    builtins.list builtins.reversed builtins.iter
+    collections.deque builtins.bytearray itertools.chain itertools.islice
     itertools.chain.from_iterable itertools.product itertools.combinations itertools.permutations
     itertools.cycle itertools.zip_longest
 """)
 def _container(caller: Caller, given: Given) -> Value:
-    caller.callbacks(given)
+    return _contained(caller, given)
+
+
+def _contained(caller: Caller, given: Given, *compared: str) -> Value:
+    """The elements are `compared` by special methods of theirs."""
+    caller.callbacks(given, objects=False)
     contents: Value = EMPTY
     for value in (*given.positional, given.spread or EMPTY):
         contents |= caller.ledger.inside(caller.loop_over(value))
+    _compare(caller, contents, compared)
     return _holding(caller, contents)
+
+
+def _compare(caller: Caller, elements: Value, names: Iterable[str]) -> None:
+    """What was made during the call is sorted, or told apart from others."""
+    made = frozenset([place for place in elements if type(place) is Site and place.cls is not None])
+    for name in names if made else ():
+        caller.operate(made, name, Given([elements] if name != "__hash__" else []))
+
+
+@_rule("builtins.sorted")
+def _sorted(caller: Caller, given: Given) -> Value:
+    return _contained(caller, given, "__lt__", "__gt__")
+
+
+@_rule("builtins.set")
+def _set(caller: Caller, given: Given) -> Value:
+    return _contained(caller, given, "__hash__", "__eq__")
+
+
+@_rule("builtins.tuple builtins.frozenset builtins.sum")
+def _fixed(caller: Caller, given: Given) -> Value:
+    result = _contained(caller, given, "__hash__", "__eq__", "__add__", "__radd__")
+    for place in result:
+        if type(place) is Site:
+            place.mutable = False
+    return result
 
 
 def _holding(caller: Caller, contents: Value, kind: str = "container") -> Value:
     site = caller.new_site(kind)  # not that of what the call itself had made: `defaultdict(list)`
+    site.mutable = True
     caller.ledger.put(site, contents)
     return single(site)
 
@@ -290,7 +329,28 @@ def _dict(caller: Caller, given: Given) -> Value:
 def _mapping(caller: Caller, given: Given, kind: str) -> Value:
     caller.callbacks(given)
     once = caller.ledger.inside(caller.iterate(union((*given.positional, given.spread or EMPTY))))
-    return _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()), kind)
+    result = _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()), kind)
+    for name in OUTPUTS.intersection(given.keywords):
+        keep_output(result, name, given.keywords[name])
+    return result
+
+
+def outputs_of(ledger: Ledger, place: Place) -> dict[str, Value]:
+    """Return the items of a dict under names that functions write to."""
+    if type(place) is Site:
+        return place.outputs or {}
+    if type(place) is not Outside:
+        return {}
+    names = {name for thing in place.examples or () if type(thing) is dict for name in OUTPUTS if name in thing}
+    return dict.fromkeys(names, ledger.child(place, "[]"))
+
+
+def keep_output(value: Value, name: object, item: Value) -> None:
+    """A dict of its own gets an item: under some names, a function that gets it as keywords will write to it."""
+    for place in value:
+        if type(place) is Site and type(name) is str and name in OUTPUTS:
+            place.outputs = place.outputs or {}
+            place.outputs[name] = place.outputs.get(name, EMPTY) | item
 
 
 @_rule("collections.defaultdict")
@@ -330,8 +390,10 @@ def _deepcopy(caller: Caller, given: Given) -> Value:
 
 @_rule("builtins.min builtins.max operator.getitem _operator.getitem")
 def _chosen(caller: Caller, given: Given) -> Value:
-    caller.callbacks(given)
-    return caller.ledger.reach(caller.iterate(union((*given.positional, given.spread or EMPTY))))
+    caller.callbacks(given, objects=False)
+    found = caller.ledger.reach(caller.iterate(union((*given.positional, given.spread or EMPTY))))
+    _compare(caller, found, ("__lt__", "__gt__"))
+    return found
 
 
 @_rule("builtins.next builtins.anext")
@@ -351,7 +413,13 @@ def _getattr(caller: Caller, given: Given) -> Value:
     owner, key = given.positional[:2]
     names = [place.value for place in key if type(place) is Const]
     found = union([caller.attribute(owner, name) for name in names if type(name) is str])
-    return (found if names else caller.ledger.reach(owner)) | union(given.positional[2:])
+    return (found if names else caller.attribute(owner, _beginning(key) + "*")) | union(given.positional[2:])
+
+
+def _beginning(text: Value) -> str:
+    """Return what a text begins with, as far as that is known."""
+    beginnings = {place.prefix if type(place) is Site else "" for place in text}
+    return beginnings.pop() if len(beginnings) == 1 else ""
 
 
 @_rule("builtins.setattr builtins.delattr builtins.object.__setattr__ builtins.object.__delattr__")
@@ -372,7 +440,27 @@ def _setattr(caller: Caller, given: Given) -> Value:
 
 @_rule("builtins.vars")
 def _vars(caller: Caller, given: Given) -> Value:
-    return caller.ledger.reach(given.all())
+    fresh = frozenset([place for place in given.all() if type(place) is not Outside])
+    return caller.ledger.reach(fresh) | caller.attribute(given.all() - fresh, "__dict__")
+
+
+@_rule("importlib.import_module")
+def _import_module(caller: Caller, given: Given) -> Value:
+    names = [place.value for place in given.first() if type(place) is Const]
+    if len(names) == 1 and len(given.positional) == 1 and type(names[0]) is str:
+        return caller.ledger.imported(names[0])
+    return caller.ledger.keeper(Origin.IMPORTED, "that import_module() gives", MISSING)
+
+
+@_rule("decimal.getcontext _decimal.getcontext")
+def _decimal_context(caller: Caller, given: Given) -> Value:
+    thing = attribute(loaded("decimal"), "DefaultContext")  # one like it
+    return caller.ledger.keeper(Origin.GLOBAL, "decimal.getcontext()", thing)
+
+
+@_rule("logging.getLogger")
+def _logger(caller: Caller, given: Given) -> Value:
+    return caller.ledger.keeper(Origin.GLOBAL, "logging.getLogger()", attribute(loaded("logging"), "root"))
 
 
 @_rule("builtins.globals")

@@ -97,7 +97,8 @@ class Reading:
 
 # Held weakly: an entry goes with its function. A reading is used again as long as the function has the same code
 # and every global and closure variable that it relied on holds an object of the same type (a function, class or
-# module: the same object). Not checked again: attributes of modules, classes and objects.
+# module: the same object), as does each part of them that was looked into. Not checked again: attributes of modules of
+# libraries, the middle of long containers, and what was reached in another way than from a global or closure variable.
 _readings: weakref.WeakKeyDictionary[types.FunctionType, tuple[types.CodeType, Findings, Reading]]
 _readings = weakref.WeakKeyDictionary()
 
@@ -121,6 +122,7 @@ def read(function: object) -> Reading:
     functions of known libraries do what the tables in `known` say; compiled functions that are not known do not
     change the arguments that the caller gave; an element of a container that is too long to look through, and
     the result of a call that cannot be followed, have no method that changes them but those of well-known names.
+    Who asks for the number of its process or thread wants to know where it runs, and may run anywhere.
     """
     try:
         return _read(function)
@@ -150,6 +152,9 @@ def _read_before(function: object) -> Reading | None:
     if type(function) is not types.FunctionType:
         return None
     cached = _readings.get(function)
-    if cached is not None and cached[0] is function.__code__ and cached[1].stands(function):
-        return cached[2]
-    return None
+    if cached is None or cached[0] is not function.__code__ or not cached[1].stands(function):
+        return None
+    answers = cached[2]._answers
+    if not all(findings.stands(function) for findings in answers):
+        answers[:] = [findings for findings in answers if findings.stands(function)]
+    return cached[2]

@@ -15,10 +15,20 @@ import operator
 import sys
 import types
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from parallel_deco.routing.known import SCALAR_ATTRIBUTES, Species, species
-from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, is_any, loaded, type_name
+from parallel_deco.routing.lookup import (
+    MISSING,
+    attribute,
+    class_attribute,
+    home,
+    instance_namespace,
+    is_a,
+    is_any,
+    loaded,
+    type_name,
+)
 
 __all__ = [
     "EMPTY",
@@ -33,7 +43,6 @@ __all__ = [
     "Method",
     "Origin",
     "Outside",
-    "Read",
     "Site",
     "Super",
     "Value",
@@ -41,6 +50,7 @@ __all__ = [
     "describe",
     "example",
     "follow",
+    "follow_some",
     "identity",
     "is_scalar",
     "joined",
@@ -66,6 +76,7 @@ Examples: TypeAlias = "tuple[object, ...] | None"
 _TYPES_MAX: Final = 8
 _FUNCTIONS_MAX: Final = 64  # and classes, which are told apart: each is read
 _LOOKED_INTO: Final = 16  # of more, so many are, spread evenly
+_ENDS_LOOKED_AT: Final = 32  # of a long container that was looked through before
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
 
@@ -96,17 +107,24 @@ class Outside:
 class Site:
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
-    __slots__ = ("attributes", "cls", "contents", "fields", "listed", "members", "opaque", "plain", "read")
+    __slots__ = (
+        *("attributes", "cls", "contents", "fields", "kept", "listed", "members", "mutable"),
+        *("opaque", "outputs", "plain", "prefix", "read"),
+    )
 
     def __init__(self) -> None:
         self.contents: set[Place] = set()
         self.attributes: dict[str, Value] = {}
         self.opaque = False  # what it keeps under which attribute nobody knows: any may give any of the contents
         self.fields: list[Value] | None = None  # the items of a tuple display
+        self.prefix = ""  # of a text: what it begins with
+        self.outputs: dict[str, Value] | None = None  # the items of a dict under names that functions write to
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
         self.listed = False  # a list display
         self.plain = False  # an array that holds no objects: what is stored into it is copied
+        self.mutable = False  # surely containers or the like: `+=` changes them
+        self.kept = ""  # the name of the cache that will give them again
         self.read = False  # somebody has used the contents: growing means reading again
 
 
@@ -154,19 +172,6 @@ class Method:
         self.name = name
 
 
-class Read:
-    """A mark on a value: it comes from this item or attribute of something outside.
-
-    A value with the mark that is stored back there makes a read-modify-write, which threads may not do at once.
-    """
-
-    __slots__ = ("owner", "step")
-
-    def __init__(self, owner: Outside, step: str) -> None:
-        self.owner = owner
-        self.step = step
-
-
 class Bound:
     """A function that exists outside, bound to a receiver."""
 
@@ -207,7 +212,7 @@ class Given(NamedTuple):
         return Given([receiver, *self.positional], self.keywords, self.spread)
 
 
-Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super | Read
+Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super
 Value: TypeAlias = frozenset[Place]
 EMPTY: Final[Value] = frozenset()
 
@@ -312,6 +317,30 @@ def follow(examples: Examples, step: str) -> Examples:
     return _sample(found)
 
 
+def follow_some(examples: Examples, step: str) -> Examples:
+    """Return the same from the ends of long containers: what was added lately is there, and to look costs little."""
+    if step in ("[]", "[*]") and examples is not None:
+        examples = tuple(map(_shortened, examples))
+    return follow(examples, step)
+
+
+def _shortened(thing: object) -> object:
+    cls = type(thing)
+    try:
+        if cls in _DICTS and dict.__len__(thing) > 2 * _ENDS_LOOKED_AT:  # type: ignore[arg-type]
+            return list(_of_dict(_ends(dict.keys(thing)), _ends(dict.values(thing))))  # type: ignore[arg-type]
+        if cls in _SEQUENCES and len(thing) > 2 * _ENDS_LOOKED_AT:  # type: ignore[arg-type]
+            return _ends(thing)
+    except RuntimeError:  # changed by another thread meanwhile
+        pass
+    return thing
+
+
+def _ends(things: Any) -> list[object]:
+    backwards = () if type(things) in (set, frozenset) else reversed(things)
+    return [*itertools.islice(things, _ENDS_LOOKED_AT), *itertools.islice(backwards, _ENDS_LOOKED_AT)]
+
+
 def _inside(thing: object, step: str) -> Iterable[object] | None:
     """Return all that is found one step inside `thing`; None where nobody knows."""
     cls = type(thing)
@@ -340,6 +369,8 @@ def _member(thing: object, name: str, kind: Species) -> Examples:
         return (0,)
     if kind is Species.NATIVE and type_name(type(thing)) == "numpy.ndarray" and name in _VIEWS:
         return _view(thing, name)
+    if name == "__dict__" or name[-1:] == "*":
+        return _members(thing, name)
     found = attribute(thing, name)
     if found is MISSING and is_a(thing, types.ModuleType):
         found = loaded(f"{home(thing)}.{name}")  # a lazy attribute that stands for a submodule
@@ -365,6 +396,14 @@ def are_dicts(examples: Examples) -> bool:
     return examples is not None and all(type(thing) in _DICTS for thing in examples)
 
 
+def _members(thing: object, name: str) -> Examples:
+    """Return the namespace of `thing`, or all in it whose names begin so; not what stands on its class."""
+    own = instance_namespace(thing)
+    if own is None or name == "__dict__":
+        return None if own is None else (own,)
+    return tuple([found for key, found in list(own.items()) if type(key) is str and key.startswith(name[:-1])]) or None
+
+
 def _elements(thing: object) -> Iterable[object] | None:
     cls = type(thing)
     if cls is not dict and is_any(thing, _BY_IDENTITY):
@@ -374,10 +413,7 @@ def _elements(thing: object) -> Iterable[object] | None:
     if cls in _DICTS:
         if dict.__len__(thing) > _ELEMENTS_MAX:  # type: ignore[arg-type]
             return None
-        keys: Iterable[object] = dict.keys(thing)  # type: ignore[arg-type]
-        values: Iterable[object] = dict.values(thing)  # type: ignore[arg-type]
-        plain = _USUAL_KEYS.issuperset(map(id, map(type, keys))) or is_scalar(_sample(list(keys)))
-        return values if plain else (*keys, *values)
+        return _of_dict(dict.keys(thing), dict.values(thing))  # type: ignore[arg-type]
     if type_name(cls) == "numpy.ndarray":  # elements of one dimension are scalars; of more, and fields, are views
         if thing.dtype.kind == "O":  # type: ignore[attr-defined]
             return (thing, *thing.flat) if thing.size <= _ELEMENTS_MAX else None  # type: ignore[attr-defined]
@@ -385,6 +421,11 @@ def _elements(thing: object) -> Iterable[object] | None:
     if cls is bytearray or type_name(cls) == "array.array":
         return (0,)
     return None
+
+
+def _of_dict(keys: Iterable[object], values: Iterable[object]) -> Iterable[object]:
+    plain = _USUAL_KEYS.issuperset(map(id, map(type, keys))) or is_scalar(_sample(list(keys)))
+    return values if plain else (*keys, *values)
 
 
 def _holds_objects(thing: object) -> bool:
