@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
 from parallel_deco.routing.known import Species, species
-from parallel_deco.routing.looks import ALL, Looks, Spot, changeable
+from parallel_deco.routing.looks import ALL, Looks, Spot, is_changeable
 from parallel_deco.routing.lookup import MISSING, is_a, is_iterator_type, loaded
 from parallel_deco.routing.values import (
     EMPTY,
@@ -194,8 +194,9 @@ class Ledger:
     def look(self, value: Value, step: str) -> None:
         """Write down that `value` is looked at."""
         if value and self.stack:
-            for place in changeable(value):
-                self._looks.look(place, step, self._here())
+            for place in value:
+                if type(place) is Outside and is_changeable(place):
+                    self._looks.look(place, step, self._here())
 
     def _here(self) -> Spot:
         return self._looks.spot(self.stack[-1].code, self.stack[-1].index)
