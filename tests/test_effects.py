@@ -3081,6 +3081,13 @@ def _rows() -> dict[str, Any]:
             CACHE[x] = same(x)
         return CACHE[x]
 
+    def notes_once_more_what_was_not_remembered(x):
+        append_to(LOG, 1)
+        if x not in CACHE:
+            append_to(LOG, 1)
+            CACHE[x] = same(x)
+        return CACHE[x]
+
     def appends_to_what_it_remembers(x):
         if x not in CACHE:
             CACHE[x] = []

@@ -62,7 +62,7 @@ class Calls(Members):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self._remembered: dict[object, tuple[int, Value]] = {}
+        self._remembered: dict[object, tuple[int, Value, frozenset[tuple[str, str, int]]]] = {}
         self._hooked: set[Place] = set()  # whose hooks are being walked
 
     def call(self, callee: Value, given: Given) -> Value:
@@ -376,6 +376,7 @@ class Calls(Members):
         key = (id(code), tuple(bound), free)
         remembered = self._remembered.get(key)
         if remembered is not None and remembered[0] == self.ledger.version:
+            self.ledger.meet(*remembered[2])
             return remembered[1]
         under_way = [frame for frame in self.frames if frame.code is code]
         if len(under_way) > 1:
@@ -385,9 +386,10 @@ class Calls(Members):
             under_way[-1].enter(bound)
             return self._result(under_way[-1])
         frame = self._frame(code, module, builtins, free)
+        before = len(self.ledger.trail)
         self._run(frame, bound)
         result = self._result(frame)
-        self._remembered[key] = (self.ledger.version, result)
+        self._remembered[key] = (self.ledger.version, result, frozenset(self.ledger.trail[before:]))
         return result
 
     def _frame(

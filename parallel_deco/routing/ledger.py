@@ -132,6 +132,7 @@ class Ledger:
         self._effects: dict[tuple[str, str, int], Effect] = {}
         self._spots: dict[tuple[str, str, int], set[Spot]] = {}  # the instructions that led to each
         self._looks = Looks()
+        self.trail: list[tuple[str, str, int]] = []  # the keys of effects, each time that one is met
         self._children: dict[tuple[Outside, str], Value] = {}
         self._frame_keys: dict[tuple[int, int, int], int] = {}
         self._kept: dict[tuple[Origin, str, int], Value] = {}
@@ -172,8 +173,15 @@ class Ledger:
         known = self._effects.get(key)
         if known is None or (known.atomic and not atomic):
             self._effects[key] = Effect(what, file, line, kind, argument, atomic)
-        self._spots.setdefault(key, set()).update([self._looks.spot(frame.code, frame.index) for frame in self.stack])
+        self.meet(key)
         return key
+
+    def meet(self, *keys: tuple[str, str, int]) -> None:
+        """The instructions under way lead to these effects, too."""
+        spots = [self._looks.spot(frame.code, frame.index) for frame in self.stack]
+        for key in keys:
+            self._spots.setdefault(key, set()).update(spots)
+        self.trail += keys
 
     def _guarded(self) -> bool:
         return any(frame.guarded for frame in self.stack)
