@@ -1848,6 +1848,34 @@ def _sets_a_descriptor_that_notes(x):
     Described().value = x
 
 
+@changes(3)
+def _draws_with_a_function_of_scipy(x):
+    from scipy.optimize import differential_evolution
+
+    return differential_evolution(abs, [(-x, x)]).fun  # <-
+
+
+@changes(3)
+def _draws_a_sparse_matrix(x):
+    import scipy.sparse
+
+    return scipy.sparse.random(x, x)  # <-
+
+
+@changes("name")
+def _draws_a_sample_of_a_table(path):
+    import pandas
+
+    return pandas.read_csv(path).sample(3)  # <-
+
+
+@changes([1, 2])
+def _splits_at_random(rows):
+    import sklearn.model_selection
+
+    return sklearn.model_selection.train_test_split(rows)  # <-
+
+
 # --- pure functions that look alike ----------------------------------------------------------------------------
 
 
@@ -2294,6 +2322,22 @@ def _uses_special_methods_of_its_own(x):
     thing[1] = 2
     del thing[1]
     return steps, chosen, thing[3], "%s %s" % (thing, x), f"{thing}", thing.half
+
+
+@pure([1, 2], "name")
+def _draws_with_seeds(rows, path):
+    import pandas
+    import scipy.optimize
+    import scipy.sparse
+    import sklearn.model_selection
+
+    return (
+        scipy.optimize.differential_evolution(abs, [(-1, 1)], seed=1).fun,
+        scipy.sparse.random(2, 2, random_state=1),
+        pandas.read_csv(path).sample(3, random_state=1),
+        sklearn.model_selection.train_test_split(rows, random_state=1),
+        random.Random(1).sample(rows, 1),
+    )
 
 
 @pure(3)
@@ -3034,6 +3078,13 @@ def _rows() -> dict[str, Any]:
     def counts_what_was_not_remembered(x):
         if x not in CACHE:
             LOG.append(x)
+            CACHE[x] = same(x)
+        return CACHE[x]
+
+    def notes_once_more_what_was_not_remembered(x):
+        append_to(LOG, 1)
+        if x not in CACHE:
+            append_to(LOG, 1)
             CACHE[x] = same(x)
         return CACHE[x]
 

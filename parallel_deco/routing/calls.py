@@ -63,7 +63,7 @@ class Calls(Members):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self._remembered: dict[object, tuple[int, Value]] = {}
+        self._remembered: dict[object, tuple[int, Value, frozenset[tuple[str, str, int]]]] = {}
         self._walks: dict[object, Frame] = {}
         self._hooked: set[Place] = set()  # whose hooks are being walked
 
@@ -390,6 +390,7 @@ class Calls(Members):
         key = (id(code), tuple(bound), free, guarded)
         remembered = self._remembered.get(key)
         if remembered is not None and remembered[0] == self.ledger.version:
+            self.ledger.meet(*remembered[2])
             return remembered[1]
         under_way = [frame for frame in self.frames if frame.code is code and frame.closure == free]
         if len(under_way) > 1:
@@ -405,11 +406,15 @@ class Calls(Members):
         if frame is None:
             frame = Frame(self, code, module, builtins, free, self.ledger.frame_key(*place, code), ACTIONS)
             self._walks[*place, id(code), free] = frame
-        if not frame.covers(bound, guarded):
+        if frame.covers(bound, guarded):
+            self.ledger.meet(*frame.met)
+        else:
+            before = len(self.ledger.trail)
             self._run(frame, bound)
             frame.settled = self.ledger.version, guarded
+            frame.met |= frozenset(self.ledger.trail[before:])
         result = self._result(frame)
-        self._remembered[key] = (self.ledger.version, result)
+        self._remembered[key] = (self.ledger.version, result, frame.met)
         return result
 
     def _run(self, frame: Frame, bound: list[Value]) -> None:

@@ -104,6 +104,7 @@ class Frame:
         self.live = True
         self.again = False
         self.recursive = False
+        self.met: frozenset[tuple[str, str, int]] = frozenset()  # the effects that it leads to
         self.settled = (-1, False)  # the version at which the last walk ended, and whether a lock was held
         self.locked: list[tuple[int, int]] = []  # the instructions under a `with` statement of a lock
         self.returned: Value = EMPTY

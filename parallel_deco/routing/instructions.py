@@ -365,21 +365,21 @@ def _binary_op(frame: Frame, argument: int) -> None:
         frame.push(TRUTH)
         return
     inplace = argument in _INPLACE
+    site = frame.site()
     if inplace:
         frame.ledger.change(frozenset(filter(_changes_in_place, left)), "changes in place")
-    else:
-        frame.ledger.look(left | right, DEEP)
+    for value in (right,) if inplace else (left, right):
+        frame.ledger.look(value, DEEP)
     if argument not in _JOINING:
-        result: Value = frozenset((frame.site(),))
+        result: Value = frozenset((site,))
     else:
         result = frame.fresh(_elements(frame.ledger, left) | _elements(frame.ledger, right))
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
-    if argument == _MODULO and _prefix(left):
-        _operate(frame, frame.ledger.reach(right), *_TEXT)
-    if argument in _TEXT_OPERATORS:
-        frame.site().prefix = _prefix(left).partition("%")[0] if argument == _MODULO else _prefix(left)
-    frame.site().mutable |= any(type(place) is Site and place.mutable for place in left | right)
+    if argument in _TEXT_OPERATORS and len(left) == 1:
+        _join_texts(frame, argument, left, right)
+    for place in (*left, *right):
+        site.mutable |= type(place) is Site and place.mutable
     name = _OPERATORS[argument % 13]
     result |= frame.reader.operate(left, f"__{'i' if inplace else ''}{name}__", Given([right]))
     result |= frame.reader.operate(left, f"__{name}__", Given([right]))
@@ -389,6 +389,15 @@ def _binary_op(frame: Frame, argument: int) -> None:
 
 _ADD, _MODULO = 0, 6
 _TEXT_OPERATORS: Final = (_ADD, _MODULO)
+
+
+def _join_texts(frame: Frame, argument: int, left: Value, right: Value) -> None:
+    """``"a" + x`` and ``"a%s" % x``: what they begin with is known."""
+    prefix = _prefix(left)
+    if argument == _MODULO and prefix:
+        _operate(frame, frame.ledger.reach(right), *_TEXT)
+        prefix = prefix.partition("%")[0]
+    frame.site().prefix = prefix
 
 
 def _prefix(value: Value) -> str:

@@ -11,6 +11,7 @@ import enum
 import os
 import sys
 import types
+from collections.abc import Iterable
 from typing import Final
 
 from parallel_deco.routing.lookup import attribute, is_a, is_iterator_type, mro, namespace, type_name
@@ -36,12 +37,14 @@ __all__ = [
     "VERBS",
     "WRITES_TO_FIRST",
     "Species",
+    "draws",
     "gives_new",
     "has_no_other",
     "is_data",
     "is_library",
     "is_stateful",
     "may_give_new",
+    "method_draws",
     "mutating",
     "own_function",
     "species",
@@ -335,6 +338,32 @@ def is_stateful(cls: type) -> bool:
 
 # What of `numpy.random` does not draw from the stream that it shares.
 _UNSHARED_RANDOM: Final = _words("default_rng get_state")
+
+
+# Functions, by library and name, that draw from the stream of NumPy or of `random` unless they are given another.
+_DRAWS: Final = _words("""
+    scipy.differential_evolution scipy.dual_annealing scipy.basinhopping scipy.bootstrap scipy.permutation_test
+    scipy.monte_carlo_test scipy.random scipy.rand scipy.random_array scipy.kmeans scipy.kmeans2
+    sklearn.train_test_split sklearn.shuffle sklearn.resample networkx.gnp_random_graph networkx.erdos_renyi_graph
+    networkx.barabasi_albert_graph networkx.watts_strogatz_graph networkx.random_regular_graph networkx.spring_layout
+""")
+# Methods that do.
+_DRAWING_METHODS: Final = _words("rvs sample")
+_SEEDS: Final = _words("random_state seed rng")
+
+
+def draws(name: str, keywords: Iterable[str]) -> bool:
+    """Say whether a function, by its dotted name, draws from a shared stream where these keywords are given."""
+    short = f"{name.partition('.')[0]}.{name.rpartition('.')[2]}"
+    return (short in _DRAWS or short.startswith("sklearn.make_")) and _SEEDS.isdisjoint(keywords)
+
+
+def method_draws(name: str, cls: type | None, keywords: Iterable[str]) -> bool:
+    """Say whether a method draws from a shared stream; `cls` is the class of its object, where that is known."""
+    if cls is not None and species(cls)[0] is Species.RANDOM:  # has one of its own
+        return False
+    estimate = cls is not None and any(type_name(base) == "scipy.stats._kde.gaussian_kde" for base in mro(cls))
+    return (name in _DRAWING_METHODS or (name == "resample" and estimate)) and _SEEDS.isdisjoint(keywords)
 
 
 def shares_random(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
 from parallel_deco.routing.known import Species, species
-from parallel_deco.routing.looks import ALL, Looks, Spot, changeable
+from parallel_deco.routing.looks import ALL, Looks, Spot, is_changeable
 from parallel_deco.routing.lookup import MISSING, is_a, is_fixed_class, is_iterator_type, loaded
 from parallel_deco.routing.values import (
     EMPTY,
@@ -134,6 +134,7 @@ class Ledger:
         self._effects: dict[tuple[str, str, int], Effect] = {}
         self._spots: dict[tuple[str, str, int], set[Spot]] = {}  # the instructions that led to each
         self._looks = Looks()
+        self.trail: list[tuple[str, str, int]] = []  # the keys of effects, each time that one is met
         self._children: dict[tuple[Outside, str], Value] = {}
         self._frame_keys: dict[tuple[int, int, int], int] = {}
         self._kept: dict[tuple[Origin, str, int], Value] = {}
@@ -180,7 +181,7 @@ class Ledger:
         known = self._effects.get(key)
         if known is None or (known.atomic and not atomic):
             self._effects[key] = Effect(what, file, line, kind, argument, atomic)
-        self._spots.setdefault(key, set()).update([self._looks.spot(frame.code, frame.index) for frame in self.stack])
+        self.meet(key)
         return key
 
     def give_up(self, what: str, code: types.CodeType | None) -> None:
@@ -189,6 +190,13 @@ class Ledger:
         key = (what, file, line)
         self._effects[key] = Effect(what, file, line, EffectKind.UNKNOWN)
         self._spots.setdefault(key, set())
+
+    def meet(self, *keys: tuple[str, str, int]) -> None:
+        """The instructions under way lead to these effects, too."""
+        spots = [self._looks.spot(frame.code, frame.index) for frame in self.stack]
+        for key in keys:
+            self._spots.setdefault(key, set()).update(spots)
+        self.trail += keys
 
     def _guarded(self) -> bool:
         return any(frame.guarded for frame in self.stack)
@@ -209,8 +217,9 @@ class Ledger:
     def look(self, value: Value, step: str) -> None:
         """Write down that `value` is looked at."""
         if value and self.stack:
-            for place in changeable(value):
-                self._looks.look(place, step, self._here())
+            for place in value:
+                if type(place) is Outside and is_changeable(place):
+                    self._looks.look(place, step, self._here())
 
     def _here(self) -> Spot:
         return self._looks.spot(self.stack[-1].code, self.stack[-1].index)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
 
 from parallel_deco.routing.known import Species, species
 from parallel_deco.routing.memo import is_memo
 from parallel_deco.routing.values import EMPTY, Outside, Value, is_scalar
 
-__all__ = ["ALL", "DEEP", "Looks", "Spot", "changeable", "item_step"]
+__all__ = ["ALL", "DEEP", "Looks", "Spot", "is_changeable", "item_step"]
 
 ALL: Final = "[]"  # any item, or how many there are
 DEEP: Final = "…"  # all of it, and what is in it
@@ -118,15 +117,9 @@ def _things(place: Outside) -> set[int]:
     return {id(place), *(id(thing) for thing in place.examples or () if species(type(thing))[0] is not Species.SCALAR)}
 
 
-def changeable(places: Value) -> Iterable[Outside]:
-    """Yield the places of the outside that may be written to, but for what guards itself."""
-    for place in places:
-        if (
-            type(place) is Outside
-            and not is_scalar(place.examples)
-            and not any(map(_guards_itself, place.examples or ()))
-        ):
-            yield place
+def is_changeable(place: Outside) -> bool:
+    """Say whether a place may be written to by anybody, and does not guard itself."""
+    return not is_scalar(place.examples) and not any(map(_guards_itself, place.examples or ()))
 
 
 def _guards_itself(thing: object) -> bool:

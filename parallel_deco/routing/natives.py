@@ -143,7 +143,7 @@ class Natives:
         elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
-        if known.shares_random(name):
+        if known.shares_random(name) or known.draws(name, given.keywords):
             self.ledger.record(
                 EffectKind.RANDOM_STATE, f"draws from the shared random stream with {name}()", atomic=True
             )
@@ -198,7 +198,8 @@ class Natives:
             self.ledger.change(given.all(), "fills")
         if name in known.LOGGING_SETTINGS:
             self.set_logging(name)
-        self._draws(name, given)
+        if any(known.method_draws(name, type(thing), given.keywords) for thing in owner.examples or (None,)):
+            self._draws(name)
         if name == "at":  # ``np.add.at(x, indices, 1)``
             self.ledger.change(given.first(), "writes into")
         elif name in known.OUT_POSITIONS:
@@ -211,11 +212,10 @@ class Natives:
         examples = self.ledger.ask(self.data_root(owner)) if known.may_give_new(name) else None
         return bool(examples) and all(known.gives_new(type(thing), name) for thing in examples or ())
 
-    def _draws(self, name: str, given: Given) -> None:
+    def _draws(self, name: str) -> None:
         """``norm.rvs(size=3)`` draws from NumPy's shared stream, unless it is given another."""
-        if name == "rvs" and "random_state" not in given.keywords:
-            what = "draws from the shared random stream with .rvs()"
-            self.ledger.record(EffectKind.RANDOM_STATE, what, atomic=True)
+        what = f"draws from the shared random stream with .{name}()"
+        self.ledger.record(EffectKind.RANDOM_STATE, what, atomic=True)
 
     def set_logging(self, name: str) -> None:
         """A logger is configured: loggers belong to the process, whoever asked for one."""
@@ -270,7 +270,8 @@ class Natives:
             self.set_logging(name)
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
-        self._draws(name, given)
+        if known.method_draws(name, owner.cls, given.keywords):
+            self._draws(name)
         self._outputs_of_method(name, given)
         self.callbacks(given)
         extends = name in ("extend", "update", "extendleft")
