@@ -7,6 +7,7 @@ resembles one of them. They are read, and never run.
 from __future__ import annotations
 
 import ast
+import asyncio
 import bisect
 import collections
 import configparser
@@ -3149,9 +3150,38 @@ def _rows() -> dict[str, Any]:
         CACHE[x] = same(x)
         return CACHE[x]
 
+    def reads_an_attribute_that_it_has_set(x):
+        COUNTING.latest = x
+        return same(COUNTING.latest)
+
+    def reads_an_item_that_all_calls_set(x):
+        CACHE["last"] = x
+        return CACHE["last"]
+
+    def seeds_and_draws(x):
+        random.seed(x)
+        return random.random()
+
+    def seeds_a_generator_and_draws(x):
+        RANDOM.seed(x)
+        return RANDOM.random()
+
+    def redirects_the_output(x):
+        with contextlib.redirect_stdout(io.StringIO()) as text:
+            print(x)
+        return text.getvalue()
+
+    def sets_the_precision(x):
+        decimal.getcontext().prec = x
+        return decimal.Decimal(1) / 3
+
+    def runs_an_event_loop(x):
+        return EVENT_LOOP.run_until_complete(x)
+
     return {name: function for name, function in locals().items() if inspect.isfunction(function)}
 
 
+EVENT_LOOP = asyncio.AbstractEventLoop()
 AT_ONCE = (
     *("appends", "memoizes", "counts_under_a_lock", "counts_in_a_call_under_a_lock", "writes", "fills_an_item"),
     *("appends_and_remembers", "remembers_with_get", "remembers_with_a_walrus", "remembers_with_an_exception"),
@@ -3165,3 +3195,14 @@ def test_effect_is_atomic_when_threads_may_make_it_at_once(name: str, function: 
     effect = read(function).pin(({"fills_an_item": [1], "counts_in_an_argument": COUNTING}.get(name, 3),))
     assert effect is not None
     assert effect.atomic == (name in AT_ONCE)
+
+
+@pytest.mark.parametrize(
+    "body", ["return globals()['LIMIT'] + x", "import __main__\n    return __main__.LIMIT", "return MAIN.LIMIT + x"]
+)
+def test_function_of_a_script_stays_when_it_has_its_globals_in_hand(body: str) -> None:
+    """A worker has of them only what functions name."""
+    script: dict[str, Any] = {"__name__": "__main__", "LIMIT": 3, "MAIN": sys.modules["__main__"]}
+    exec(f"def function(x):\n    {body}\n\ndef pure(x):\n    return LIMIT + x", script)
+    assert read(script["function"]).pin((1,)) is not None
+    assert read(script["pure"]).pin((1,)) is None

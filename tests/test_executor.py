@@ -6,13 +6,14 @@ and what a failing start does. Written anew, with the library's own words.
 
 import concurrent.futures
 import gc
-import importlib.util
+import importlib
 import itertools
 import os
 import sys
 import threading
 import time
 import traceback
+import types
 import weakref
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, InvalidStateError
 
@@ -427,14 +428,12 @@ def values_of(request):
 
 
 @pytest.fixture
-def homeless(tmp_path, monkeypatch):
-    """A module that was made from its file, under a name by which no worker can import it."""
-    path = tmp_path / "homeless_plugin.py"
-    path.write_text("class Config:\n    number = 3\n\nclass Wrong:\n    number = property(lambda self: 1 / 0)\n")
-    spec = importlib.util.spec_from_file_location("homeless_plugin", path)
-    module = importlib.util.module_from_spec(spec)
+def homeless(monkeypatch):
+    """A module that is in this process alone, with no file and no code of its own, as a library in C may make one."""
+    module = types.ModuleType("homeless_plugin")
     monkeypatch.setitem(sys.modules, "homeless_plugin", module)
-    spec.loader.exec_module(module)
+    for name, number in (("Config", 3), ("Wrong", property(lambda self: 1 / 0))):
+        setattr(module, name, type(name, (), {"__module__": "homeless_plugin", "number": number}))
     return module
 
 

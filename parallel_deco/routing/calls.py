@@ -157,7 +157,9 @@ class Calls(Members):
             return EMPTY
         if kind is Species.RANDOM:
             self.ledger.record(
-                EffectKind.RANDOM_STATE, f"draws from {describe(owner)}, a random generator", atomic=True
+                EffectKind.RANDOM_STATE,
+                f"draws from {describe(owner)}, a random generator",
+                atomic=name not in known.RESEEDING,
             )
             return self.native_method(owner, name, given)
         if name in ("map", "starmap", "submit") and is_ours(thing):
@@ -295,7 +297,9 @@ class Calls(Members):
         called = dotted_name(function).rpartition(".")[2]
         if species(type(receiver))[0] is Species.RANDOM:
             self.ledger.record(
-                EffectKind.RANDOM_STATE, f"draws from the shared random stream with {called}()", atomic=True
+                EffectKind.RANDOM_STATE,
+                f"draws from the shared random stream with {called}()",
+                atomic=called.rpartition(".")[2] not in known.RESEEDING,
             )
             if known.mutating(called):
                 self.ledger.change(given.first(), "shuffles")

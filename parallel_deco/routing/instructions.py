@@ -12,6 +12,7 @@ from typing import Final
 
 from parallel_deco.routing.bytecode import VERSION
 from parallel_deco.routing.frames import Action, Frame
+from parallel_deco.routing.known import steers_library
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import is_a
@@ -23,6 +24,7 @@ from parallel_deco.routing.values import (
     Const,
     Given,
     Made,
+    Outside,
     Place,
     Site,
     Value,
@@ -292,8 +294,10 @@ def _store_attr(frame: Frame, argument: int) -> None:
     value, owner = frame.pops(2)
     name = frame.code.co_names[argument]
     verb = f"sets the attribute {name!r} of"
-    frame.ledger.change(owner, verb, EffectKind.WRITES_ATTRIBUTE, atomic=True, step="." + name)
     for place in owner:
+        acted_on = type(place) is Outside and any(map(steers_library, place.examples or ()))
+        one = frozenset((place,))
+        frame.ledger.change(one, verb, EffectKind.WRITES_ATTRIBUTE, atomic=not acted_on, step="." + name)
         if type(place) is Site:
             frame.reader.set_attribute(place, name, value)
 

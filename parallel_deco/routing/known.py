@@ -31,6 +31,7 @@ __all__ = [
     "OUTPUTS",
     "OUT_POSITIONS",
     "PROCESS_STATE",
+    "RESEEDING",
     "SCALAR_ATTRIBUTES",
     "SHALLOW_METHODS",
     "SHARED_RANDOM",
@@ -48,6 +49,7 @@ __all__ = [
     "mutating",
     "own_function",
     "species",
+    "steers_library",
 ]
 
 
@@ -76,6 +78,13 @@ def is_library(module: str) -> bool:
     """Say whether `module` belongs to the standard library or to a library of the table."""
     top = module.partition(".")[0]
     return (top in _STANDARD and top != "__main__") or top in _LIBRARIES
+
+
+def steers_library(thing: object) -> bool:
+    """Say whether code of a library acts on the attributes of `thing`: a module of its own, a logger, a context."""
+    if is_a(thing, types.ModuleType):
+        return is_library(getattr(thing, "__name__", ""))
+    return species(type(thing))[0] is Species.LOGGER or type_name(type(thing)) == "decimal.Context"
 
 
 def own_function(function: types.FunctionType) -> bool:
@@ -287,7 +296,11 @@ PROCESS_STATE: Final = _words("""
     threading.settrace threading.setprofile threading.stack_size contextvars.copy_context.run
     pandas.set_option torch.manual_seed torch.set_num_threads torch.set_grad_enabled torch.set_default_dtype
     cv2.setNumThreads cv2.setRNGSeed matplotlib.use
+    contextlib.redirect_stdout contextlib.redirect_stderr contextlib.chdir
 """)
+
+# Methods of random generators after which a call relies on what it draws.
+RESEEDING: Final = _words("seed setstate set_state")
 
 # Keyword arguments that a function writes to.
 OUTPUTS: Final = _words("out file fileobj fp output dst")

@@ -34,7 +34,7 @@ from parallel_deco.routing.values import (
     unsure,
 )
 
-__all__ = ["Effect", "EffectKind", "Exhausted", "Ledger", "Position"]
+__all__ = ["OF_MAIN", "Effect", "EffectKind", "Exhausted", "Ledger", "Position"]
 
 STEPS_MAX: Final = 6000  # guessed: about 6 ms of reading; beyond it a function counts as unreadable
 PATH_MAX: Final = 4
@@ -321,7 +321,9 @@ class Ledger:
         """Return the value of a module, which may not be loaded yet."""
         module = loaded(name)
         self.modules_read[name] = module
-        return self.keeper(Origin.IMPORTED if module is MISSING else Origin.GLOBAL, name, module)
+        value = self.keeper(Origin.IMPORTED if module is MISSING else Origin.GLOBAL, name, module)
+        self.notice(value)
+        return value
 
     def super_of(self, after: type, receiver: Value) -> Super:
         """Return the same `Super` each time."""
@@ -380,6 +382,8 @@ class Ledger:
                 continue
             self._noticed.add(place)
             for thing in place.examples:
+                if is_a(thing, types.ModuleType) and getattr(thing, "__name__", "") == "__main__":
+                    self.record(EffectKind.CAPTURES_RESOURCE, f"uses the module '__main__', {OF_MAIN}", atomic=True)
                 if thing is sys.stdin:
                     self.record(EffectKind.CAPTURES_RESOURCE, "reads the standard input of this process")
                 if thing is sys.stdout or thing is sys.stderr or thing is sys.stdin:
@@ -387,7 +391,7 @@ class Ledger:
                 kind, word = species(type(thing))
                 if kind is Species.RESOURCE:
                     name = describe(place).replace(place.origin.value, f"the {word}", 1)
-                    atomic = word not in ("generator", "iterator", "coroutine", "thread-local")
+                    atomic = word not in _ONE_AT_A_TIME
                     self.record(EffectKind.CAPTURES_RESOURCE, f"captures {name}, which cannot travel", atomic=atomic)
                 elif kind is Species.RANDOM:
                     self.record(
@@ -485,6 +489,13 @@ def looks_known(place: Outside) -> bool:
 
 
 #: What changes nothing that somebody else could look at.
+#: What a worker has of the script are the functions and classes that were sent to it, and what these name.
+OF_MAIN: Final = "of which a worker process has only what functions name"
+#: Captured objects of which a call may rely on what it did with them before.
+_ONE_AT_A_TIME: Final = (
+    *("generator", "iterator", "coroutine", "thread-local", "event loop", "child process", "pipe", "socket"),
+    *("connection", "database cursor"),
+)
 _AT_ANY_TIME: Final = (EffectKind.CAPTURES_RESOURCE, EffectKind.RANDOM_STATE, EffectKind.DIFFERS)
 _KINDS: Final = {
     Origin.ARGUMENT: EffectKind.MUTATES_ARGUMENT,

@@ -282,7 +282,7 @@ class _Memo:
         """Return the instructions only of the way with a result, and only of those without; raises `_Difference`."""
         if self.first == self.store:  # it always stores, and looks at that
             trace, _ = self._straight(found=False)
-            if not self.program.targets.isdisjoint(set(trace) - {self.start}):
+            if not self.program.targets.isdisjoint(set(trace) - {self.start}) or not _varies(self.key):
                 raise _Difference
             return set(), set()
         trace, result = self._straight(found=True)
@@ -350,6 +350,11 @@ class _Memo:
             if other is handler and self.program.names[index].startswith("STORE_FAST"):
                 caught.variables[self.program.arguments[index]] = object()
         return [caught]
+
+
+def _varies(key: Symbol) -> bool:
+    """Say whether each call may have a key of its own; an attribute, or an item under a constant, is that of all."""
+    return isinstance(key, tuple) and (key[0] == "variable" or (key[0] == "tuple" and any(map(_varies, key[1:]))))
 
 
 def _grow(way: _Way, by: int) -> None:

@@ -144,9 +144,8 @@ class Natives:
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
         if known.shares_random(name) or known.draws(name, given.keywords):
-            self.ledger.record(
-                EffectKind.RANDOM_STATE, f"draws from the shared random stream with {name}()", atomic=True
-            )
+            what = f"draws from the shared random stream with {name}()"
+            self.ledger.record(EffectKind.RANDOM_STATE, what, atomic=last not in known.RESEEDING)
         if last in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
         self.outputs(given, first)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
 from parallel_deco.routing.known import OUTPUTS, own_function
-from parallel_deco.routing.ledger import EffectKind, Ledger
+from parallel_deco.routing.ledger import OF_MAIN, EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_a, is_any, loaded
 from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
 
@@ -465,6 +465,8 @@ def _logger(caller: Caller, given: Given) -> Value:
 
 @_rule("builtins.globals")
 def _globals(caller: Caller, given: Given) -> Value:
+    if dict.get(caller.module_in_force(), "__name__") == "__main__":
+        caller.ledger.record(EffectKind.CAPTURES_RESOURCE, f"calls globals(), {OF_MAIN}", atomic=True)
     return caller.ledger.keeper(Origin.GLOBAL, "globals()", caller.module_in_force())
 
 
