@@ -86,7 +86,7 @@ def test_it_is_not_confident_when_the_call_is_too_short():
     """A microsecond is over before anybody can look; on a build without a GIL there is nothing to look for."""
     seen = measure(abs, -1)
     assert seen.confident is (not gil_enabled())
-    assert seen.samples <= 1
+    assert seen.samples <= 1 + seen.wall / 50e-6  # on a busy machine, even this may take a while
 
 
 @needs_sampler
