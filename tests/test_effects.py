@@ -3175,6 +3175,15 @@ def _rows() -> dict[str, Any]:
         decimal.getcontext().prec = x
         return decimal.Decimal(1) / 3
 
+    def meets_others(x):
+        if x:
+            EVENT.set()
+        EVENT.wait()
+        BARRIER.wait()
+        with CONDITION:
+            CONDITION.notify_all()
+        EVENT.clear()
+
     def runs_an_event_loop(x):
         return EVENT_LOOP.run_until_complete(x)
 
@@ -3182,7 +3191,11 @@ def _rows() -> dict[str, Any]:
 
 
 EVENT_LOOP = asyncio.AbstractEventLoop()
+EVENT = threading.Event()
+BARRIER = threading.Barrier(2)
+CONDITION = threading.Condition()
 AT_ONCE = (
+    "meets_others",
     *("appends", "memoizes", "counts_under_a_lock", "counts_in_a_call_under_a_lock", "writes", "fills_an_item"),
     *("appends_and_remembers", "remembers_with_get", "remembers_with_a_walrus", "remembers_with_an_exception"),
     *("remembers_each", "remembers_an_attribute", "reads_one_item_and_stores_another", "reads_what_it_has_stored"),

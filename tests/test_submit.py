@@ -442,17 +442,16 @@ def test_second_call_goes_elsewhere_when_the_first_computes_for_long():
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="on one CPU, one computes at a time")
 def test_second_call_does_not_wait_when_the_first_waits_for_it():
     """A call that computes until another one has run, which it shares memory with, is not left alone with that."""
-    flag = []
+    event = threading.Event()
 
     def call(first):
-        while first and not flag:
+        while first and not event.is_set():
             sum(range(100))
-        flag.append(first)
+        event.set()
+        return first
 
     function = parallel(call)
-    for future in [function.submit(first) for first in (True, False)]:
-        result(future)
-    assert flag == [False, True]
+    assert [result(future) for future in [function.submit(first) for first in (True, False)]] == [True, False]
 
 
 def test_no_more_run_at_once_than_max_workers_when_submitted():

@@ -210,6 +210,7 @@ class Ledger:
                 self.record(kind or EffectKind.WRITES_GLOBAL, f"{verb} what {place.kept!r} keeps")
             elif type(place) is Outside and not self._unchangeable(place, kind):
                 argument = place.name if place.origin is Origin.ARGUMENT else None
+                atomic = atomic or self._is_for_threads(place)
                 key = self.record(kind or _KINDS[place.origin], f"{verb} {describe(place)}", argument, atomic)
                 if atomic and self.stack and not self._guarded():
                     self._looks.store(key, place, step, self._here())
@@ -236,6 +237,11 @@ class Ledger:
             or thing is sys.stderr
             for thing in examples
         )
+
+    def _is_for_threads(self, place: Outside) -> bool:
+        """Say whether threads meet by means of it: a call may wait there for another, and has no turn to wait in."""
+        found = [species(type(thing)) for thing in self.ask(place) or ()]
+        return bool(found) and all(kind is Species.RESOURCE and word in _MEETING for kind, word in found)
 
     def ask(self, place: Outside) -> Examples:
         """Return the examples of a place to decide by, one of each type; of an argument, note that it is relied on."""
@@ -489,6 +495,8 @@ def looks_known(place: Outside) -> bool:
 
 
 #: What changes nothing that somebody else could look at.
+#: Captured objects that are made for threads to meet.
+_MEETING: Final = ("lock", "event", "condition", "semaphore", "barrier", "queue", "future", "executor")
 #: What a worker has of the script are the functions and classes that were sent to it, and what these name.
 OF_MAIN: Final = "of which a worker process has only what functions name"
 #: Captured objects of which a call may rely on what it did with them before.
