@@ -458,8 +458,9 @@ class _Bound(ParallelFunction[P, R]):
         found = inspect.getattr_static(method.__self__, name, None)
         if not (isinstance(found, ParallelFunction) and found.__wrapped__ is method.__func__):
             return _bound, (method.__func__, method.__self__, self._options)
-        by_name = getattr, (method.__self__, name)
-        return by_name if found._options == self._options else (_changed, (getattr(*by_name[1]), self._options))
+        if found._options == self._options:
+            return getattr, (method.__self__, name)
+        return _changed, (getattr(method.__self__, name), self._options)
 
 
 def _bind(function: ParallelFunction[Any, R], bound: Callable[P, R]) -> ParallelFunction[P, R]:

@@ -74,13 +74,13 @@ class Pending:
 
     def is_run_by(self, thread: int) -> bool | None:
         """Whether what is to be taken next is run by this thread; None where nothing that was pulled will be it."""
-        if (self._next in self._come) if self._ordered else self._come:
-            return False
-        if (self._next not in self._flying) if self._ordered else not self._flying:
-            return None
         if self._ordered:
+            if self._next not in self._flying:
+                return False if self._next in self._come else None
             batch = self._batches.get(self._next)
             return batch is not None and batch.runner == thread
+        if self._come or not self._flying:
+            return False if self._come else None
         known = len(self._batches) == self.running
         return known and all(batch.runner == thread for batch in self._batches.values())
 

@@ -76,20 +76,6 @@ def test_timeout_is_taken_when_it_is_any_number(value):
     assert parallel(place, timeout=value).options()._options.timeout == 3
 
 
-@pytest.mark.parametrize("value", ["3", b"3", True, [3], object(), 3j])
-def test_timeout_is_refused_when_it_is_no_number(value):
-    """The text of one is none."""
-    with pytest.raises(InvalidTypeError, match="timeout must be a number of seconds"):
-        parallel(place, timeout=value)
-
-
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 10**400])
-def test_timeout_is_refused_when_impossible(value):
-    """None of these ever comes."""
-    with pytest.raises(InvalidOptionError, match="timeout must be more than 0 seconds"):
-        parallel(place, timeout=value)
-
-
 def test_error_names_the_source_when_shared_work_is_sent_to_processes(monkeypatch):
     """The author wrote only `shared=True`."""
     function = parallel(place, shared=True)

@@ -44,14 +44,19 @@ def never(tmp_path):
         (1e10, InvalidOptionError),
         (10**400, InvalidOptionError),
         ("1", InvalidTypeError),
+        (b"3", InvalidTypeError),
         (True, InvalidTypeError),
+        ([3], InvalidTypeError),
+        (object(), InvalidTypeError),
+        (3j, InvalidTypeError),
     ],
 )
 def test_timeout_is_refused_when_impossible(value, kind):
     """At decoration and by `options`, with what was given."""
-    with pytest.raises(kind, match=r"timeout.*seconds"):
+    words = "be more than 0 seconds" if kind is InvalidOptionError else "be a number of seconds"
+    with pytest.raises(kind, match=f"timeout must {words}"):
         parallel(stuck, timeout=value)
-    with pytest.raises(kind, match=r"timeout.*seconds"):
+    with pytest.raises(kind, match=f"timeout must {words}"):
         parallel(stuck).options(timeout=value)
 
 

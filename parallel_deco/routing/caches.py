@@ -6,7 +6,7 @@ import functools
 from typing import Final
 
 from parallel_deco.routing.known import Species, species
-from parallel_deco.routing.ledger import EffectKind, Ledger
+from parallel_deco.routing.ledger import Ledger
 from parallel_deco.routing.lookup import is_any
 from parallel_deco.routing.values import Place, Site, Value
 
@@ -47,5 +47,4 @@ def _kept(ledger: Ledger, place: Place, name: str, seen: dict[Site, Site]) -> Pl
 def draws_from_kept(ledger: Ledger, site: Site) -> None:
     """A method is called of what may be a random generator that is kept."""
     if site.kept and site.cls is not None and species(site.cls)[0] is Species.RANDOM:
-        what = f"draws from a random generator that {site.kept!r} keeps"
-        ledger.record(EffectKind.RANDOM_STATE, what, atomic=True)
+        ledger.draw(f"a random generator that {site.kept!r} keeps")

@@ -156,11 +156,7 @@ class Calls(Members):
             self.ledger.change(single(owner), f"calls .{name}() of")
             return EMPTY
         if kind is Species.RANDOM:
-            self.ledger.record(
-                EffectKind.RANDOM_STATE,
-                f"draws from {describe(owner)}, a random generator",
-                atomic=name not in known.RESEEDING,
-            )
+            self.ledger.draw(f"{describe(owner)}, a random generator", name)
             return self.native_method(owner, name, given)
         if name in ("map", "starmap", "submit") and is_ours(thing):
             elements = [self.ledger.inside(value) | value for value in given.positional]
@@ -296,11 +292,7 @@ class Calls(Members):
             return self.call_object(function, EMPTY, given.after(owner))
         called = dotted_name(function).rpartition(".")[2]
         if species(type(receiver))[0] is Species.RANDOM:
-            self.ledger.record(
-                EffectKind.RANDOM_STATE,
-                f"draws from the shared random stream with {called}()",
-                atomic=called.rpartition(".")[2] not in known.RESEEDING,
-            )
+            self.ledger.draw(f"the shared random stream with {called}()", called)
             if known.mutating(called):
                 self.ledger.change(given.first(), "shuffles")
             return self.call_fresh(EMPTY, given)

@@ -20,18 +20,8 @@ _MAKERS: Final = frozenset(("__init__", "__new__", "__init_subclass__", "__class
 # Special methods that whoever gets an object may call, if only to compare it or to print it.
 _SPECIALS: Final = (
     *("__str__", "__repr__", "__format__", "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__hash__"),
-    *(
-        "__iter__",
-        "__next__",
-        "__getitem__",
-        "__len__",
-        "__contains__",
-        "__index__",
-        "__int__",
-        "__float__",
-        "__bool__",
-    ),
-    *("__array__", "__copy__", "__deepcopy__", "__reduce__", "__getstate__"),
+    *("__iter__", "__next__", "__getitem__", "__len__", "__contains__", "__index__", "__int__", "__float__"),
+    *("__bool__", "__array__", "__copy__", "__deepcopy__", "__reduce__", "__getstate__"),
 )
 # Modules in C that call what a subclass defines.
 _CALLING: Final = frozenset(("_pickle", "_io"))

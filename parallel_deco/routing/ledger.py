@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
-from parallel_deco.routing.known import Species, species
+from parallel_deco.routing.known import RESEEDING, Species, species
 from parallel_deco.routing.looks import ALL, Looks, Spot, is_changeable
 from parallel_deco.routing.lookup import MISSING, is_a, is_fixed_class, is_iterator_type, loaded
 from parallel_deco.routing.values import (
@@ -183,6 +183,10 @@ class Ledger:
             self._effects[key] = Effect(what, file, line, kind, argument, atomic)
         self.meet(key)
         return key
+
+    def draw(self, source: str, method: str = "") -> None:
+        """Write down that a call draws from a random generator of others; after a seed, it relies on what it draws."""
+        self.record(EffectKind.RANDOM_STATE, f"draws from {source}", atomic=method not in RESEEDING)
 
     def give_up(self, what: str, code: types.CodeType | None) -> None:
         """Write down that the whole function, which begins there, was not read."""
@@ -400,9 +404,7 @@ class Ledger:
                     atomic = word not in _ONE_AT_A_TIME
                     self.record(EffectKind.CAPTURES_RESOURCE, f"captures {name}, which cannot travel", atomic=atomic)
                 elif kind is Species.RANDOM:
-                    self.record(
-                        EffectKind.RANDOM_STATE, f"draws from {describe(place)}, a random generator", atomic=True
-                    )
+                    self.draw(f"{describe(place)}, a random generator")
 
     def child(self, place: Outside, step: str) -> Value:
         """Return the value one step inside an outside place."""

@@ -32,18 +32,9 @@ _TWO: Final = {
     "STORE_FAST_STORE_FAST": "SS",
 }
 _INPLACE: Final = range(13, 26)
-_OPERANDS: Final = frozenset(
-    (
-        *(
-            *_FAST,
-            "LOAD_FAST_LOAD_FAST",
-            "LOAD_FAST_BORROW_LOAD_FAST_BORROW",
-            "LOAD_GLOBAL",
-            "LOAD_DEREF",
-            "LOAD_CONST",
-        ),
-        *("LOAD_SMALL_INT", "LOAD_ATTR", "LOAD_METHOD", "BUILD_TUPLE", "PUSH_NULL", "PRECALL", "NOP"),
-    )
+_OPERANDS: Final = _FAST.union(
+    ("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CONST"),
+    ("LOAD_SMALL_INT", "LOAD_ATTR", "LOAD_METHOD", "BUILD_TUPLE", "PUSH_NULL", "PRECALL", "NOP"),
 )
 _NOTHING: Final = frozenset(("NOP", "RESUME", "PRECALL", "KW_NAMES", "TO_BOOL", "CACHE", "NOT_TAKEN", "PUSH_NULL"))
 _ENDS: Final = frozenset(("RERAISE", "RAISE_VARARGS", "INTERPRETER_EXIT"))

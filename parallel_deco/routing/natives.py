@@ -144,8 +144,7 @@ class Natives:
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
         if known.shares_random(name) or known.draws(name, given.keywords):
-            what = f"draws from the shared random stream with {name}()"
-            self.ledger.record(EffectKind.RANDOM_STATE, what, atomic=last not in known.RESEEDING)
+            self.ledger.draw(f"the shared random stream with {name}()", last)
         if last in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
         self.outputs(given, first)
@@ -186,13 +185,12 @@ class Natives:
         """Call a method, known by its name only, of something of the outside."""
         receiver = single(owner)
         self._look_at(given, name)
-        changes = known.mutating(name) and not self._gives_new(owner, name)
-        if not changes:
-            self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
-        if changes:
+        if known.mutating(name) and not self._gives_new(owner, name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
-        elif name != "copy" and any(known.is_stateful(type(thing)) for thing in owner.examples or ()):
-            self.ledger.change(receiver, verb(name))
+        else:
+            self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
+            if name != "copy" and any(known.is_stateful(type(thing)) for thing in owner.examples or ()):
+                self.ledger.change(receiver, verb(name))
         if name in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
         if name in known.LOGGING_SETTINGS:
@@ -213,8 +211,7 @@ class Natives:
 
     def _draws(self, name: str) -> None:
         """``norm.rvs(size=3)`` draws from NumPy's shared stream, unless it is given another."""
-        what = f"draws from the shared random stream with .{name}()"
-        self.ledger.record(EffectKind.RANDOM_STATE, what, atomic=True)
+        self.ledger.draw(f"the shared random stream with .{name}()")
 
     def set_logging(self, name: str) -> None:
         """A logger is configured: loggers belong to the process, whoever asked for one."""
@@ -328,7 +325,9 @@ class Natives:
                         self._passed_object(place, place.cls, given)
                     continue
                 if kind is Outside and not looks_callable(place):
-                    self._passed_method(place, given, objects)  # type: ignore[arg-type]
+                    for thing in (place.examples or ()) if objects else ():  # type: ignore[union-attr]
+                        self._passed_object(place, type(thing), given)  # type: ignore[arg-type]
+                    self._passed_method(place)  # type: ignore[arg-type]
                 elif kind is Made or kind is Bound or kind is Outside or self._of_site(place):
                     others = [self.ledger.reach(self.ledger.reach(other)) for other in values if other is not value]
                     self.call_place(place, Given([], {}, union(others)))
@@ -346,11 +345,9 @@ class Natives:
                 if inner.cls is not None:
                     self.call_hooks(inner, inner.cls, given, special=True)
 
-    def _passed_method(self, place: Outside, given: Given, objects: bool) -> None:
+    def _passed_method(self, place: Outside) -> None:
         """``map(log.append, xs)``: a method of the outside is handed over."""
         parent = place.parent
-        for thing in (place.examples or ()) if objects else ():
-            self._passed_object(place, type(thing), given)
         if parent is None or place.step[:1] != "." or place.examples is not None:
             return
         if known.mutating(place.step[1:]):

@@ -155,6 +155,5 @@ def _read_before(function: object) -> Reading | None:
     if cached is None or cached[0] is not function.__code__ or not cached[1].stands(function):
         return None
     answers = cached[2]._answers
-    if not all(findings.stands(function) for findings in answers):
-        answers[:] = [findings for findings in answers if findings.stands(function)]
+    answers[:] = [findings for findings in answers if findings.stands(function)]
     return cached[2]
