@@ -198,6 +198,16 @@ def test_times_count_little_when_the_library_computed_beside():
     assert facts_so_far(batch(1, 5e-3, disturbed=True)) is not None
 
 
+@pytest.mark.parametrize("seen", [batch(1, 30e-3, 27e-3, disturbed=True), batch(1, 30e-3, 27e-3), batch(1, 5e-3, 1e-5)])
+def test_what_a_running_call_was_judged_by_is_what_is_learned_of_it(seen):
+    """Calls that were held back for its sake are decided on by the same facts, at the edge between two routes too."""
+    evidence = Evidence()
+    evidence.learn(seen, so_far=True)
+    assert evidence.facts() == facts_so_far(seen)
+    evidence.learn(batch(1, 60e-3, 50e-3, disturbed=True))  # its end: what was learned of it so far is gone
+    assert (evidence.facts().wall, evidence.facts().doubtful) == (pytest.approx(50e-3), True)
+
+
 def test_gain_is_the_number_of_threads_when_nobody_is_in_the_way():
     """Waiting in 32 threads gains 32 times, computing without the GIL in 2 gains 2 times."""
     assert learned(batch(1, 5e-3, 1e-5), *[batch(1, 5e-3, 1e-5, crowd=32)] * 100).gain == pytest.approx(32)

@@ -160,10 +160,12 @@ class Evidence:
         """Add what a batch cost.
 
         With `so_far`, it is the first call of all, which is still running: a later look, or the first end, takes the
-        place of that.
+        place of that, and until then its times are taken as they are.
         """
         if not seen.items:
             return
+        if so_far:  # as `facts_so_far` has it: what was found out from the same reading must not change by learning it
+            seen = seen._replace(disturbed=False)
         wall = max(seen.wall - seen.delay, seen.cpu)
         with self._lock:
             if so_far and self._items and not self._provisional:
@@ -368,7 +370,7 @@ def _tells(looks: Readings) -> bool:
 def facts_so_far(seen: Readings) -> Facts | None:
     """Return the facts of a call that is still running; None while too little was seen to tell what it does."""
     evidence = Evidence()
-    evidence.learn(seen._replace(disturbed=False), so_far=True)
+    evidence.learn(seen, so_far=True)
     facts = evidence.facts()
     if seen.disturbed and not facts.computes:
         return None
