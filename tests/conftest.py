@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,9 @@ DEADLINE = 30.0
 
 hypothesis.settings.register_profile("busy machines", deadline=None)
 hypothesis.settings.load_profile("busy machines")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started with `&` or by cron: the scripts would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FUNCTIONS = '''
 """Functions that a worker process can import by name."""
