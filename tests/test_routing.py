@@ -494,8 +494,9 @@ def test_first_times_are_doubted_when_others_ran_beside_and_there_was_no_cpu():
     assert learned(asleep).waits
 
 
-def test_reason_is_that_of_the_whole_call_when_it_was_decided_in_its_first_moment():
+def test_reason_is_that_of_the_whole_call_when_it_was_decided_in_its_first_moment(monkeypatch):
     """The route is the one that was taken, so nobody has to read what the call had shown after 0.3 ms."""
+    monkeypatch.setattr(Profile, "cpus", lambda _: 2)
     profile, options = Profile(time.sleep), Options()
     evidence = profile.evidence((0.05,), {})
     evidence.learn(batch(1, 0.3e-3), so_far=True)
