@@ -30,6 +30,8 @@ BELIEVED = 4.0
 FEW, TRIPS = 4, 15
 #: Threads that are started to time that.
 STARTS = 5
+#: How many times as long as usual starting a thread takes at most: what is more is no lasting trait of the machine.
+SLOWEST = 10
 #: Seconds after which no more than the fewest round trips of a kind are made; after which none is begun, and the guess
 #: stands if it is less; and after which one is given up.
 BUDGET = 5e-3
@@ -110,14 +112,16 @@ def _time_threads(end: float) -> tuple[float, float]:
     start = pools.threads().start
     _trip(start, 0)  # there is a thread now
     dispatch = _typical(start, 0, end, Machine().dispatch_thread) or Machine().dispatch_thread
-    begun = []
+    begun: list[float] = []
     for _ in range(STARTS):
+        if begun and perf_counter() > end:  # a thread of the user's computes, with the GIL
+            break
         up = threading.Event()
         before = perf_counter()
         threading.Thread(target=up.set, daemon=True).start()
         up.wait(PATIENCE)
         begun.append(perf_counter() - before)
-    return dispatch, max(dispatch, _quartile(begun))
+    return dispatch, max(dispatch, min(_quartile(begun), SLOWEST * Machine().wake))
 
 
 def _time_processes(end: float) -> tuple[float, float] | None:

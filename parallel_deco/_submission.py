@@ -129,7 +129,8 @@ class Submissions:
         if not full:
             self._drain(level)
         if lane.waiting and lane.watched < monotonic():
-            self._watch(level, FIRST_LOOK, perf_counter(), process_time())
+            now = perf_counter()
+            self._watch(level, FIRST_LOOK, now, now, process_time())
 
     def _run_quickly(self, level: int, call: Call) -> bool:
         """Start a call of a short function that is known, if there is a place, without looking at it."""
@@ -191,14 +192,17 @@ class Submissions:
             if any(member.start_next(level, number) for number, member in waiting):
                 heads = None
 
-    def _watch(self, level: int, pause: float, since: float, computed: float) -> None:
-        """Look at a lane in which calls wait after a while, and after twice as long again, until none does."""
+    def _watch(self, level: int, pause: float, since: float, looked: float, computed: float) -> None:
+        """Look at a lane in which calls wait after a while, and after twice as long again, until none does.
+
+        None has ended since the time `since`; when it was looked at last, this process had computed so much.
+        """
         lane = self._lanes[level]
-        look = partial(self._look, level, pause, since, computed, lane.progress)
+        look = partial(self._look, level, pause, since, looked, computed, lane.progress)
         when = monotonic() + pause
         lane.watched = when + LATE if pools.threads().later(when, look) else 0.0
 
-    def _look(self, level: int, pause: float, since: float, computed: float, progress: int) -> None:
+    def _look(self, level: int, pause: float, since: float, looked: float, computed: float, progress: int) -> None:
         """Give a lane more places if those that run may be waiting for those that have none; in the alarms' thread.
 
         No call has ended for many times what one takes, and nothing in this process computes.
@@ -211,10 +215,10 @@ class Submissions:
                 lane.watched = 0.0
                 return
             if lane.progress != progress or lane.probing or decision is None:
-                since, computed, stalled = now, used, False
+                since, stalled = now, False
             else:
                 long = now - since > STALLED * max(decision.facts.wall, decision.facts.pace)
-                stalled = long and used - computed < SLEEPY * (now - since)
+                stalled = long and used - computed < SLEEPY * (now - looked)
             stalled = stalled and decision is not None and self._may_widen(decision)
             stalled = stalled and lane.running < UNKNOWN_WIDTH and not self._places.are_full(level)
             if stalled:
@@ -222,7 +226,7 @@ class Submissions:
         if stalled:
             with suppress(RuntimeError):  # no thread is left
                 pools.threads().call(partial(self._drain, level))
-        self._watch(level, min(2 * pause, LONGEST_PAUSE), since, computed)
+        self._watch(level, min(2 * pause, LONGEST_PAUSE), since, now, used)
 
     def _may_widen(self, decision: Decision) -> bool:
         """Whether calls may run at the same time in threads, as far as we choose how many."""

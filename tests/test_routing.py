@@ -511,3 +511,81 @@ def test_reason_is_that_of_the_whole_call_when_it_was_decided_in_its_first_momen
     profile.decision = early  # it stayed in the loop: the whole call is no reason for that
     assert (profile.explain(options).route, profile.explain(options).rule) == ("serial", "too small")
     assert any("still running" in note for note in profile.explain(options).notes)
+
+
+@pytest.mark.parametrize("cpus", [2, 8, 16, 37, 64, 128])
+def test_waits_stay_in_threads_when_there_are_many_cpus(cpus):
+    """As many may wait there as in processes, of which each would be an interpreter of its own."""
+    decision = decide(seen(50e-3, 1e-5, 0.0), Situation(items=1000, cpus=cpus))
+    assert decision.route == "threads"
+    assert decision.width >= max(32, cpus)
+
+
+@given(seconds, shares, st.integers(1, 256))
+@LAWS
+def test_threads_are_no_fewer_than_cpus_when_it_computes_without_the_gil_or_waits(wall, share, cpus):
+    """Each CPU has one that may compute, however long the others wait."""
+    assert waiting_width(Facts(wall=wall, cpu=share * wall, gil=0.0), cpus, None) >= cpus
+
+
+def test_moving_is_not_what_the_first_batch_of_a_worker_took():
+    """It may have imported what the arguments are made of; until another comes, nothing is known."""
+    first = batch(1, 5e-3, moved=0.1, first=True)
+    assert learned(batch(1, 5e-3), first, first).moved is None
+    usual = batch(1, 5e-3, moved=HANDING + 1e-4)
+    assert learned(batch(1, 5e-3), first, first, usual).moved == pytest.approx(1e-4)
+    assert decide(learned(batch(1, 5e-3), first, first, usual), Situation(items=200, cpus=2)).route == "processes"
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="nobody holds a GIL here")
+def test_gain_is_no_reason_for_threads_when_the_gil_is_held():
+    """What it seemed to gain it did beside something else, that only waited."""
+    known = learned(batch(1, 1e-3), *[batch(1, 1e-3, crowd=2)] * 40)
+    assert known.gain == pytest.approx(2.0)
+    assert decide(known, Situation(items=2000, cpus=2)).route == "processes"
+    free = learned(batch(1, 1e-3, gil=0.0), *[batch(1, 1e-3, gil=0.0, crowd=2)] * 40)
+    assert decide(free, Situation(items=2000, cpus=2)).route == "threads"
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="nobody holds a GIL here")
+def test_it_leaves_the_threads_when_it_waited_and_now_computes():
+    """CPU time is a thread's own, however many are beside it: fewer threads show what it is now."""
+    evidence = Evidence()
+    for each in (batch(1, 0.1, 1e-3), *[batch(1, 0.32, 0.01, crowd=32)] * 100):
+        evidence.learn(each)
+    assert evidence.facts().cpu == pytest.approx(0.01, rel=0.05)
+    width = decide(evidence.facts(), Situation(items=1000, cpus=2)).width
+    assert width < 16
+    for _ in range(100):
+        evidence.learn(batch(1, 0.01 * width, 0.01, crowd=width))
+    assert decide(evidence.facts(), Situation(items=1000, cpus=2)).route == "processes"
+
+
+def test_gain_is_told_when_the_first_call_took_much_longer():
+    """An import in it is no measure of how large items may be; where there is nothing else, it is."""
+    slow, alone, beside = batch(1, 50e-3, gil=0.0), batch(1, 1e-3, gil=0.0), batch(8, 2.6e-3, gil=0.0, crowd=2)
+    assert learned(slow, *[alone] * 100, *[beside] * 100).gain == pytest.approx(1.0)
+    assert learned(slow, alone, *[beside] * 100).gain == pytest.approx(2.0)
+
+
+def test_gain_is_believed_again_when_the_cpus_are_free_again():
+    """However long other programs had them."""
+    starved, free = batch(20, 6e-3, 1e-3, crowd=2, delay=40e-3), batch(20, 3e-3, 1e-3, crowd=2)
+    known = learned(batch(20, 1e-3), *[starved] * 1000)
+    assert known.gain is None
+    assert learned(batch(20, 1e-3), *[starved] * 1000, *[free] * 40).gain == pytest.approx(2 / 3)
+
+
+def test_more_threads_are_tried_when_the_first_wait_was_a_short_one():
+    """Waits vary; that those beside others are longer is no sign that they are in each other's way."""
+    evidence, now = Evidence(), 0.0
+    evidence.learn(batch(1, 0.05, 1e-4))
+    width = evidence.facts().reach
+    for _ in range(20 * width):
+        now += 0.1 / width
+        seen_now = batch(1, 0.1, 1e-4, crowd=width)
+        evidence.learn(seen_now)
+        evidence.learn_reach(seen_now, width, now)
+        if evidence.facts().reach > width:
+            break
+    assert evidence.facts().reach == 2 * width

@@ -83,7 +83,7 @@ def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
     """Return how many threads wait at the same time before the GIL or the CPUs are the bottleneck."""
     if facts.computes:
         return min(cpus, most or cpus)
-    bound = most or facts.reach
+    bound = most or max(facts.reach, cpus)
     bottleneck = max(GIL_HANDOVER * facts.held, facts.cpu / cpus, facts.wall / bound, 1e-12)
     return max(1, min(bound, max(cpus, round(1.3 * facts.wall / bottleneck))))
 
@@ -94,7 +94,8 @@ def process_width(facts: Facts, cpus: int, most: int | None) -> int:
         return most
     if facts.cpu >= BUSY * facts.wall or facts.items < PROVED or facts.seconds < PROVED_SECONDS:
         return cpus
-    return min(round(cpus * facts.wall / max(facts.cpu, 1e-12)), PROCESSES_PER_CPU * cpus)
+    # What waits is no better off in more processes than it would be in threads, which cost next to nothing.
+    return min(round(cpus * facts.wall / max(facts.cpu, 1e-12)), PROCESSES_PER_CPU * cpus, max(cpus, facts.reach))
 
 
 def predict(
@@ -153,8 +154,10 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
     width = min(waiting_width(facts, cpus, most), max(1, items))
     if facts.gain is not None and facts.gain < NO_GAIN:
         return Prediction(items * facts.wall / min(1.0, facts.gain) * 1.05, width)
-    if facts.gain is not None and facts.computes:  # it was tried: no need to reckon
+    if facts.gain is not None and facts.computes:  # it was tried, though perhaps beside something else that waits
         work = least = items * facts.wall / (width if facts.gain > FULL_GAIN * width else facts.gain)
+        if facts.gil is not None:
+            work, least = max(work, items * facts.held), max(least, items * _held_at_least(facts))
     else:
         # Who computed without the GIL wants it back after each item, and is woken for it: half of a way there and back.
         each = facts.wall + (machine.dispatch_thread / 2 if facts.computes and width > 1 else 0.0)

@@ -4,7 +4,7 @@ import threading
 from math import inf
 from typing import NamedTuple
 
-from parallel_deco._cpus import gil_enabled
+from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._measure import FRACTION, PURE, UNREAD, Readings
 from parallel_deco.routing.reach import FIRST, Reach
 from parallel_deco.routing.refusals import Refusals
@@ -34,8 +34,14 @@ BLIND, LONG_ENOUGH = 20e-3, 1e-3
 #: Batches beside others, for each of them, and their seconds, after which it is known what threads gain.
 TRIAL = 2
 TRIAL_SECONDS = 16e-3
-#: How many batches beside others may have lacked a CPU, for each that did not, for that to be believed.
-MOST_STARVED = 0.25
+#: How many batches beside others may have lacked a CPU, for each that did not, for that to be believed; of about the
+#: last twenty.
+MOST_STARVED, OF_LATE = 0.25, 0.95
+#: Share of the time of threads in which the GIL is held, by what each of them needs alone, from which on it is what
+#: they wait for.
+CROWDING = 0.35
+#: Calls alone after which a first one counts no more.
+SETTLED = 4
 #: Seconds of work alone after which that is forgotten, to be tried again: the first time, and at most; twice as many
 #: each time. It may have been a busy moment of the machine.
 SOON, LATE = 0.25, 64.0
@@ -70,7 +76,7 @@ class Facts(NamedTuple):
         Elapsed time in a worker process, where libraries are held to one thread; None when it is not parallel inside,
         or was never tried there.
     gain : float or None
-        How many times faster threads were than one, when that was tried.
+        How many times faster threads were than one, when that was tried; other work that waited beside them counts too.
     pace : float
         Elapsed time as it was lately, beside whatever else ran.
     so_far : bool
@@ -148,13 +154,14 @@ class Evidence:
         self._provisional = False  # all times are of a call that has not ended
         self._doubtful = False  # what is known of its own times
         self._single = _Mean()  # elapsed time in other processes, of what is parallel inside here
-        self._most_wall = self._most_cpu = 0.0  # of a batch that was alone, per item
+        self._most = _Most()
         self._beside = _Beside()
         self._pace = _Mean()
-        self._reach = Reach()
+        self._reach = Reach(max(FIRST, available_cpus()))
         self._facts: Facts | None = Facts()  # None when the sums have changed since
         self._asked = 0
         self.refusals = Refusals()  #: of maps
+        self.looked = 0.0  #: seconds, as a map counts them; what two threads lose does no harm
 
     def learn(self, seen: Readings, *, so_far: bool = False) -> None:
         """Add what a batch cost.
@@ -185,17 +192,19 @@ class Evidence:
             elif wall > LONG_ENOUGH:
                 self._unseen += wall
             self._look_inside(seen)
-            self._time(wall, seen)
+            self._time(wall, seen, first)
             if seen.crowd == 1 and self._beside.rest(wall):
                 self._beside = _Beside(min(2 * self._beside.patience, LATE))
             if seen.moved:
-                self._moved.add(max(0.0, seen.moved - HANDING), seen.items)
+                if not seen.first:  # in that, a worker may import what the arguments are made of
+                    self._moved.add(max(0.0, seen.moved - HANDING), seen.items)
                 self._sent.add(seen.sent, seen.items)
                 self._received.add(seen.received, seen.items)
 
     def _forget_provisional(self) -> None:
         self._items = 0
-        self._seconds = self._most_wall = self._most_cpu = self._unseen = 0.0
+        self._seconds = self._unseen = 0.0
+        self._most = _Most()
         self._seen = self._seen_first = UNREAD
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
         self._doubtful = False
@@ -205,7 +214,11 @@ class Evidence:
         with self._lock:
             width = self._reach.width
             wall = max(seen.wall - seen.delay, seen.cpu)
-            self._reach.learn(seen.items, wall, running, now, self._alone.value or inf)
+            alone, cpu = self._alone.value, self._cpu.value
+            held = max(cpu, self._gil(self._looks, alone, cpu) or 0.0)
+            # Items that take longer beside each other are in each other's way only if the GIL is: else they vary.
+            crowding = running * held > CROWDING * wall / seen.items
+            self._reach.learn(seen.items, wall, running, now, alone if crowding and alone else inf)
             if self._reach.width != width:
                 self._facts = None
 
@@ -224,12 +237,13 @@ class Evidence:
             elif not seen.starved:  # else its own threads wait for each other to get a CPU
                 self._inside = _Mean()
 
-    def _time(self, wall: float, seen: Readings) -> None:
+    def _time(self, wall: float, seen: Readings, fresh: bool) -> None:
         """Take in times: an item's own, what it took beside others, or in one thread of another process."""
         items = seen.items
         inside = self._inside.value > INNER
         if inside and seen.moved:
-            self._single.add(wall, items)
+            if not seen.first:
+                self._single.add(wall, items)
             return
         # Beside others it may have waited for the GIL of one that had no CPU; its own threads may have lacked CPUs, and
         # no delay shows that; or the library had the GIL. Such times are better than nothing, until there are others.
@@ -255,19 +269,19 @@ class Evidence:
         # It was thought to compute, and now it waits, for nobody computes: that is new, and no other's doing.
         drifted = seen.idle and not waits
         if seen.crowd == 1 or first or drifted:
-            self._most_wall = max(self._most_wall, wall / items)
-            self._most_cpu = max(self._most_cpu, seen.cpu / items)
+            self._most.add(wall / items, seen.cpu / items, fresh, alone=seen.crowd == 1)
         elif not apart:
             # However much they are in each other's way, alone it takes its share of that: more is a larger item.
-            self._most_wall = max(self._most_wall, wall / items / seen.crowd)
-            self._most_cpu = max(self._most_cpu, seen.cpu / items / seen.crowd)
+            self._most.add(wall / items / seen.crowd, seen.cpu / items / seen.crowd, fresh)
             self._beside.add(seen.crowd, wall, seen.cpu, items)
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time. Waits
         # that vary may be longer than the mean and yet their own; to take the short ones only would make all look so.
-        usual = self._most_wall if waits else self._alone.value
+        usual = self._most.wall if waits else self._alone.value
         unhindered = plain or wall < items * usual
         if seen.crowd == 1 or first or drifted or unhindered:
             self._alone.add(wall, items)
+            self._cpu.add(seen.cpu, items)
+        elif waits:  # a thread's CPU time is its own: it may compute now, and be kept waiting by its like
             self._cpu.add(seen.cpu, items)
 
     def watches(self, keenly: bool = True) -> bool:
@@ -337,7 +351,7 @@ class Evidence:
             received=self._received.value,
             inner=max(1.0, self._inside.value),
             single=self._single.value if self._single.weight else None,
-            gain=self._beside.gain(wall, cpu, self._most_wall, self._most_cpu),
+            gain=self._beside.gain(wall, cpu, self._most.wall, self._most.cpu),
             pace=self._pace.value,
             so_far=self._provisional,
             doubtful=self._doubtful,
@@ -393,6 +407,34 @@ def _added(old: Readings, seen: Readings) -> Readings:
     )
 
 
+class _Most:
+    """The most that an item took alone: more than that, beside others, is not a larger item.
+
+    Of a first call only until there are others: it may import, or fill a cache.
+    """
+
+    __slots__ = ("_cpu", "_first_cpu", "_first_wall", "_others", "_wall")
+
+    def __init__(self) -> None:
+        self._wall = self._cpu = self._first_wall = self._first_cpu = 0.0
+        self._others = 0
+
+    def add(self, wall: float, cpu: float, first: bool, alone: bool = False) -> None:
+        if first:
+            self._first_wall, self._first_cpu = max(self._first_wall, wall), max(self._first_cpu, cpu)
+            return
+        self._wall, self._cpu = max(self._wall, wall), max(self._cpu, cpu)
+        self._others += alone
+
+    @property
+    def wall(self) -> float:
+        return self._wall if self._others >= SETTLED else max(self._wall, self._first_wall)
+
+    @property
+    def cpu(self) -> float:
+        return self._cpu if self._others >= SETTLED else max(self._cpu, self._first_cpu)
+
+
 class _Beside:
     """What items took while others of this process ran, and so what running them side by side gains.
 
@@ -408,18 +450,22 @@ class _Beside:
         self._crowd = _Mean()
         self._wall = _Mean()
         self._cpu = _Mean()
-        self._batches = self._starved = 0
+        self._batches = 0
+        self._recent = self._starved = 0.0  # batches, and those that lacked a CPU, of late
         self._seconds = 0.0
 
     def starve(self) -> None:
         """Note that one of them lacked a CPU: those beside it may have waited for what it holds, and it for them."""
-        self._starved += 1
+        self._recent *= OF_LATE
+        self._starved = OF_LATE * self._starved + 1.0
 
     def add(self, crowd: int, wall: float, cpu: float, items: int) -> None:
         self._crowd.add(crowd * items, items)
         self._wall.add(wall, items)
         self._cpu.add(cpu, items)
         self._batches += 1
+        self._recent = OF_LATE * self._recent + 1.0
+        self._starved *= OF_LATE
         self._seconds += wall
         self._rested = 0.0
 
@@ -441,7 +487,7 @@ class _Beside:
         crowd = self._crowd.value
         if self._batches < TRIAL * crowd or self._seconds < TRIAL_SECONDS or not wall:
             return None
-        if self._starved > MOST_STARVED * self._batches:
+        if self._starved > MOST_STARVED * self._recent:
             return None
         if cpu < 0.5 * wall:
             return crowd / max(1.0, self._wall.value / most_wall)
