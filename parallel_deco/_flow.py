@@ -100,9 +100,10 @@ def window(facts: Facts, options: Options, width: int, size: int, demand: Demand
     """
     if options.buffersize is not None:
         return options.buffersize
+    least = width * max(2, options.chunksize or 0)  # a batch for each worker
     size = options.chunksize or size
     most = max(IDLE_BATCHES * width * max(1, size), 2 * demand.taken)
     if demand.waiting:
         most = max(most, int(BUSY_SECONDS * width / facts.wall) if facts.wall else 0)
     bound = min(MOST_ITEMS, int(MOST_BYTES / facts.received)) if facts.received > 1 else MOST_ITEMS
-    return max(2 * width, min(most, bound))
+    return max(least, min(most, bound))

@@ -13,13 +13,16 @@ class Stretch:
         function: Callable[..., Any],
         items: Iterator[Any],
         context: Context | None,
+        own: Context | None,
         star: bool,
         most: int,
         wall: float,
+        keep: Callable[[BaseException, int], None] | None,
     ) -> None: ...
 
 class Patient(Iterator[Any]):
     def __init__(self, items: Iterator[Any], seconds: float) -> None: ...
+    def stop(self) -> None: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __next__(self) -> Any: ...
 

@@ -7,6 +7,7 @@ from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
+from math import inf
 from threading import RLock
 from types import GenericAlias
 
@@ -21,7 +22,9 @@ cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     PyObject *PyObject_Vectorcall(PyObject *function, PyObject **arguments, size_t count, PyObject *names)
     PyObject *PyObject_CallObject(PyObject *function, PyObject *arguments)
+    void Py_INCREF(PyObject *object)
     void Py_DECREF(PyObject *object)
+    PyObject *PyExc_KeyboardInterrupt
     PyObject *PyExc_StopIteration
     int PyErr_ExceptionMatches(PyObject *kind)
     void PyErr_Clear()
@@ -92,6 +95,8 @@ cdef class Stretch:
         Nobody else may draw from it meanwhile.
     context : contextvars.Context or None
         Items are drawn in it.
+    own : contextvars.Context or None
+        The function is called in it; in the consumer's own if None.
     star : bool
         Call ``function(*item)``; an item is a tuple then.
     most : int
@@ -99,6 +104,9 @@ cdef class Stretch:
     wall : float
         What an item is said to take, in seconds. A stretch that takes `PATIENCE` times as long ends early, whatever
         the time went by for: the items may not be what they were.
+    keep : callable or None
+        Called with an exception of the function, and the number of items that were drawn: it becomes the result, unless
+        it is Ctrl-C. If None, it ends the stretch.
 
     Notes
     -----
@@ -106,7 +114,7 @@ cdef class Stretch:
     is out of it, and begins no further item.
     """
 
-    cdef object function, items, context
+    cdef object function, items, context, own, keep
     cdef iternextfunc next_item
     cdef bint star
     cdef Py_ssize_t most
@@ -121,10 +129,12 @@ cdef class Stretch:
     cdef int ended  # by another thread
     cdef object bell  # of that thread
 
-    def __init__(self, function, items, context, bint star, Py_ssize_t most, double wall):
+    def __init__(self, function, items, context, own, bint star, Py_ssize_t most, double wall, keep):
         self.function = function
         self.items = items
         self.context = context
+        self.own = own
+        self.keep = keep
         self.next_item = Py_TYPE(<PyObject *>items).tp_iternext
         self.star = star
         self.most = most
@@ -164,16 +174,39 @@ cdef class Stretch:
                 PyErr_Clear()
             return NULL
         self.drawn += 1
-        if self.star:
-            result = PyObject_CallObject(<PyObject *>self.function, place[1])
-        else:
-            result = PyObject_Vectorcall(
-                <PyObject *>self.function, &place[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL
-            )
+        result = self.run(place) if self.own is None or self.inside > 1 else self.run_in_own(place)
         Py_DECREF(place[1])
         if result is NULL:
             self.calling = True
+            if self.keep is not None and not PyErr_ExceptionMatches(PyExc_KeyboardInterrupt):
+                result = self.kept()
         return result
+
+    cdef inline PyObject *run(self, PyObject **place) noexcept:
+        if self.star:
+            return PyObject_CallObject(<PyObject *>self.function, place[1])
+        return PyObject_Vectorcall(<PyObject *>self.function, &place[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+
+    cdef PyObject *run_in_own(self, PyObject **place) noexcept:
+        cdef PyObject *result
+        if PyContext_Enter(<PyObject *>self.own) < 0:
+            return NULL
+        result = self.run(place)
+        if PyContext_Exit(<PyObject *>self.own) < 0 and result is not NULL:
+            Py_DECREF(result)
+            return NULL
+        return result
+
+    cdef PyObject *kept(self) noexcept:
+        """Return the exception that is set, which is not any more."""
+        try:
+            raise_what_is_set()
+        except BaseException as error:
+            self.calling = False
+            self.keep(error, self.drawn)
+            Py_INCREF(<PyObject *>error)
+            return <PyObject *>error
+        return NULL
 
     cdef bint goes_on(self) noexcept:
         """Return whether another item is to be begun."""
@@ -211,34 +244,45 @@ cdef int raise_what_is_set() except -1:
 
 @cython.final
 cdef class Patient:
-    """The items of a batch, of which none is begun any more when the batch has had its time.
+    """The items of a batch, of which none is begun any more when the batch has had its time, or was told to `stop`.
 
     Parameters
     ----------
     items : iterator
     seconds : float
-        From the first item on, which is always begun.
+        From the first item on, which is begun in any case; inf for no limit.
     """
 
     cdef object items
     cdef iternextfunc next_item
     cdef double seconds, until
+    cdef bint timed
+    cdef int stopped  # by another thread
 
     def __init__(self, items, double seconds):
         self.items = items
         self.next_item = Py_TYPE(<PyObject *>items).tp_iternext
         self.seconds = seconds
+        self.timed = seconds < inf
+
+    def stop(self):
+        """Have no further item begin."""
+        pd_set(&self.stopped, True)
 
     def __iter__(self):
         return self
 
     def __next__(self):
         cdef PyObject *item
-        cdef double now = pd_now()
-        if self.until == 0:
-            self.until = now + self.seconds
-        elif now > self.until:
+        cdef double now
+        if pd_get(&self.stopped):
             raise StopIteration
+        if self.timed:
+            now = pd_now()
+            if self.until == 0:
+                self.until = now + self.seconds
+            elif now > self.until:
+                raise StopIteration
         item = self.next_item(<PyObject *>self.items)
         if item is NULL:
             raise_what_is_set()
@@ -359,19 +403,27 @@ cdef class MapIterator:
     cdef int _take_over(self, Stretch stretch) except -1:
         """End a stretch of another thread, which may be within an item; no lock is held, for that may lead here too."""
         stretch.wait_for_owner()
-        if self._stretch is stretch:
-            self._stretch = None
+        if self._lets_go(stretch):
             self._mapping.taken_over()
         return 0
 
+    cdef bint _lets_go(self, Stretch stretch):
+        """Have it be over; return whether no other thread has."""
+        cdef bint ours
+        with cython.critical_section(self):
+            ours = self._stretch is stretch
+            if ours:
+                self._stretch = None
+        return ours
+
     cdef int _end_stretch(self, Stretch stretch) except -1:
-        if self._stretch is stretch:  # no other thread has
-            self._stretch = None
         try:
             raise_what_is_set()
         except BaseException as error:
+            self._lets_go(stretch)
             failure = self._mapping.stretch_failed(stretch, error)
         else:
+            self._lets_go(stretch)
             return 0
         raise failure
 
@@ -385,15 +437,19 @@ cdef class MapIterator:
     cdef int _next_piece(self) except -1:
         if self._asks or self._mapping.would_wait_for_itself():  # asks: this very thread, within an item that it runs
             raise RuntimeError(OWN)
+        with cython.critical_section(self):
+            pieces = self._pieces
         self._asks = True
         try:
-            piece = next(self._pieces)
+            piece = next(pieces)
         finally:
             self._asks = False
-        if isinstance(piece, Stretch):
-            self._stretch = piece
-        else:
-            with cython.critical_section(self):
+        with cython.critical_section(self):
+            if self._pieces is not pieces:  # another thread has closed it: no results come after
+                raise StopIteration
+            if isinstance(piece, Stretch):
+                self._stretch = piece
+            else:
                 self._values = piece
                 self._at = 0
                 self._size = len(piece)

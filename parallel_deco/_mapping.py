@@ -57,8 +57,8 @@ __all__ = ["Mapping"]
 SHORT = 50e-3
 #: Seconds of tiny items in a batch in which the sampler is to look at them a few times.
 LOOKS = 1.5e-3
-#: Seconds of items, of an input that may have to be waited for, that are run one by one at most until the sampler saw
-#: enough. That costs as much again with the shortest.
+#: Seconds for which items of inputs that may have to be waited for are run one by one at most, all that goes with it
+#: included, until the sampler saw enough; of one function, not of each map.
 MOST_LOOKS = 10e-3
 #: Notes that an error has at most when another is added.
 MOST_NOTES = 16
@@ -99,7 +99,8 @@ class Mapping:
         for item in source.first():
             self._steering.follow(shape, item)
         self._stretches = Stretches(function, shape, source)
-        self._caller_runs = (options.chooses or options.backend == SERIAL) and options.timeout is None
+        self._may_run_here = (options.chooses or options.backend == SERIAL) and options.timeout is None
+        self._caller_runs = self._may_run_here  # not while nobody asks for results
         self._goes_on = options.backend == "auto" and options.timeout is None  # while workers load the function
         self._judge: Judge | None = None
         self._process = os.getpid()
@@ -117,7 +118,6 @@ class Mapping:
         self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
-        self._looked = 0.0  # seconds of items that were run one by one, for the sampler to look at
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
         self._readiness: Readiness | None = None
 
@@ -294,6 +294,7 @@ class Mapping:
                         self._arrived = perf_counter()
                     if arrived is not None or self._at_end():
                         break
+                    self._caller_runs = self._may_run_here
                     size, bell, lull = 0, None, 0.0
                     if self._runs_here():
                         self._caller_busy = self._waiting = True
@@ -423,8 +424,8 @@ class Mapping:
             if pulled is None:
                 return
             piece, batch = pulled
+            began = perf_counter()
             result = run_batch(batch)
-            self._looked += 0.0 if self._source.prompt else result.readings.wall
         finally:
             self._caller_busy = False
         for error in result.errors.values():
@@ -437,6 +438,8 @@ class Mapping:
             self._steering.weigh(batch.items, result.values)
         self._deliver(piece, batch, result)
         self._feed_aside()
+        if not self._source.prompt:
+            self._steering.looked += perf_counter() - began
 
     def _lends(self) -> bool:
         """Whether the input is the consumer's own for a while; then nobody else pulls from it."""
@@ -459,20 +462,22 @@ class Mapping:
             and (steering.facts.wall < TINY or not self._source.prompt)
             and self._pending.nothing
             and not (self._source.returned or self._source.exhausted)
-            and not self._return_exceptions
-            and self._options.buffersize is None
-            and not self._sets_context
             and not self._stretches.many_takers
-            and same_context(copy_context(), self._context)
         )
 
     def _wants_looks(self) -> bool:
         """Whether it must yet be seen how such items hold the GIL, which nobody sees in a stretch."""
-        return self._steering.unseen and (self._source.prompt or self._looked < MOST_LOOKS)
+        steering = self._steering
+        return steering.unseen and (
+            self._source.prompt or (steering.facts.wall >= TINY and steering.looked < MOST_LOOKS)
+        )
 
     def _stretch(self) -> Iterator[Stretch]:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
-        stretch = self._stretches.begin(self._steering.facts.wall)
+        plain = not self._sets_context and same_context(copy_context(), self._context)
+        own = None if plain else self._context.copy()
+        keep = self._keep_error if self._return_exceptions else None
+        stretch = self._stretches.begin(self._steering.facts.wall, own, keep)
         try:
             yield stretch
         finally:
@@ -483,6 +488,9 @@ class Mapping:
             with self._lock:
                 self._pending.skip(drawn)
                 self._lent = False
+
+    def _keep_error(self, error: BaseException, index: int) -> None:
+        _note(error, self._function, index)
 
     # Starting
 
@@ -661,6 +669,7 @@ class Mapping:
             timeout=self._options.timeout,
             turn=self._steering.turns() if nested else None,
             patience=patience(self._steering.facts, self._options, len(piece.items)),
+            heeds_signals=here,
         )
         with self._lock:
             self._pending.fly(batch)
@@ -761,6 +770,7 @@ class Mapping:
                 self._readiness.come()
             if not self.closed:
                 self._put_back(batch, result)
+                batch.items = range(len(batch.items))  # how many is all that is asked for now; the user's may go
                 pending.keep(piece.first, batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
             if self._waiting and pending.due and not (self._rests and pending.flying):

@@ -162,7 +162,12 @@ class Pending:
         self._next += items
 
     def clear(self) -> tuple[list[Ticket], object]:
-        """Forget all; return the tickets of what flies, and what has come: users' code may run when that goes."""
+        """Forget all; return the tickets of what flies, and what has come: users' code may run when that goes.
+
+        What runs in this process begins no further item.
+        """
+        for batch in self._batches.values():
+            batch.stop()
         tickets = [ticket for ticket in self._flying.values() if ticket is not None]
         come, self._come = self._come, {}
         self._flying.clear()  # what is called off leads to the map

@@ -87,6 +87,8 @@ class Source:
             some = rows[:: len(rows) // SOME + 1]  # type: ignore[arg-type, index]
             prompt = all(hasattr(type(row), "__len__") for row in some)
         source = cls(map(tuple, rows), _length(rows), prompt=prompt)
+        if prompt and not all(type(row) in (tuple, list) for row in some):  # then they may be code of the user's
+            source.context = copy_context()
         source.instant = False  # one that is not among those may be
         return source
 

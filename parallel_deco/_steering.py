@@ -93,6 +93,15 @@ class Steering:
         facts = self.facts
         return facts.gil is None and facts.wall >= LIGHT and self.auto and _sampler.works
 
+    @property
+    def looked(self) -> float:
+        """Seconds for which items were run one by one, in all maps of such items, for the sampler to look at."""
+        return self._evidence.looked
+
+    @looked.setter
+    def looked(self, seconds: float) -> None:
+        self._evidence.looked = seconds
+
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler."""
         return self._evidence.watches()

@@ -1,6 +1,7 @@
 """Stretches of items that are run one by one in the consumer's own loop, with no list between them and the user."""
 
 from collections.abc import Callable
+from contextvars import Context
 from time import perf_counter
 from typing import Any
 
@@ -44,8 +45,11 @@ class Stretches:
         """Have the next one be as long as any: nothing else is worth it, and it ends early if that is not so."""
         self._seconds = LONGEST
 
-    def begin(self, wall: float) -> Stretch:
-        """Lend the input to the consumer's loop for a while, for items of so many seconds."""
+    def begin(self, wall: float, own: Context | None, keep: Callable[[BaseException, int], None] | None) -> Stretch:
+        """Lend the input to the consumer's loop for a while, for items of so many seconds.
+
+        With `own`, they run in that context; with `keep`, it gets an item's exception, and the index, and it goes on.
+        """
         items = self._source.lend()
         most = max(1, int(self._seconds / (self._pace or wall)))
         self._seconds = min(2 * self._seconds, LONGEST)
@@ -53,7 +57,9 @@ class Stretches:
         self._began = perf_counter()
         self._first = self._source.pulled
         star = self._shape is Shape.STAR
-        return Stretch(self._function, items or iter(()), self._source.context, star, most, expected)
+        items = iter(()) if items is None else items  # the user's may be false
+        note = None if keep is None else lambda error, drawn: keep(error, self._first + drawn - 1)
+        return Stretch(self._function, items, self._source.context, own, star, most, expected, note)
 
     def end(self, stretch: Stretch) -> int:
         """Take the input back; return how many items were drawn from it."""

@@ -91,3 +91,10 @@ def test_buffersize_is_obeyed_when_given(wall, width, size, buffersize):
 def test_window_is_bounded_in_bytes_when_results_are_large():
     """A gigabyte each: just enough for the workers."""
     assert window(known(0.01, 1e9), Options(), 4, 100, Demand(10**6, True)) == 8
+
+
+@given(walls, st.integers(1, 64), st.integers(1, 10**6), st.floats(0, 1e9))
+@LAWS
+def test_window_has_a_batch_for_each_worker_when_their_size_is_given(wall, width, chunksize, received):
+    """However many items that is, and however large their results are."""
+    assert window(known(wall, received), Options(chunksize=chunksize), width, 0, Demand()) >= width * chunksize

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import contextvars
 import copy
 import dataclasses
 import decimal
@@ -23,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallel_deco import MapIterator, NotPicklableError, _left_open, _sampler, config, parallel, shutdown
+from parallel_deco import MapIterator, NotPicklableError, _left_open, _mapping, _sampler, config, parallel, shutdown
 from parallel_deco._cpus import available_cpus, gil_enabled
 from tests import workloads
 from tests.workloads import burn, busy, crawl, double, fails_on_odd, pause
@@ -1381,3 +1382,193 @@ def test_letting_go_of_a_map_does_not_wait_for_its_lock(until):
     gate.set()
     thread.join()
     until(lambda: mapping.closed)
+
+
+class Feed:
+    """An iterator that says how many items it has at hand, which is none."""
+
+    def __init__(self, length):
+        self._items = iter(range(length))
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._items)
+
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize("wall", [0.0, 20e-6])
+def test_all_items_run_when_the_input_is_an_iterator_that_is_false(backend, wall):
+    """Whether it is true says nothing of what is to come."""
+
+    def work(x):
+        end = time.perf_counter() + wall
+        while time.perf_counter() < end:
+            pass
+        return x
+
+    assert list(parallel(work, backend=backend).map(Feed(2000))) == list(range(2000))
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The sizes of the batches that consumers run."""
+    sizes = []
+    run = _mapping.run_batch
+
+    def counted(batch):
+        sizes.append(len(batch.items))
+        return run(batch)
+
+    monkeypatch.setattr(_mapping, "run_batch", counted)
+    return sizes
+
+
+def reciprocal(x):
+    return 1 / (x % 1000)
+
+
+def half(x):
+    return decimal.Decimal(x) / 2  # which sets a context variable, the first time
+
+
+def successor(x):
+    return x + 1
+
+
+@pytest.mark.parametrize(
+    ("function", "how"),
+    [(successor, {}), (successor, {"buffersize": 8}), (successor, {"return_exceptions": True}), (half, {})],
+)
+def test_items_are_not_run_one_by_one_with_all_that_goes_with_it_when_they_are_tiny(batches, function, how):
+    """An input that may have to be waited for is drawn in the loop, with errors to be returned or a window too."""
+    results = parallel(function, backend="serial").map((x for x in range(20_000)), **how)
+    assert list(results) == [function(x) for x in range(20_000)]
+    assert len(batches) < 2000
+
+
+def test_items_are_not_run_one_by_one_when_results_are_asked_for_late(batches):
+    """What began without the consumer goes on with it."""
+    results = parallel(successor).map(x for x in range(20_000))
+    time.sleep(0.02)
+    assert list(results) == list(range(1, 20_001))
+    assert len(batches) < 2000
+
+
+@pytest.mark.parametrize("backend", ["auto", "serial"])
+def test_errors_are_in_their_places_when_tiny_items_raise_in_the_loop(backend):
+    """Each with its own note; a StopIteration is one like others."""
+    results = list(parallel(reciprocal, backend=backend).map((x for x in range(5000)), return_exceptions=True))
+    failed = [index for index, value in enumerate(results) if isinstance(value, ZeroDivisionError)]
+    assert failed == [0, 1000, 2000, 3000, 4000]
+    name = reciprocal.__qualname__
+    assert [results[at].__notes__ for at in failed] == [[f"raised by item {at} of a map of {name}"] for at in failed]
+    assert results[1:1000] == [1 / x for x in range(1, 1000)]
+    ends = parallel(next, backend=backend).map([iter(()) for _ in range(3000)], return_exceptions=True)
+    assert all(isinstance(value, StopIteration) for value in ends)
+
+
+def test_callers_context_stays_as_it_is_when_tiny_items_set_variables():
+    """They run in a copy of the map's context, in the loop too, and the input in another."""
+    variable = contextvars.ContextVar("variable", default=0)
+
+    def count(x):
+        variable.set(variable.get() + 1)
+        return variable.get()
+
+    before = contextvars.copy_context()
+    seen = list(parallel(count, backend="serial").map(x for x in range(1000)))
+    assert max(seen) > 1
+    assert variable.get() == 0
+    assert contextvars.copy_context() == before
+
+
+def test_consumer_may_set_variables_when_tiny_items_run_in_its_loop(batches):
+    """The items see them as they were when the map began."""
+    variable = contextvars.ContextVar("variable", default="none")
+    variable.set("before")
+    results = parallel(lambda _: variable.get(), backend="serial").map(x for x in range(5000))
+    seen = []
+    for value in results:
+        seen.append(value)
+        variable.set("after")
+    assert set(seen) == {"before"}
+    assert len(batches) < 1000
+
+
+@pytest.mark.parametrize("backend", ["threads", "serial", "auto"])
+def test_no_further_item_of_a_batch_begins_when_the_map_is_closed(backend):
+    """What runs comes to its end, for a thread cannot be ended; what has not begun does not."""
+    ran, may_end = [], threading.Event()
+
+    def work(x):
+        ran.append(x)
+        may_end.wait(DEADLINE)
+
+    results = parallel(work, backend=backend, max_workers=1, chunksize=50).map(range(100))
+    consumer = threading.Thread(target=collections.deque, args=(results, 0))
+    consumer.start()
+    while not ran:
+        time.sleep(1e-3)
+    results.close()
+    may_end.set()
+    consumer.join(DEADLINE)
+    shutdown()
+    assert ran == [0]
+
+
+@pytest.mark.parametrize("backend", ["auto", "serial"])
+def test_ctrl_c_ends_the_map_when_errors_are_to_be_returned(backend):
+    """It is the user's, and not an item's; nothing after it runs."""
+    ran = []
+
+    def work(x):
+        ran.append(x)
+        if x == 3:
+            raise KeyboardInterrupt
+        time.sleep(1e-3)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(parallel(work, backend=backend, chunksize=50).map(range(100), return_exceptions=True))
+    assert [x for x in ran if x < 50] == [0, 1, 2, 3]  # another batch may have begun in a thread
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="references are counted")
+def test_inputs_go_when_their_items_have_run(until):
+    """Results that wait to be taken keep none of the items that they came from."""
+    alive, made = weakref.WeakSet(), []
+
+    def items():
+        while True:
+            item = Held()
+            alive.add(item)
+            made.append(len(made))
+            yield item
+
+    results = parallel(lambda _: time.sleep(1e-3), backend="threads", max_workers=4, buffersize=100).map(items())
+    next(results)
+    until(lambda: len(made) >= 90 and len(alive) <= 10)
+    results.close()
+
+
+def test_rows_are_read_in_the_maps_context_when_that_runs_code_of_the_users():
+    """Whichever thread reads them."""
+    variable = contextvars.ContextVar("variable", default="default")
+    variable.set("own")
+
+    class Row:
+        def __len__(self):
+            return 1
+
+        def __iter__(self):
+            return iter((variable.get(),))
+
+    def work(value):
+        time.sleep(1e-3)
+        return value
+
+    rows = [Row() for _ in range(300)]
+    assert set(parallel(work, backend="threads", max_workers=2).starmap(rows)) == {"own"}

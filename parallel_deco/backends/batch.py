@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _thread import get_ident
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from math import inf
 from time import thread_time
 
 from parallel_deco._nesting import place
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, ClassVar, Protocol
 
+    from parallel_deco._iterator import Patient
     from parallel_deco._turns import Turn
 else:
     Protocol = object
@@ -64,6 +66,8 @@ class Batch:
         Seconds after which no further item begins: the others have no outcome then, and may run elsewhere.
     measured : bool
         Read the clocks. Without, the readings are of no items.
+    heeds_signals : bool
+        It runs in the user's own thread: Ctrl-C ends it, also where it is to keep going.
     """
 
     __slots__ = (
@@ -72,12 +76,15 @@ class Batch:
         "depth",
         "first",
         "function",
+        "heeds_signals",
         "items",
         "keep_going",
         "measured",
         "patience",
+        "patient",
         "runner",
         "shape",
+        "stopped",
         "stopwatch",
         "timeout",
         "turn",
@@ -99,6 +106,7 @@ class Batch:
         turn: Callable[[Batch], Turn | None] | None = None,
         patience: float | None = None,
         measured: bool = True,
+        heeds_signals: bool = False,
     ) -> None:
         self.function = function
         self.items = items
@@ -113,8 +121,18 @@ class Batch:
         self.turn = turn
         self.patience = patience
         self.measured = measured
+        self.heeds_signals = heeds_signals
+        self.patient: Patient | None = None  # its items, while they run in this process
+        self.stopped = False
         self.stopwatch: Stopwatch | None = None
         self.runner = 0  # the thread that has begun to run it, if that is one of this process
+
+    def stop(self) -> None:
+        """Have no further item begin: nobody wants to know; of one that runs in this process."""
+        self.stopped = True
+        patient = self.patient
+        if patient is not None:
+            patient.stop()
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -207,16 +225,26 @@ def run_batch(
     """
     values = [] if values is None else values
     errors = {} if errors is None else errors
-    items = batch.items if items is None else items
-    if batch.patience is not None:
-        from parallel_deco._iterator import Patient  # not in a worker, whose `items` see to it
-
-        items = Patient(iter(items), batch.patience)
+    if batch.patience is not None or (items is None and len(batch.items) > 1):
+        items = _patient(batch, batch.items if items is None else items)
+    elif items is None:
+        items = batch.items
     turn = batch.turn(batch) if batch.turn is not None else None
     if turn is None:
         return _run_batch(batch, iter(items), values, errors)
     with turn:
         return _run_batch(batch, iter(items), values, errors)
+
+
+def _patient(batch: Batch, items: Iterable[Any]) -> Iterator[Any]:
+    """Return the items of a batch, to be ended early."""
+    from parallel_deco._iterator import Patient  # not in a worker, who has `items` that see to it
+
+    patient = Patient(iter(items), inf if batch.patience is None else batch.patience)
+    batch.patient = patient
+    if batch.stopped:  # before there was one
+        patient.stop()
+    return patient
 
 
 def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: dict[int, BaseException]) -> BatchResult:
@@ -237,6 +265,7 @@ def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: di
             copied.run(_run_items, run, batch, items, values, errors)
     finally:
         place.depth = before  # first, and with no call, before which Ctrl-C might be heeded
+        batch.patient = None
         readings = UNREAD if watch is None else watch.stop(len(values))
     return BatchResult(values, errors, readings)
 
@@ -252,7 +281,7 @@ def _run_items(
         except BaseException as error:
             errors[len(values)] = error.with_traceback(_below(error.__traceback__))
             values.append(None)
-            if not batch.keep_going:
+            if not batch.keep_going or (batch.heeds_signals and isinstance(error, KeyboardInterrupt)):
                 return
 
 

@@ -284,7 +284,7 @@ class _Run:
             batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, until)
         self._slot.times[0] = monotonic()
         self._slot.words[1] = 0
-        readings = run_batch(batch, self._values, self._errors).readings
+        readings = run_batch(batch, self._values, self._errors, batch.items).readings
         self._slot.times[0] = monotonic()
         self._slot.words[1] = FINISHED
         if self._worker.stray:
