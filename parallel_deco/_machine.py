@@ -57,7 +57,8 @@ def constants() -> Machine:
     pool = pools.process_pool()
     if pool is not None and pool.started_in is not None:
         most = inf if pool.starts > 1 else BELIEVED * machine.start
-        machine = machine._replace(start=min(pool.started_in, most))
+        again = inf if pool.forked_in is None else pool.forked_in
+        machine = machine._replace(start=min(pool.started_in, most, again))
     return machine
 
 

@@ -48,7 +48,17 @@ def test_a_slow_start_is_believed_when_it_was_not_the_only_one(monkeypatch, star
     crew = pools.processes()._crew
     monkeypatch.setattr(crew, "starts", starts)
     monkeypatch.setattr(crew, "started_in", 9.0)
+    monkeypatch.setattr(crew, "_forked_in", None)
     assert _machine.constants().start == expected
+
+
+def test_start_is_that_of_one_more_worker_when_there_is_a_template(monkeypatch):
+    """After a long rest there are no workers, but what forks them is there."""
+    crew = pools.processes()._crew
+    monkeypatch.setattr(crew, "starts", 2)
+    monkeypatch.setattr(crew, "started_in", 9.0)
+    monkeypatch.setattr(type(crew), "forked_in", 2.0)
+    assert _machine.constants().start == 2.0
 
 
 def test_only_threads_are_measured_when_no_worker_is_there(monkeypatch):

@@ -1120,7 +1120,11 @@ def test_idle_workers_end_when_they_are_not_used(backend, work, monkeypatch):
     monkeypatch.setattr(crew, "IDLE", 0.05)
     (pid,) = run(backend, work.pid, [0]).values
     until(lambda: backend.workers == 0 and not os.path.exists(f"/proc/{pid}"))
+    assert backend.forked_in is None
     assert run(backend, work.double, [1]).values == [2]
+    assert backend.forked_in is not None  # the template was there
+    backend.shutdown()
+    assert backend.forked_in is None
 
 
 def test_idle_worker_is_killed_when_a_thread_of_its_own_does_not_end(backend, work, monkeypatch):

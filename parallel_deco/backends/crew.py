@@ -54,6 +54,7 @@ class Crew:
         self._failed_starts = 0
         self._alarms = Alarms()
         self._reaping = False
+        self._forked_in: float | None = None  # seconds from a template to one more worker, at least
         self.started_in: float | None = None
         self.starts = 0
 
@@ -105,6 +106,7 @@ class Crew:
             self._cold_since = perf_counter()
             self._nursery = Nursery()
         link = Link(next(self._numbers))
+        link.asked_for = perf_counter() if self._cold_since is None else None
         try:
             try:
                 self._nursery.fork(link.number, *link.descriptors(), link.exit)
@@ -125,10 +127,20 @@ class Crew:
         """Note that a worker is ready."""
         link.pid = pid
         self._failed_starts = 0
+        now = perf_counter()
         if self._cold_since is not None:
-            took, self._cold_since = perf_counter() - self._cold_since, None
+            took, self._cold_since = now - self._cold_since, None
             self.started_in = took if self.started_in is None else min(took, self.started_in)
             self.starts += 1
+        elif link.asked_for is not None:
+            took = now - link.asked_for
+            self._forked_in = took if self._forked_in is None else min(took, self._forked_in)
+
+    @property
+    def forked_in(self) -> float | None:
+        """Seconds to one more worker while there is a template; None where there is none, or it was not timed yet."""
+        there = self._nursery is not None and not self._nursery.closed
+        return self._forked_in if there else None
 
     def note_failed_start(self) -> bool:
         """Note that one more ended before it was ready; return whether that makes a row of which no more is hoped."""

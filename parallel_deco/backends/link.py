@@ -50,6 +50,7 @@ class Link:
         self.outgoing: set[Piece] = set()  # somebody is sending these, or about to
         self.batches = 0  # ended
         self.pid = 0
+        self.asked_for: float | None = None  # when, if there was a template to fork it
         self.idle_since = monotonic()
         self.killed = False
         self.blameless = False  # killed because of what was being sent to it, and not because of its item

@@ -124,6 +124,11 @@ class ProcessBackend:
         return self._crew.started_in
 
     @property
+    def forked_in(self) -> float | None:
+        """Seconds to one more worker as things are now, after all have rested for long; None if that is not known."""
+        return self._crew.forked_in
+
+    @property
     def starts(self) -> int:
         """How often it was."""
         return self._crew.starts
