@@ -7,6 +7,7 @@ from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 
+from _thread import get_ident
 from math import inf
 from threading import RLock
 from types import GenericAlias
@@ -429,9 +430,16 @@ cdef class MapIterator:
 
     cdef int _take_turn(self) except -1:
         """Wait until no other thread waits for the next piece; not for one that waits for this thread's."""
-        while not self._turn.acquire(True, HEED):
-            if self._mapping.would_wait_for_itself():
-                raise RuntimeError(OWN)
+        if self._turn.acquire(False):
+            return 0
+        thread, waiting = get_ident(), self._mapping.waiting
+        waiting.add(thread)
+        try:
+            while not self._turn.acquire(True, HEED):
+                if self._mapping.would_wait_for_itself():
+                    raise RuntimeError(OWN)
+        finally:
+            waiting.discard(thread)
         return 0
 
     cdef int _next_piece(self) except -1:

@@ -105,6 +105,7 @@ class Mapping:
         self._judge: Judge | None = None
         self._process = os.getpid()
         self.consumer = threading.get_ident()  #: who took a result last; at first, who made this
+        self.waiting: set[int] = set()  #: threads that wait for a result, or until others that do have theirs
         self._lock = threading.RLock()
         # state
         self._bell: Bell | None = None  # what the consumer waits for
@@ -202,10 +203,13 @@ class Mapping:
             del failure
 
     def would_wait_for_itself(self) -> bool:
-        """Whether the calling thread runs the item whose result is the next, or draws it from the input."""
+        """Whether the calling thread runs the item whose result is the next, or draws it from the input.
+
+        Or whether each that runs one waits for another's.
+        """
         thread = threading.get_ident()
         with self._lock:
-            runs = self._pending.is_run_by(thread)
+            runs = self._pending.is_run_by(thread, self.waiting)
         return self._source.is_drawn_by(thread) if runs is None else runs
 
     def taken_over(self) -> None:
@@ -311,13 +315,21 @@ class Mapping:
                 elif bell is None:
                     self._feed_aside()  # who waits is owed a wider window
                 elif self._rests:
-                    bell.wait(lull)
-                elif not bell.wait(self._patience()):
+                    self._await(bell, lull)
+                elif not self._await(bell, self._patience()):
                     self._rescue()
         finally:
             self._waiting = False
         self._feed_aside()
         return arrived
+
+    def _await(self, bell: Bell, seconds: float) -> bool:
+        thread = threading.get_ident()
+        self.waiting.add(thread)
+        try:
+            return bell.wait(seconds)
+        finally:
+            self.waiting.discard(thread)
 
     def _ring(self) -> None:
         """Wake the consumer if it waits; under the lock."""

@@ -1,5 +1,7 @@
 """The pieces of a map on their way from the input to the user's hand: arithmetic, no clock and no lock."""
 
+from collections.abc import Collection
+
 from parallel_deco.backends.batch import Batch, BatchResult, Ticket
 
 __all__ = ["Pending"]
@@ -72,8 +74,11 @@ class Pending:
         """Whether there is something to take, or nothing to wait for."""
         return self._next in self._come or not self._ordered or not self._flying
 
-    def is_run_by(self, thread: int) -> bool | None:
-        """Whether what is to be taken next is run by this thread; None where nothing that was pulled will be it."""
+    def is_run_by(self, thread: int, waiting: Collection[int] = ()) -> bool | None:
+        """Whether what is to be taken next is run by this thread; None where nothing that was pulled will be it.
+
+        Where any result may be the next, it is one of this thread's also if all others are run by those `waiting`.
+        """
         if self._ordered:
             if self._next not in self._flying:
                 return False if self._next in self._come else None
@@ -82,7 +87,8 @@ class Pending:
         if self._come or not self._flying:
             return False if self._come else None
         known = len(self._batches) == self.running
-        return known and all(batch.runner == thread for batch in self._batches.values())
+        runners = {batch.runner for batch in self._batches.values()}
+        return known and thread in runners and runners <= {thread, *waiting}
 
     # From the input
 

@@ -1572,3 +1572,30 @@ def test_rows_are_read_in_the_maps_context_when_that_runs_code_of_the_users():
 
     rows = [Row() for _ in range(300)]
     assert set(parallel(work, backend="threads", max_workers=2).starmap(rows)) == {"own"}
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_error_is_clear_when_all_items_that_run_wait_for_each_others_results(count):
+    """In any order, each might have another's; one has to go without, and then the others have its."""
+    began, together = threading.Event(), threading.Barrier(count)
+
+    def work(x):
+        began.wait(DEADLINE)
+        together.wait(DEADLINE)
+        try:
+            return x, next(results)
+        except RuntimeError as error:
+            return x, error
+
+    function = parallel(work, backend="threads", max_workers=count, chunksize=1)
+    results = function.map(range(count), ordered=False)
+    began.set()
+    outcomes, left = [], list(results)
+    while left:
+        x, other = left.pop()
+        outcomes.append(x)
+        if isinstance(other, tuple):
+            left.append(other)
+        elif not isinstance(other, StopIteration):
+            assert "takes from that map" in str(other)
+    assert sorted(outcomes) == list(range(count))
