@@ -91,6 +91,23 @@ def test_reference_leads_back_when_the_name_does(function):
     assert (where is None) == (function is str.upper)
 
 
+def test_reference_leads_to_the_same_layer_when_there_are_fewer_around_it(monkeypatch):
+    """What was put around a function since its module was imported is not there in a worker."""
+    module, layers = sys.modules[__name__], [hidden, hidden.__wrapped__]
+    monkeypatch.setattr(module, "hidden", wrapped(hidden))
+    there = [reference(layer) for layer in (*layers, module.hidden)]
+    monkeypatch.undo()
+    assert [locate(where) for where in there[:2]] == layers
+    with pytest.raises(AttributeError, match="wrapped as the program's is"):
+        locate(there[2])
+
+
+def test_reference_is_none_when_wrappers_have_no_end(monkeypatch):
+    """A function that says it wraps itself goes by value."""
+    monkeypatch.setattr(plain, "__wrapped__", plain, raising=False)
+    assert reference(plain) is None
+
+
 def test_reference_is_none_when_the_name_leads_elsewhere():
     """Functions in functions, in hand-made modules, and rebound ones have none."""
     module = types.ModuleType("made_by_hand")

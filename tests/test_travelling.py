@@ -418,6 +418,46 @@ def test_worker_runs_the_new_code_when_a_functions_code_was_replaced(run_program
     assert (code, out, err) == (0, "", "")
 
 
+def test_module_function_is_the_programs_when_the_program_has_wrapped_it(run_program):
+    """A worker that imports the module has none of the wrappers that were put there since; a script's go by value."""
+    code, out, err = run_program("""
+        import functools, pathlib
+        from parallel_deco import parallel
+
+        pathlib.Path("wrapped.py").write_text(
+            "import functools\\n"
+            "def double(function):\\n"
+            "    @functools.wraps(function)\\n"
+            "    def wrapper(x): return 2 * function(x)\\n"
+            "    return wrapper\\n"
+            "@double\\n"
+            "def decorated(x): return x\\n"
+            "def bare(x): return x\\n"
+            "def replaced(x): return x\\n"
+            "def both(x): return x\\n"
+            "def cached(x): return x\\n"
+        )
+        import wrapped
+
+        def triple(function):
+            @functools.wraps(function)
+            def wrapper(x):
+                return 3 * function(x)
+            return wrapper
+
+        there = functools.partial(parallel, backend="processes")
+        wrapped.decorated, wrapped.bare = there(wrapped.decorated), there(wrapped.bare)
+        wrapped.replaced, wrapped.both = triple(wrapped.replaced), there(triple(wrapped.both))
+        assert list(wrapped.decorated.map([1, 2])) == [2, 4]
+        assert list(wrapped.bare.map([1, 2])) == [1, 2]
+        assert list(there(wrapped.replaced).map([1, 2])) == list(there(wrapped.replaced).map([1, 2])) == [3, 6]
+        assert list(wrapped.both.map([1, 2])) == [3, 6]
+        wrapped.cached = functools.lru_cache(wrapped.cached)
+        assert list(there(wrapped.cached).map([1, 2])) == [1, 2]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
 def test_module_is_the_right_one_when_two_have_its_name(run_program):
     """Plug-ins that are loaded under one name, of which one may also be on the path."""
     code, out, err = run_program("""

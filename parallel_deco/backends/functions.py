@@ -12,7 +12,7 @@ from typing import Any
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco.backends.originals import stand_in
 from parallel_deco.backends.payload import dump
-from parallel_deco.backends.references import reference, unfinished
+from parallel_deco.backends.references import reference, replaces, unfinished
 from parallel_deco.backends.reloads import After, Change, Modules
 
 __all__ = ["Functions", "Travelling"]
@@ -125,15 +125,20 @@ class Functions:
             return self._known.get(function) if _can_be_kept(function) else None, self._modules.changes
 
     def _unpatched(self, function: Any) -> Any:
-        """Return the function; where its code was replaced a copy, which goes by value: a worker has the old."""
+        """Return the function; a copy, which goes by value, of one that its name leads to here and not in a worker.
+
+        So it is where its code was replaced, and with what the script has put in the place of a module's function.
+        """
         if not isinstance(function, FunctionType):
             return function
         with self._lock:
-            if self._codes.setdefault(function, function.__code__) is function.__code__:
-                return function
+            patched = self._codes.setdefault(function, function.__code__) is not function.__code__
+        moved = replaces(function)
+        if not (patched or moved):
+            return function
         copy = FunctionType(function.__code__, function.__globals__, function.__name__, None, function.__closure__)
         copy.__defaults__, copy.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-        copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+        copy.__qualname__, copy.__module__ = function.__qualname__, "__main__" if moved else function.__module__
         copy.__dict__.update(function.__dict__)
         stand_in(copy, function)
         return copy

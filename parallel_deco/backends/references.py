@@ -9,36 +9,40 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
-    "unfinished",
+    *("replaces", "unfinished"),
 ]
 
-#: How many wrappers around a function are looked through.
-_WRAPPERS = 20
+#: How many layers a function and its wrappers have at most.
+_MOST_LAYERS = 20
 
 
 class Reference:
-    """Where an importable function is found: what to import, the way down, and how many wrappers to look through.
+    """Where an importable function is found: what to import, the way down, and which of the layers there it is.
 
     Parameters
     ----------
     module, qualname : str
-    wrappers : int
-        How often to follow ``__func__`` or ``__wrapped__`` from what is found to the function itself.
+    below : int
+        How often ``__func__`` or ``__wrapped__`` leads on from the function. Those around it are not counted: the
+        program may have put some there that a module which is imported afresh has not.
+    caches : int
+        How many layers, from the function on, only remember results: where they are not, the next does as well.
     file : str or None
         Where the module was loaded from, for a worker that cannot find it by name.
     """
 
-    __slots__ = ("file", "module", "qualname", "wrappers")
+    __slots__ = ("below", "caches", "file", "module", "qualname")
 
-    def __init__(self, module: str, qualname: str, wrappers: int, file: str | None) -> None:
+    def __init__(self, module: str, qualname: str, below: int, caches: int, file: str | None) -> None:
         self.module = module
         self.qualname = qualname
-        self.wrappers = wrappers
+        self.below = below
+        self.caches = caches
         self.file = file
 
     def __reduce__(self) -> "tuple[Any, ...]":
-        """Travel as four plain values."""
-        return Reference, (self.module, self.qualname, self.wrappers, self.file)
+        """Travel as five plain values."""
+        return Reference, (self.module, self.qualname, self.below, self.caches, self.file)
 
 
 def reference(function: "Any") -> Reference | None:
@@ -48,26 +52,35 @@ def reference(function: "Any") -> Reference | None:
     -----
     The name is followed here first and must lead back to the function, or to wrappers around it: two modules or
     classes with functions of the same name, a name that was rebound, and a decorator that hides the function
-    would otherwise run something else.
+    would otherwise run something else. What the script has put there itself is not there in a worker.
     """
     module_name = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None)
     if not isinstance(module_name, str) or not isinstance(qualname, str):
         return None
     module = sys.modules.get(module_name)
-    if module is None or module_name == "__main__" or "<" in qualname:
+    if module is None or module_name == "__main__" or "<" in qualname or _is_scripts(function):
         return None
     spec = getattr(module, "__spec__", None)
     if spec is None:  # made by hand: a worker could not make it again
         return None
-    found = _walk(module, qualname)
-    for wrappers in range(_WRAPPERS):
-        if found is function:
-            return Reference(module_name, qualname, wrappers, spec.origin if spec.has_location else None)
-        found = _unwrapped(found)
-        if found is None:
-            return None
+    layers = _layers(_walk(module, qualname))
+    for place, layer in enumerate(layers):
+        if layer is function:
+            inside = layers[place:]
+            caches = next((at for at, each in enumerate(inside) if not hasattr(type(each), "cache_info")), 0)
+            file = spec.origin if spec.has_location else None
+            return Reference(module_name, qualname, len(inside) - 1, caches, file)
     return None
+
+
+def replaces(function: "Any") -> bool:
+    """Return whether the script has put a function of its own where a module's name leads."""
+    name = getattr(function, "__module__", None)
+    if name == "__main__" or not _is_scripts(function):
+        return False
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return module is not None and _walk(module, function.__qualname__) is function
 
 
 def is_handmade(name: "Any") -> bool:
@@ -100,12 +113,12 @@ def locate(where: Reference) -> "Any":
     ImportError, AttributeError
         It is not there.
     """
-    found = _walk(imported(where.module, where.file), where.qualname)
-    for _ in range(where.wrappers):
-        found = _unwrapped(found)
-    if found is None:
-        raise AttributeError(f"no function {where.qualname!r} in module {where.module!r}")
-    return found
+    layers = _layers(_walk(imported(where.module, where.file), where.qualname))
+    place = len(layers) - 1 - where.below
+    if place + where.caches < 0:
+        wrapped = " that is wrapped as the program's is" if layers else ""
+        raise AttributeError(f"no function {where.qualname!r} in module {where.module!r}{wrapped}")
+    return layers[max(place, 0)]
 
 
 def reduce_method(method: MethodType) -> "tuple[Any, ...]":
@@ -184,6 +197,23 @@ def _walk(module: ModuleType, qualname: str) -> "Any":
         else:
             found = getattr(found, name, None)
     return found
+
+
+def _is_scripts(function: "Any") -> bool:
+    """Return whether a function was defined in the script, whatever module `functools.wraps` has made it name."""
+    names = getattr(function, "__globals__", None)
+    return names is not None and names is getattr(sys.modules.get("__main__"), "__dict__", None)
+
+
+def _layers(found: "Any") -> "list[Any]":
+    """Return what was found and all that it wraps, the innermost last; nothing where that has no end."""
+    layers: list[Any] = []
+    while found is not None:
+        if len(layers) == _MOST_LAYERS:
+            return []
+        layers.append(found)
+        found = _unwrapped(found)
+    return layers
 
 
 def _unwrapped(wrapper: "Any") -> "Any":
