@@ -11,6 +11,7 @@ import types
 
 import pytest
 
+from parallel_deco import NotPicklableError
 from parallel_deco.backends import variables
 from parallel_deco.backends.culprit import find
 from parallel_deco.backends.functions import Functions
@@ -162,6 +163,79 @@ def test_culprit_is_an_attribute_when_an_object_has_it():
     holder.lock = threading.Lock()
     assert find([holder])[0] == ["element 0", "attribute 'lock'"]
     assert find(holder.method)[0] == ["attribute 'lock' of self"]
+
+
+class Awkward:
+    """Cannot be pickled, hashes, and does not like to be looked at."""
+
+    __slots__ = ("__hidden", "free", "lock")
+
+    def __reduce__(self):
+        raise ValueError("no")
+
+    def __repr__(self):
+        raise RuntimeError("a __repr__ was called")
+
+
+class Asked(Awkward):
+    """Has a property in the place of a slot."""
+
+    @property
+    def lock(self):
+        """Fail."""
+        raise RuntimeError("a property was asked")
+
+
+def test_culprit_is_found_when_it_is_in_a_slot():
+    """Private ones too; properties are not asked for, and slots may be free."""
+    awkward = Asked()
+    awkward._Awkward__hidden = threading.Lock()
+    assert find([awkward])[0] == ["element 0", "attribute '_Awkward__hidden'"]
+
+
+def test_culprit_is_found_when_cells_are_empty():
+    """Names of a closure that are not yet bound are left out."""
+
+    def inner():
+        return later, lock
+
+    lock = threading.Lock()
+    path, _ = find(inner)
+    later = 0
+    assert (path, later) == (["closure variable 'lock'"], 0)
+
+
+def test_culprit_is_the_innermost_part_that_can_be_looked_into():
+    """What the user's own code raises in between ends the search there."""
+
+    class Closed:
+        __reduce__ = Awkward.__reduce__
+
+        @property
+        def __dict__(self):
+            raise RuntimeError("a property was asked")
+
+    closed = Closed()
+    assert find([closed]) == (["element 0"], closed)
+    key = Awkward()
+    assert find({key: threading.Lock()})[0] == [f"a key of type {__name__}.Awkward"]
+
+
+def test_function_cannot_travel_when_the_cause_has_no_text():
+    """The error says so of the function, whatever raised."""
+
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError("a __str__ was called")
+
+    class Holds:
+        def __reduce__(self):
+            raise Mute
+
+    holds = Holds()
+    with pytest.raises(NotPicklableError, match=r"closure variable 'holds': .*Holds \(Mute\)") as caught:
+        Functions().prepare(lambda: holds)
+    assert caught.value.of_function
 
 
 def test_function_is_the_same_when_nothing_changed():

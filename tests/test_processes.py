@@ -536,6 +536,30 @@ def test_start_names_the_culprit_when_the_closure_cannot_be_pickled(backend):
         backend.prepare(lambda x: lock)
 
 
+def test_start_names_the_culprit_when_the_users_code_raises_meanwhile(backend):
+    """Arguments have numbers where the signature cannot be had, and are named together where they cannot be counted."""
+
+    class Unsigned:
+        @property
+        def __signature__(self):
+            raise RuntimeError("a property was asked")
+
+        def __call__(self, x):
+            return x
+
+    class Arguments:
+        def __reduce__(self):
+            raise ValueError("no")
+
+        def __iter__(self):
+            raise RuntimeError("an __iter__ was called")
+
+    with pytest.raises(NotPicklableError, match=r"another process: argument 0: _thread\.lock"):
+        backend.start(Batch(Unsigned(), [threading.Lock()]), lambda result: None)
+    with pytest.raises(NotPicklableError, match="its arguments together"):
+        backend.start(Batch(len, [Arguments()], shape=Shape.STAR), lambda result: None)
+
+
 def test_start_names_the_culprit_when_self_cannot_be_pickled(backend, work):
     """The error names the attribute of a bound method's object."""
     one = work.One()

@@ -1,9 +1,13 @@
-"""Finds what in a value cannot be pickled, and says where it sits; runs only after a failure."""
+"""Finds what in a value cannot be pickled, and says where it sits; runs only after a failure.
+
+The values are the user's, and looking into them may fail in any way: then what was found up to there is named.
+"""
 
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from types import FunctionType, MethodType
+from contextlib import suppress
+from types import FunctionType, MemberDescriptorType, MethodType
 from typing import Any
 
 from parallel_deco._errors import NotPicklableError, name_of
@@ -28,7 +32,14 @@ def explain_function(function: Callable[..., Any], cause: BaseException) -> NotP
 
 def explain_batch(batch: Batch, cause: BaseException) -> NotPicklableError:
     """Return the error for a batch of which an argument cannot travel."""
-    name = name_of(batch.function)
+    path, value = ["its arguments together"], batch.items
+    with suppress(Exception):  # an `__iter__` of the user's
+        path, value = _find_argument(batch) or (path, value)
+    return _error(f"{name_of(batch.function)} cannot be called in another process", path, value, cause)
+
+
+def _find_argument(batch: Batch) -> tuple[list[str], Any] | None:
+    """Return the way to what cannot be pickled in the first argument with such a part, and that part."""
     for position, item in enumerate(batch.items):
         if _travels(item):
             continue
@@ -36,8 +47,8 @@ def explain_batch(batch: Batch, cause: BaseException) -> NotPicklableError:
             if not _travels(argument):
                 path, value = find(argument)
                 where = f"item {batch.first + position}, {label}" if len(batch.items) > 1 else label
-                return _error(f"{name} cannot be called in another process", [where, *path], value, cause)
-    return _error(f"{name} cannot be called in another process", ["its arguments together"], batch.items, cause)
+                return [where, *path], value
+    return None
 
 
 def explain_value(value: Any, index: int, function: Callable[..., Any]) -> NotPicklableError:
@@ -54,16 +65,24 @@ def explain_value(value: Any, index: int, function: Callable[..., Any]) -> NotPi
 def _error(what: str, path: list[str], value: Any, cause: BaseException) -> NotPicklableError:
     where = ", ".join(path)
     place = f"{where}: {_type(value)}" if where else _type(value)
-    return NotPicklableError(f"{what}: {place} ({type(cause).__name__}: {cause}). {_ADVICE}")
+    return NotPicklableError(f"{what}: {place} ({_shown(cause)}). {_ADVICE}")
+
+
+def _shown(cause: BaseException) -> str:
+    try:
+        return f"{type(cause).__name__}: {cause}"
+    except Exception:  # a __str__ of the user's
+        return type(cause).__name__
 
 
 def find(value: Any, depth: int = _DEPTH) -> tuple[list[str], Any]:
     """Return the way to the innermost part that cannot be pickled, and that part."""
     if depth:
-        for label, child in _children(value):
-            if not _travels(child):
-                path, culprit = find(child, depth - 1)
-                return [label, *path], culprit
+        with suppress(Exception):  # a property of the user's, or a dictionary that another thread changes
+            for label, child in _children(value):
+                if not _travels(child):
+                    path, culprit = find(child, depth - 1)
+                    return [label, *path], culprit
     return [], value
 
 
@@ -85,7 +104,7 @@ def _arguments(batch: Batch, item: Any) -> Iterator[Child]:
         args = (item,) if batch.shape is Shape.ONE else tuple(item)
     try:
         names = list(inspect.signature(batch.function).bind(*args, **kwargs).signature.parameters.values())
-    except (TypeError, ValueError):
+    except Exception:  # there is no signature, or it is the user's code that tells it
         names = []
     for position, argument in enumerate(args):
         known = position < len(names) and names[position].kind is not inspect.Parameter.VAR_POSITIONAL
@@ -98,7 +117,7 @@ def _children(value: Any) -> Iterator[Child]:
     """Name the parts of a value that its pickle would hold."""
     if isinstance(value, dict):
         for key, part in value.items():
-            yield f"key {key!r}", part
+            yield _label(key), part
             yield "a key", key
     elif isinstance(value, (list, tuple)):
         yield from ((f"element {index}", part) for index, part in enumerate(value))
@@ -118,10 +137,19 @@ def _children(value: Any) -> Iterator[Child]:
         yield from _attributes(value, "")
 
 
+def _label(key: Any) -> str:
+    try:
+        return f"key {key!r}"
+    except Exception:  # a __repr__ of the user's
+        return f"a key of type {_type(key)}"
+
+
 def _parts_of_function(function: FunctionType) -> Iterator[Child]:
-    names = inspect.getclosurevars(function)
-    yield from ((f"closure variable {name!r}", part) for name, part in names.nonlocals.items())
-    yield from ((f"global {name!r}", part) for name, part in names.globals.items())
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # empty: the name is not yet bound
+            yield f"closure variable {name!r}", cell.cell_contents
+    there = function.__globals__
+    yield from ((f"global {name!r}", there[name]) for name in function.__code__.co_names if name in there)
     yield from ((f"default {index}", part) for index, part in enumerate(function.__defaults__ or ()))
     yield from ((f"default of {name!r}", part) for name, part in (function.__kwdefaults__ or {}).items())
 
@@ -129,10 +157,12 @@ def _parts_of_function(function: FunctionType) -> Iterator[Child]:
 def _attributes(value: Any, whose: str) -> Iterator[Child]:
     attributes = dict(getattr(value, "__dict__", {})) if not isinstance(value, type) else {}
     for base in type(value).__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(value, name):
-                attributes[name] = getattr(value, name)
+        if "__slots__" not in vars(base):
+            continue
+        for name, slot in vars(base).items():
+            if isinstance(slot, MemberDescriptorType):
+                with suppress(AttributeError):  # it was not set
+                    attributes[name] = slot.__get__(value)
     yield from ((f"attribute {name!r}{whose}", part) for name, part in attributes.items())
 
 
