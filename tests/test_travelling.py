@@ -398,6 +398,40 @@ def test_worker_runs_the_new_code_when_a_module_is_reloaded(run_program):
     assert (code, out, err) == (0, "", "")
 
 
+def test_worker_reloads_in_the_programs_order_when_several_modules_are_reloaded_at_once(run_program):
+    """What a module takes from another at its import is what it took in the program, be it new or old."""
+    code, out, err = run_program("""
+        import importlib, os, pathlib, sys
+        from parallel_deco import parallel
+
+        sys.dont_write_bytecode = True
+        names = [f"layer_{number}" for number in range(6)]
+
+        def write(version):
+            pathlib.Path("layer_0.py").write_text(f"X = {version!r}\\n")
+
+        def told(_):
+            return os.getpid(), [module.X for module in modules]
+
+        write("old")
+        for below, name in zip(names, names[1:]):
+            pathlib.Path(f"{name}.py").write_text(f"from {below} import X\\n")
+        modules = [*map(importlib.import_module, names)]
+        told = parallel(told, backend="processes", max_workers=1)
+        [(pid, before)] = told.map([0])
+        assert before == ["old"] * 6
+        write("newer")
+        for module in modules:
+            importlib.reload(module)
+        assert list(told.map([0])) == [(pid, ["newer"] * 6)]
+        write("the newest")
+        for module in reversed(modules):
+            importlib.reload(module)
+        assert list(told.map([0])) == [(pid, ["the newest"] + ["newer"] * 5)]
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
 def test_worker_runs_the_new_code_when_a_functions_code_was_replaced(run_program):
     """A function that was patched in its place goes by value, and by its name again when it is as it was."""
     code, out, err = run_program("""

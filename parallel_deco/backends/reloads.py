@@ -67,7 +67,9 @@ class Modules:
             self._seen[name] = module, spec
 
     def _look_for_changes(self) -> int:
-        for name, (before, spec) in [*self._seen.items()]:
+        # In the program's order: importlib moves what it has loaded, or reloaded, to the end of `sys.modules`.
+        for name in [name for name in [*sys.modules] if name in self._seen]:
+            before, spec = self._seen[name]
             module = sys.modules.get(name)
             now = spec_of(module)
             if now is None or now is spec:
