@@ -238,6 +238,46 @@ def test_function_cannot_travel_when_the_cause_has_no_text():
     assert caught.value.of_function
 
 
+def test_value_is_refused_when_its_module_is_being_imported(tmp_path, monkeypatch):
+    """In any thread, and by what it refers to: a text that is the module's name does no harm."""
+    (tmp_path / "half_imported.py").write_text("""
+import functools, threading
+from parallel_deco import NotPicklableError
+from parallel_deco.backends.culprit import find
+from parallel_deco.backends.functions import Functions
+from parallel_deco.backends.payload import dump
+from parallel_deco.backends.unfinished import BeingImported
+
+class Value:
+    pass
+
+def refused(value):
+    try:
+        dump(value)
+    except BeingImported as error:
+        return error.name
+    return None
+
+value = Value()
+told = [refused(each) for each in ([1, value], Value, refused, lambda: value, __name__, {__name__: len})]
+thread = threading.Thread(target=lambda: told.append(refused([value])), daemon=True)
+thread.start()
+thread.join(30)
+path = find([1, value])[0]
+try:
+    Functions().prepare(functools.partial(print, value))
+except NotPicklableError as error:
+    of_function = error.of_function
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    import half_imported
+
+    name = "half_imported"
+    del sys.modules[name]
+    assert half_imported.told == [name, name, name, name, None, None, name]
+    assert (half_imported.path, half_imported.of_function) == (["element 1"], False)
+
+
 def test_function_is_the_same_when_nothing_changed():
     """A function is made ready once, by reference or by value."""
     functions = Functions()

@@ -794,6 +794,53 @@ except TypeError as error:
     assert (code, out, err) == (0, f"{not refused} {refused} True\n", "")
 
 
+@pytest.mark.parametrize("way", ["map", "map in the background", "submit", "partial"])
+def test_call_comes_to_its_end_when_arguments_are_of_a_module_that_is_being_imported(
+    backend, way, run_program, tmp_path
+):
+    """Neither the pickling, in another thread, nor the unpickling of results waits for the import that waits for it."""
+    (tmp_path / "apart.py").write_text(f"""
+from parallel_deco import parallel
+
+def count(value, number):
+    for _ in range(number):
+        pass
+    return value
+
+work = parallel(count, backend={backend!r})
+""")
+    (tmp_path / "early.py").write_text(f"""
+import functools, time
+from parallel_deco import parallel
+from apart import count, work
+
+class Value:
+    pass
+
+def values(work, number, way={way!r}):
+    if way == "submit":
+        return [future.result() for future in [work.submit(Value(), number) for _ in range(20)]]
+    if way == "partial":
+        return list(parallel(functools.partial(count, Value()), backend={backend!r}).map([number] * 20))
+    results = work.map([Value() for _ in range(20)], [number] * 20)
+    if way == "map in the background":
+        time.sleep(0.1)
+    return list(results)
+
+try:
+    RESULTS = [type(value) is Value for value in values(work, 1_000_000)]
+except TypeError as error:
+    RESULTS = str(error)
+""")
+    code, out, err = run_program("""
+        import early
+        later = [type(value) is early.Value for value in early.values(early.work, 1)]
+        print(early.RESULTS == [True] * 20, "still being imported" in str(early.RESULTS), later == [True] * 20)
+        """)
+    refused = backend == "processes"
+    assert (code, out, err) == (0, f"{not refused} {refused} True\n", "")
+
+
 def test_worker_does_not_import_what_it_only_needs_for_a_warning_filter(run_program, tmp_path):
     """It has the filter from when something imports the module of its category, as a heavy library's often is."""
     (tmp_path / "heavy.py").write_text("class Mine(Warning): pass\nclass Other(Warning): pass\n")

