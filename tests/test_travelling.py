@@ -1172,3 +1172,38 @@ def test_no_more_workers_start_than_there_are_items():
     parallel_deco.shutdown()
     assert list(parallel(abs, backend="processes", max_workers=10**9).map([-1, -2, -3])) == [1, 2, 3]
     assert pools.processes().width <= 3
+
+
+def test_default_of_a_context_variable_travels_when_its_class_is_the_scripts(run_program):
+    """It is there in a worker, also where it leads back to the variable, and follows what becomes of its class."""
+    program = """
+        from contextvars import ContextVar
+        from parallel_deco import parallel
+
+        class Settings:
+            n = 3
+
+            @classmethod
+            def now(cls):
+                return VAR.get()
+
+        VAR = ContextVar("VAR", default=Settings())
+        OTHER = ContextVar("OTHER", default=[VAR])
+
+        @parallel(backend="processes")
+        def add(x):
+            return VAR.get().n + x
+
+        @parallel(backend="processes")
+        def same(x):
+            return OTHER.get()[0] is VAR and Settings.now() is VAR.get()
+
+        print([*add.map([1, 2]), *same.map([1])])
+        Settings.n = 5
+        print([*add.map([1, 2]), *same.map([1])])
+        changed = Settings()
+        changed.n = 7
+        VAR.set(changed)
+        print([*add.map([1, 2]), *same.map([1])])
+    """
+    assert run_program(program) == (0, "[4, 5, True]\n[6, 7, True]\n[8, 9, True]\n", "")

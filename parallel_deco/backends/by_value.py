@@ -45,7 +45,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         elif kind is MethodType:
             return bind, (value.__func__, value.__self__)
         elif kind is ContextVar:
-            return variables.find, variables.place(value)
+            return variables.find, variables.place(value, _pickled)
         elif kind is memoryview:
             return _reduce_view(value)
         elif kind is CodeType:
@@ -152,7 +152,13 @@ class HomewardPickler(ByValuePickler):
 
 
 class _Digester(ByValuePickler):
-    """Classes in an attribute of a class are the same as long as they are the same class: they go by themselves."""
+    """Classes and variables in an attribute of a class are the same as long as they are themselves: they go alone."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to rebuild a value, or NotImplemented for the pickler's own way."""
+        if type(value) is ContextVar:
+            return variables.find, variables.place(value)
+        return super().reducer_override(value)
 
     def reduce_class(self, value: type, reduced: tuple[Any, ...]) -> Any:
         return str, (reduced[1][-2],)
@@ -161,6 +167,12 @@ class _Digester(ByValuePickler):
 def _is_whole(reduced: Any) -> bool:
     """Whether a function or class was reduced to all that it is made of, and not to its name."""
     return isinstance(reduced, tuple) and len(reduced) == 6
+
+
+def _pickled(value: Any) -> bytes:
+    file = BytesIO()
+    ByValuePickler(file).dump(value)
+    return file.getvalue()
 
 
 def _digest(attribute: Any) -> int:

@@ -38,17 +38,17 @@ def pack(context: Context | None) -> Packed | None:
             pickled = dump(value)
         except Exception:  # a value that cannot travel stays at home; it may be of no interest to the function
             continue
-        packed.append((variables.place(variable), pickled))
+        packed.append((variables.place(variable, dump), pickled))
     return packed
 
 
 def unpack(packed: Packed | None) -> Context | None:
     """Return a context with the variables that could be rebuilt."""
     _awaiting.clear()
-    if packed is None:
+    if packed is None and not variables.circular:
         return None
     context = Context()
-    context.run(_set_all, packed)
+    context.run(_set_all, packed or [])
     return context
 
 
@@ -62,6 +62,9 @@ def _set_all(packed: Packed) -> None:
             variable.set(load(pickled))
         except Exception:  # its module or class is not there: then nothing here can look at it either
             continue
+    for variable, default in variables.circular.items():
+        if variable.get(variables) is variables:  # it has no value
+            variable.set(default)
 
 
 def _decimal_settings(context: Context, value: Any) -> Any:

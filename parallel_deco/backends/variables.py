@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import sys
+from _thread import _local as local
+from collections.abc import Callable
 from contextvars import Context, ContextVar
 
 try:  # as in payload: without what `pickle` imports
-    from _pickle import dumps, loads
+    from _pickle import loads
 except ImportError:
-    from pickle import dumps, loads
+    from pickle import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Place", "find", "place"]
+__all__ = ["Place", "circular", "find", "place"]
 
 #: The module and the attribute that holds the variable; or its name, the number under which it travels, and the
 #: pickle of its default when it has one.
 Place = tuple[str, str] | tuple[str, int, bytes | None]
 
 # Variables that no module attribute leads to are kept for good: a number must never come to mean another variable.
-_places: dict[ContextVar[Any], Place] = {}
+_places: dict[ContextVar[Any], tuple[str, str] | tuple[str, int]] = {}
 _numbered: dict[int, ContextVar[Any]] = {}
+#: Variables that their own defaults lead to, which can only be made without these: the defaults.
+circular: dict[ContextVar[Any], Any] = {}
 
 
-def place(variable: ContextVar[Any]) -> Place:
+class _Told(local):
+    def __init__(self) -> None:
+        self.variables: set[ContextVar[Any]] = set()
+
+
+#: In each thread the variables whose defaults are part of the one that is being pickled.
+_told = _Told()
+
+
+def place(variable: ContextVar[Any], dump: Callable[[Any], bytes] | None = None) -> Place:
     """Return how another process finds a context variable.
+
+    Parameters
+    ----------
+    variable : ContextVar
+    dump : callable, optional
+        Pickles its default; left out, that is not told.
 
     Notes
     -----
@@ -35,10 +54,11 @@ def place(variable: ContextVar[Any]) -> Place:
     found = _places.get(variable)
     if found is None:
         found = _places[variable] = _search(variable)
-    return found
+    name, where = found
+    return (name, where) if isinstance(where, str) else (name, where, _default(variable, dump))
 
 
-def _search(variable: ContextVar[Any]) -> Place:
+def _search(variable: ContextVar[Any]) -> tuple[str, str] | tuple[str, int]:
     for name in list(sys.modules):  # not of the items: the collector may run with each tuple, and others import
         module = sys.modules.get(name)
         if name == "__main__" or getattr(module, "__spec__", None) is None:
@@ -49,14 +69,23 @@ def _search(variable: ContextVar[Any]) -> Place:
                 return name, attribute
     number = len(_places)
     _numbered[number] = variable
-    return variable.name, number, _default(variable)
+    return variable.name, number
 
 
-def _default(variable: ContextVar[Any]) -> bytes | None:
+def _default(variable: ContextVar[Any], dump: Callable[[Any], bytes] | None) -> bytes | None:
+    """Return the pickle of a default as it is now; each is told once where defaults lead to other variables."""
+    told = _told.variables
+    if dump is None or variable in told:
+        return None
+    outermost = not told
+    told.add(variable)
     try:
-        return dumps(Context().run(variable.get), 5)
+        return dump(Context().run(variable.get))
     except Exception:  # it has none, or one that cannot travel
         return None
+    finally:
+        if outermost:
+            told.clear()
 
 
 def find(name: str, where: str | int, default: bytes | None = None) -> ContextVar[Any]:
@@ -65,9 +94,13 @@ def find(name: str, where: str | int, default: bytes | None = None) -> ContextVa
         __import__(name)
         found: ContextVar[Any] = getattr(sys.modules[name], where)
         return found
+    new = where not in _numbered
+    # A default that was sent again is loaded again: its class may have changed.
+    options = {} if default is None else {"default": loads(default)}
     if where not in _numbered:
-        options = {} if default is None else {"default": loads(default)}
         made: ContextVar[Any] = ContextVar(name, **options)
         _numbered[where] = made
-        _places[made] = name, where, default  # a result that holds it finds its way back
+        _places[made] = name, where  # a result that holds it finds its way back
+    elif new and options:  # made by its own default
+        circular[_numbered[where]] = options["default"]
     return _numbered[where]
