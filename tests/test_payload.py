@@ -11,7 +11,8 @@ import types
 
 import pytest
 
-from parallel_deco import NotPicklableError
+import parallel_deco
+from parallel_deco import NotPicklableError, parallel
 from parallel_deco.backends import variables
 from parallel_deco.backends.culprit import find
 from parallel_deco.backends.functions import Functions
@@ -140,6 +141,43 @@ def test_variable_is_made_once_when_it_has_no_place():
     made = variables.find("elsewhere", 10**9, dump("default"))
     assert variables.find("elsewhere", 10**9, dump("default")) is made
     assert (made.name, made.get()) == ("elsewhere", "default")
+
+
+def test_variables_are_told_apart_when_two_threads_meet_them_at_once(monkeypatch):
+    """Each has a number of its own, and the same one in both threads."""
+    looked, numbered = threading.Barrier(2), []
+    search = variables._search
+
+    def search_together(variable):
+        found = search(variable)
+        looked.wait(30)
+        return found
+
+    monkeypatch.setattr(variables, "_search", search_together)
+    one, other, both = (contextvars.ContextVar(name) for name in ("one", "other", "both"))
+    for pair in (one, other), (both, both):
+        threads = [threading.Thread(target=lambda v=variable: numbered.append(dump(v))) for variable in pair]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(load(pickled).name for pickled in numbered) == ["both", "both", "one", "other"]
+    assert len(set(numbered)) == 3
+
+
+def test_variable_is_a_new_one_when_a_worker_has_made_it():
+    """It comes back as no other of the caller's, nor of another worker's; the same one twice is one."""
+    mine = [contextvars.ContextVar(f"mine {i}") for i in range(3)]
+    assert [load(dump(variable)) for variable in mine] == mine
+    make = parallel(lambda i: [contextvars.ContextVar("made")] * 2, backend="processes", max_workers=2, chunksize=1)
+    made = []
+    for _ in range(2):
+        for one, same in make.map(range(2)):
+            assert one is same
+            made.append(one)
+        parallel_deco.shutdown()
+    assert {variable.name for variable in made} == {"made"}
+    assert len(set(made)) == 4
 
 
 @pytest.mark.parametrize(

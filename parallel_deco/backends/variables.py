@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import _local as local
 from collections.abc import Callable
@@ -23,6 +24,7 @@ __all__ = ["Place", "circular", "find", "place"]
 Place = tuple[str, str] | tuple[str, int, bytes | None]
 
 # Variables that no module attribute leads to are kept for good: a number must never come to mean another variable.
+# Threads and forks that come in between do no harm: what is entered first holds, and by whomever it is read.
 _places: dict[ContextVar[Any], tuple[str, str] | tuple[str, int]] = {}
 _numbered: dict[int, ContextVar[Any]] = {}
 #: Variables that their own defaults lead to, which can only be made without these: the defaults.
@@ -53,9 +55,12 @@ def place(variable: ContextVar[Any], dump: Callable[[Any], bytes] | None = None)
     """
     found = _places.get(variable)
     if found is None:
-        found = _places[variable] = _search(variable)
+        found = _places.setdefault(variable, _search(variable))
     name, where = found
-    return (name, where) if isinstance(where, str) else (name, where, _default(variable, dump))
+    if isinstance(where, str):
+        return name, where
+    _numbered.setdefault(where, variable)
+    return name, where, _default(variable, dump)
 
 
 def _search(variable: ContextVar[Any]) -> tuple[str, str] | tuple[str, int]:
@@ -67,9 +72,8 @@ def _search(variable: ContextVar[Any]) -> tuple[str, str] | tuple[str, int]:
         for attribute in list(names):
             if names.get(attribute) is variable:
                 return name, attribute
-    number = len(_places)
-    _numbered[number] = variable
-    return variable.name, number
+    # By chance: a process that gets it back must not have it for another of its own, nor have it from another worker.
+    return variable.name, int.from_bytes(os.urandom(16), "big")
 
 
 def _default(variable: ContextVar[Any], dump: Callable[[Any], bytes] | None) -> bytes | None:
@@ -97,10 +101,8 @@ def find(name: str, where: str | int, default: bytes | None = None) -> ContextVa
     new = where not in _numbered
     # A default that was sent again is loaded again: its class may have changed.
     options = {} if default is None else {"default": loads(default)}
-    if where not in _numbered:
-        made: ContextVar[Any] = ContextVar(name, **options)
-        _numbered[where] = made
-        _places[made] = name, where  # a result that holds it finds its way back
-    elif new and options:  # made by its own default
+    if new and options and where in _numbered:  # made on the way to its own default
         circular[_numbered[where]] = options["default"]
-    return _numbered[where]
+    known = _numbered.get(where) or _numbered.setdefault(where, ContextVar(name, **options))
+    _places.setdefault(known, (name, where))  # a result that holds it finds its way back
+    return known
