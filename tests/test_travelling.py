@@ -556,6 +556,33 @@ def test_module_is_found_when_no_path_leads_to_it(run_program):
     assert (code, out, err) == (0, "", "")
 
 
+def test_module_is_found_when_the_program_has_left_its_directory(run_program):
+    """An entry of the path is relative to another directory then, or to none where that was removed."""
+    program = """
+        import os, pathlib, sys
+        import parallel_deco
+        from parallel_deco import parallel
+
+        os.makedirs("first/second/third")
+        pathlib.Path("first/helper.py").write_text("class C: pass")
+        sys.path[0] = ""
+        os.chdir("first")
+        import helper
+
+        take = parallel(lambda c: type(c).__name__, backend="processes")
+        print(list(take.map([0])))
+        os.chdir("second")
+        parallel_deco.shutdown()
+        print(list(take.map([helper.C()])))
+        os.chdir("third")
+        os.rmdir(os.getcwd())
+        print(list(take.map([helper.C()])))
+        parallel_deco.shutdown()
+        print(list(take.map([helper.C()])))
+    """
+    assert run_program(program) == (0, "['int']\n['C']\n['C']\n['C']\n", "")
+
+
 def test_what_a_module_made_by_hand_has_travels_when_its_name_leads_to_it(run_program):
     """There is nothing that a worker could import: functions, classes and the module itself go by value."""
     code, out, err = run_program("""
