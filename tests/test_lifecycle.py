@@ -737,6 +737,38 @@ def test_child_works_when_the_program_forks_while_the_code_reader_loads(run_prog
     assert run_program(body) == (0, "child 0\n", "")
 
 
+def test_child_works_when_the_program_forks_while_a_thread_loads_the_pickler(run_program):
+    """The fork waits for that import, which goes on: the child must not inherit its lock."""
+    body = program(
+        """
+        import logging  # else it is imported while the fork waits, and lets go of a lock that it did not take before
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        class Finder:
+            def find_spec(self, name, path=None, target=None):
+                if name == "cloudpickle":
+                    begun.set()
+                    time.sleep(0.1)
+
+        begun = threading.Event()
+        sys.meta_path.insert(0, Finder())
+        function = parallel(lambda x: x + 1, backend="processes")
+        thread = threading.Thread(target=lambda: list(function.map([1])))
+        thread.start()
+        begun.wait()
+        child = os.fork()
+        if not child:
+            signal.alarm(20)  # it would hang
+        assert list(function.map([1])) == [2]
+        if child:
+            thread.join()
+            print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        """
+    )
+    assert run_program(body) == (0, "child 0\n", "")
+
+
 @pytest.mark.parametrize("pause", [0, 0.001, 0.003, 0.01])
 def test_child_works_when_the_program_forks_right_after_its_first_submit(pause, run_program):
     """The call's own thread reads its code, and imports what does; the child must not inherit the lock of that."""

@@ -14,6 +14,7 @@ from io import BytesIO
 from types import MethodType
 
 from parallel_deco._nesting import in_worker_process
+from parallel_deco._readings import overhead
 from parallel_deco.backends.references import all_unfinished, is_handmade, reduce_method
 from parallel_deco.backends.segments import Missing
 
@@ -31,6 +32,8 @@ __all__ = ["LARGE", "dump", "dump_plain", "load"]
 #: From this many bytes on a buffer travels apart from the pickle; below, the pipe is as quick.
 LARGE = 64 * 1024
 
+#: Where the picklers are that take long to import, and are seldom needed.
+_PICKLERS = "parallel_deco.backends.by_value"
 _MAIN = b"__main__"
 #: How the name is written by which the plain pickler refers to a method; to members of enumerations too.
 _GETATTR = b"\x8c\x07getattr\x94"
@@ -141,6 +144,9 @@ def _with_methods(value: "Any", keep: "Callable[[Any], bool] | None") -> bytes:
 
 
 def _by_value(value: "Any", keep: "Callable[[Any], bool] | None", classes: "dict[str, type] | None") -> bytes:
+    if _PICKLERS not in sys.modules:
+        with overhead():  # a fork waits for that: the child would wait for the lock of a half imported module
+            __import__(_PICKLERS)
     from parallel_deco.backends.by_value import ByValuePickler, HomewardPickler
 
     file = BytesIO()
