@@ -1,5 +1,6 @@
 """Shared memory for large buffers: reuse, leases, and nothing left behind."""
 
+import contextlib
 import os
 import threading
 
@@ -38,11 +39,11 @@ class Pair:
 @pytest.fixture
 def pair():
     """A sender and a receiver that leave no descriptor open."""
-    before = len(os.listdir("/proc/self/fd"))
     pair = Pair()
+    pair.descriptors = len(os.listdir("/proc/self/fd"))
     yield pair
     pair.outbox.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) == pair.descriptors
 
 
 def test_bytes_are_the_same_when_they_arrive(pair):
@@ -142,6 +143,30 @@ def test_segment_cannot_shrink_when_the_receiver_tries(pair):
     segment = pair.outbox.place(memoryview(bytes(SIZE)))
     with pytest.raises(PermissionError):
         os.ftruncate(segment.descriptor, 0)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_segment_is_given_back_when_it_could_not_be_filled(error, pair, monkeypatch):
+    """No descriptor is left, also after Ctrl-C, and its memory is not counted any more."""
+    monkeypatch.setattr("parallel_deco.backends.segments._UNASKED", 2 * SIZE)
+    monkeypatch.setattr("parallel_deco.backends.segments._available", lambda: 0)
+    write, begun = os.pwrite, []
+
+    def write_half(descriptor, data, at):
+        if at:
+            begun.append(descriptor)
+            raise error
+        return write(descriptor, data[: len(data) // 2], at)
+
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr("os.pwrite", write_half)
+            with contextlib.suppress(KeyboardInterrupt):
+                assert pair.outbox.place(memoryview(bytes(SIZE))) is None
+    assert len(begun) == 3
+    _, lease = pair.carry(b"a" * SIZE)
+    assert bytes(lease) == b"a" * SIZE
+    assert len(os.listdir("/proc/self/fd")) == pair.descriptors
 
 
 def test_place_declines_when_memory_is_short(pair, monkeypatch):

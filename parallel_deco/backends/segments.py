@@ -63,17 +63,18 @@ class Segment:
         self.free_since = 0.0
         self._populated = False
 
-    def fill(self, buffer: memoryview) -> bool:
-        """Copy a buffer into the fresh segment; False when the system has no memory for it."""
+    def fill(self, buffer: memoryview) -> None:
+        """Copy a buffer into the fresh segment.
+
+        Raises
+        ------
+        OSError
+            The system has no memory for it.
+        """
         flat = buffer.cast("B") if buffer.ndim != 1 or buffer.format != "B" else buffer
         done = 0
-        try:
-            while done < len(flat):
-                done += os.pwrite(self.descriptor, flat[done:], done)
-        except OSError:
-            self.close()
-            return False
-        return True
+        while done < len(flat):
+            done += os.pwrite(self.descriptor, flat[done:], done)
 
     def write(self, buffer: memoryview) -> None:
         """Copy a buffer into the segment, which was used before."""
@@ -129,10 +130,24 @@ class Outbox:
             segment.write(buffer)
         else:
             segment = self._create(size)
-            if segment is None or not segment.fill(buffer):
+            if segment is None or not self._filled(segment, buffer):
                 return None
         segment.held = held
         return self._lend(segment)
+
+    def _filled(self, segment: Segment, buffer: memoryview) -> bool:
+        """Copy a buffer into a fresh segment, which nobody has heard of yet; False when there is no memory for it."""
+        self._out[segment.number] = segment  # first: come what may, it is closed with the others
+        try:
+            segment.fill(buffer)
+        except BaseException as error:  # Ctrl-C too: a large copy takes its time
+            del self._out[segment.number]
+            self._total -= segment.capacity
+            segment.close()
+            if isinstance(error, OSError):
+                return False
+            raise
+        return True
 
     def refuse(self, numbers: list[int]) -> None:
         """Let go of segments that the receiver could not have, and make no more; in the thread that hears from it."""
