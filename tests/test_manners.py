@@ -17,6 +17,7 @@ import warnings
 import numpy as np
 import pytest
 
+import parallel_deco
 from parallel_deco import NotPicklableError, RemoteTraceback, WorkerDied, config, parallel
 from tests import workloads
 
@@ -726,6 +727,18 @@ def test_arguments_are_writable_and_private_when_sent(chosen):
 
     assert list(parallel(fill, backend=chosen).map(arrays)) == [10.0, 200_000.0]
     assert [float(array.sum()) for array in arrays] == ([0.0, 0.0] if chosen == "processes" else [10.0, 200_000.0])
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_function_is_as_it_was_when_the_program_changes_an_array_of_it(size):
+    """All workers get it as it was when the map began, however large the array is and whenever they need it."""
+    parallel_deco.shutdown()  # workers that are yet to start get it late
+    array = np.zeros(size)
+    function = parallel(lambda i: float(array[0]), backend="processes", max_workers=2, chunksize=1)
+    results = function.map(range(8))
+    array[:] = 1
+    assert list(results) == [0.0] * 8
+    assert list(function.map(range(8))) == [1.0] * 8
 
 
 def test_closure_is_sent_once_when_it_is_large(functions):

@@ -4,10 +4,12 @@ import contextvars
 import enum
 import errno
 import functools
+import gc
 import signal
 import sys
 import threading
 import types
+import weakref
 
 import pytest
 
@@ -356,6 +358,25 @@ def test_function_is_another_when_something_mutable_changed():
     assert functions.prepare(closure) is first
     state.append(1)
     assert functions.prepare(closure).key != first.key
+
+
+def test_large_array_goes_when_the_program_drops_it():
+    """A function is the same with it as long as it is to run somewhere; afterwards nobody holds the array or a copy."""
+    np = pytest.importorskip("numpy")
+    functions = Functions()
+    array = np.zeros(LARGE)
+
+    def closure(x):
+        return array
+
+    made = functions.prepare(closure)
+    assert functions.prepare(closure) is made
+    array[-1] = 1
+    keys = {made.key, functions.prepare(closure).key}
+    assert (len(keys), bytes(made.buffers[0])) == (2, bytes(array.nbytes))
+    array, gone, made = None, weakref.ref(array), None
+    gc.collect()
+    assert (gone(), functions.dead(keys)) == (None, keys)
 
 
 class Rate(float):

@@ -30,19 +30,26 @@ class Travelling:
     body : bytes
         The pickle of (key, function or reference).
     buffers : list of memoryview
-        Large buffers that the function holds.
+        Large buffers that the function holds; they are copied, as each worker gets them when it needs the function.
 
     Notes
     -----
     Keys are counted and never used again, unlike `id()`: a function that was redefined is another function.
     """
 
-    __slots__ = ("__weakref__", "body", "buffers", "key")
+    __slots__ = ("__weakref__", "_copies", "body", "buffers", "key")
 
     def __init__(self, key: int, body: bytes, buffers: list[memoryview]) -> None:
         self.key = key
         self.body = body
-        self.buffers = buffers
+        self._copies = [*map(bytes, buffers)]
+        self.buffers = [memoryview(copy) for copy in self._copies]
+
+    def is_made_of(self, body: bytes, buffers: list[memoryview]) -> bool:
+        """Return whether this is the pickle, and these are the contents of the buffers."""
+        if body != self.body or [*map(len, buffers)] != [*map(len, self._copies)]:
+            return False
+        return all(map(bytes.startswith, self._copies, buffers))  # a comparison of views takes seven times as long
 
     @property
     def size(self) -> int:
@@ -51,17 +58,26 @@ class Travelling:
 
 
 class _Known:
-    """What was last sent of a function, and what to look at to know that it is still that."""
+    """What was last sent of a function, and what to look at to know that it is still that.
 
-    __slots__ = ("changes", "code", "references", "travelling")
+    With copies of large buffers that is kept only as long as somebody is to run it.
+    """
+
+    __slots__ = ("_kept", "_last", "changes", "code", "references")
 
     def __init__(
         self, travelling: Travelling, references: "list[_References] | None", changes: int, code: CodeType | None
     ) -> None:
-        self.travelling = travelling
+        self._last = weakref.ref(travelling)
+        self._kept = None if travelling.buffers else travelling
         self.references = references
         self.changes = changes
         self.code = code
+
+    @property
+    def travelling(self) -> Travelling | None:
+        """What was sent; None when it is gone."""
+        return self._last()
 
     def holds(self, function: Callable[..., Any], changes: int) -> bool:
         """Whether nothing has changed; False where that cannot be seen."""
@@ -101,12 +117,13 @@ class Functions:
         pickled anew and compared.
         """
         known, changes = self._find(function)
-        if known is not None and known.holds(function, len(changes)):
-            return known.travelling
+        last = None if known is None else known.travelling
+        if known is not None and last is not None and known.holds(function, len(changes)):
+            return last
         code = getattr(function, "__code__", None)
         travelled = self._unpatched(function)
         references = _references(travelled)
-        travelling = self._pickled(travelled, known, changes)
+        travelling = self._pickled(travelled, last, changes)
         with self._lock:
             self._alive[travelling.key] = travelling
             if _can_be_kept(function):
@@ -143,7 +160,7 @@ class Functions:
         stand_in(copy, function)
         return copy
 
-    def _pickled(self, function: Any, known: _Known | None, changes: tuple[Change, ...]) -> Travelling:
+    def _pickled(self, function: Any, last: Travelling | None, changes: tuple[Change, ...]) -> Travelling:
         module = unfinished(function)
         if module is not None:
             # A worker would run all of the module too; and results of its classes cannot be unpickled here, in another
@@ -157,11 +174,11 @@ class Functions:
         buffers: list[memoryview] = []
         try:
             body = dump(After(changes, travelled) if changes else travelled, buffers)
-        except Exception as error:  # whatever a __reduce__ raises
+            if last is not None and last.is_made_of(body, buffers):
+                return last
+            return Travelling(next(_keys), body, buffers)
+        except Exception as error:  # whatever a __reduce__ raises; or there is no memory
             raise _not_picklable(function, error) from error
-        if known is not None and known.travelling.body == body and not buffers:
-            return known.travelling
-        return Travelling(next(_keys), body, buffers)
 
 
 def _not_picklable(function: Any, error: Exception) -> NotPicklableError:
