@@ -435,3 +435,46 @@ def test_function_is_forgotten_when_the_program_drops_it():
     assert functions.dead({key}) == set()
     del closure
     assert functions.dead({key}) == {key}
+
+
+def make_pair():
+    """Return a function that a tuple in one of its cells leads back to."""
+
+    def first(x):
+        return pair[1](x) if x else deep
+
+    def second(x):
+        return pair[0](x - 1)
+
+    pair = (first, second)
+    deep = (1, frozenset([second]))
+    return first
+
+
+def make_default():
+    """Return a function that its own default leads back to."""
+
+    def function(x, helper=lambda x: function(x)):
+        return helper(x)
+
+    return function
+
+
+@pytest.mark.parametrize("make", [make_pair, make_default])
+def test_function_is_forgotten_when_a_tuple_leads_back_to_it(make):
+    """It is the same as long as the functions in the tuple are, and keeping those in mind keeps none alive."""
+    functions = Functions()
+    function = make()
+    made = functions.prepare(function)
+    key, gone = made.key, weakref.ref(function)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(functions, "_pickled", None)
+        assert functions.prepare(function) is made
+    if function.__defaults__:
+        function.__defaults__ = (lambda x, back=function: 0,)
+    else:
+        function.__closure__[1].cell_contents = (function, abs)
+    assert functions.prepare(function).key != key
+    del function, made
+    gc.collect()
+    assert (gone(), functions.dead({key})) == (None, {key})

@@ -5,7 +5,6 @@ import weakref
 from collections.abc import Callable
 from enum import EnumType
 from itertools import count
-from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -200,7 +199,8 @@ class _References:
     """What a function by value refers to, as it was.
 
     The values themselves are kept, not their ids: an id can be used again when its object is gone. Functions are kept
-    weakly, or this would keep alive what it is filed under; one object has one plain weak reference.
+    weakly, those in tuples too, or this would keep alive what it is filed under; one object has one plain weak
+    reference.
     """
 
     __slots__ = ("_function", "_kept", "_names")
@@ -229,11 +229,40 @@ class _References:
         if function is None:
             return False
         now = self.of(function)
-        return len(now) == len(self._kept) and all(map(is_, map(_kept, now), self._kept))
+        return len(now) == len(self._kept) and all(map(_is_still, self._kept, now))
+
+
+class _Parts:
+    """A tuple or a frozenset with functions in it, by what it is made of."""
+
+    __slots__ = ("_kept", "_kind")
+
+    def __init__(self, parts: tuple[Any, ...] | frozenset[Any]) -> None:
+        self._kind = type(parts)
+        self._kept = [*map(_kept, parts)]
+
+    def make(self, value: Any) -> bool:
+        """Whether a value is made of these very parts."""
+        same = type(value) is self._kind and len(value) == len(self._kept)
+        return same and all(map(_is_still, self._kept, value))
 
 
 def _kept(value: Any) -> Any:
-    return weakref.ref(value) if type(value) is FunctionType else value
+    if type(value) is FunctionType:
+        return weakref.ref(value)
+    return _Parts(value) if _has_functions(value) else value
+
+
+def _has_functions(value: Any) -> bool:
+    if type(value) not in (tuple, frozenset):
+        return False
+    return any(type(part) is FunctionType or _has_functions(part) for part in value)
+
+
+def _is_still(kept: Any, value: Any) -> bool:
+    if type(kept) is _Parts:
+        return kept.make(value)
+    return kept is (weakref.ref(value) if type(value) is FunctionType else value)
 
 
 def _references(function: Any) -> list[_References] | None:
