@@ -1,5 +1,6 @@
 """What functions and values are when they arrive in a worker process, and when they come back to the program."""
 
+import os
 import re
 import subprocess
 import sys
@@ -952,6 +953,35 @@ def test_function_is_loaded_again_when_what_kept_it_from_that_has_gone(run_progr
         print(list(function.map([1])))
         """)
     assert (code, out, err) == (0, "not yet\n[2]\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no anonymous shared memory here")
+def test_function_is_sent_again_when_a_worker_had_no_room_for_a_buffer_of_it(run_program):
+    """What was lost does not come back by loading the function once more; the next time it goes another way."""
+    program = """
+        import os, resource, sys
+        import numpy as np
+        from parallel_deco import parallel
+
+        options = {"backend": "processes", "max_workers": 1, "chunksize": 1}
+
+        def fill(_):
+            import numpy  # it has no descriptors for that later
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+            sys.filled = []
+            while True:
+                try:
+                    sys.filled.append(os.open("/dev/null", os.O_RDONLY))
+                except OSError:
+                    return len(sys.filled) > 0
+
+        print(list(parallel(fill, **options).map([0])))
+        array = np.ones(100_000)
+        results = list(parallel(lambda i: float(array[i]), **options).map(range(20), return_exceptions=True))
+        print(type(results[0]).__name__, results[-1])
+    """
+    assert run_program(program) == (0, "[True]\nOSError 1.0\n", "")
 
 
 def test_segments_of_multiprocessing_stay_when_workers_end(run_program):

@@ -39,8 +39,8 @@ class Link:
     only when `work` was empty, so the first had been answered: thus the order of `work` is the order on the wire, and a
     large message blocks nobody else. It is a set because Ctrl-C may come anywhere: to add and to discard happen whole
     or not at all, and whoever clears up need not know how far things went. `_sending` guards what is written to the
-    socket, `known` (functions that were sent) and `version`; `loaded` has those of which a batch came back. The reader
-    thread alone reads, and closes.
+    socket, `known` (functions that were sent), `_refused` and `version`; `loaded` has those of which a batch came back.
+    The reader thread alone reads, and closes.
     """
 
     def __init__(self, number: int) -> None:
@@ -59,6 +59,7 @@ class Link:
         self.alarm = inf  # when its next alarm comes
         self._sending = threading.Lock()
         self.known: set[int] = set()
+        self._refused: set[int] = set()  # of these, those that the worker could not take
         self.loaded: set[int] = set()
         self.version = 0
         self.status: int | None = None
@@ -93,8 +94,11 @@ class Link:
 
     def fits_ahead(self, piece: Piece, version: int) -> bool:
         """Return whether a piece can be sent to the busy worker without any chance of blocking."""
-        known = piece.task.function.key in self.known and version == self.version
+        known = self._knows(piece.task.function.key) and version == self.version
         return known and piece.sent <= SMALL
+
+    def _knows(self, function: int) -> bool:
+        return function in self.known and function not in self._refused
 
     def send(self, piece: Piece, functions: Functions, surroundings: Surroundings) -> None:
         """Write a piece of work, and first what the worker does not know yet.
@@ -115,7 +119,7 @@ class Link:
             self.version = surroundings.version
             self._connection.send(SURROUNDINGS, surroundings.body)
         function = piece.task.function
-        if function.key not in self.known:
+        if not self._knows(function.key):
             self._define(function.key, function.body, function.buffers, functions)
         clock = piece.task.batch.clock
         began = clock()
@@ -126,8 +130,14 @@ class Link:
         dead = functions.dead(self.known)
         self.known -= dead
         self.loaded -= dead
+        self._refused -= {key, *dead}
         self.known.add(key)
         self._connection.send(DEFINE, dump((key, list(dead), body)), buffers)
+
+    def define_again(self, key: int) -> None:
+        """Send a function again with its next piece: the worker could not take it, perhaps for lack of a buffer."""
+        with self._sending:
+            self._refused.add(key)
 
     def start(self, read: "Callable[[Link], None]") -> None:
         """Start the reader thread."""

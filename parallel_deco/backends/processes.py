@@ -457,6 +457,8 @@ class ProcessBackend:
     def _on_failed(self, link: Link, frame: Frame) -> None:
         whole, packed = load(frame.body)
         error = unpack_error(packed)
+        if whole:
+            link.define_again(link.work[0].task.function.key)  # before its work seems done, and more is sent ahead
         with self._lock:
             piece = link.work.popleft()
             link.batches += 1

@@ -209,6 +209,7 @@ class Worker:
     def _unpack_functions(self) -> None:
         while self._arrived:
             key, body, buffers = self._arrived.pop()
+            self._refused.pop(key, None)  # it is here again
             self._functions[key] = self._unpack_function(key, body, buffers)
 
     def _unpack_function(self, key: int, body: bytes, buffers: Sequence[Any]) -> tuple[Any, PackedError | None]:
