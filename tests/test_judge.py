@@ -7,7 +7,7 @@ import time
 import pytest
 
 from parallel_deco import _machine
-from parallel_deco._cpus import available_cpus
+from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._judge import EARLY, FIRST_LOOK, Judge
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile
@@ -175,6 +175,7 @@ def steering(monkeypatch):
     return Steering(Profile(abs), Options(shared=False), Source.of(([1] * 60,)))
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
 def test_processes_are_chosen_when_a_running_call_holds_the_gil(steering):
     """Its arguments are small."""
     steering.follow(Shape.ONE, 1)
@@ -187,6 +188,7 @@ def test_processes_are_chosen_when_a_running_call_holds_the_gil(steering):
     [bytes(60_000_000), [[number, number + 1] for number in range(300_000)]],
     ids=["many bytes", "many objects"],
 )
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
 def test_loop_stays_when_a_running_call_has_arguments_that_take_long_to_move(steering, example):
     """What is known of them counts before the first was moved: their bytes, and what pickling some of them takes."""
     steering.follow(Shape.ONE, example)

@@ -725,6 +725,7 @@ def work(x):
 
 
 @pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
 def test_items_run_here_when_workers_are_slow_to_begin(run_program, tmp_path):
     """While they import what the function needs, the loop goes on; not beyond the user's `max_workers`."""
     (tmp_path / "slow.py").write_text(SLOW_TO_IMPORT)
@@ -739,6 +740,7 @@ def test_items_run_here_when_workers_are_slow_to_begin(run_program, tmp_path):
 
 
 @pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
 @pytest.mark.parametrize("maps", [1, 2])
 def test_nothing_waits_when_workers_never_get_to_begin(maps, run_program, tmp_path):
     """All is done here, and neither the next map nor the exit waits for them."""
@@ -754,6 +756,7 @@ def test_nothing_waits_when_workers_never_get_to_begin(maps, run_program, tmp_pa
 
 
 @pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
 def test_workers_are_started_when_an_input_of_unknown_length_goes_on(nothing_left):
     """Short items that compute stay for as long as starting workers may not be worth it, and not for ever."""
     assert any(pid != os.getpid() for pid in parallel(burn).map(itertools.repeat(3e-4, 20_000)))
@@ -1308,6 +1311,7 @@ def test_nothing_is_kept_when_the_input_has_failed(backend, longest, until):
     assert not [reference for reference in _left_open._open.valuerefs() if _is_of(function, reference())]
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, what other threads let go of is freed later")
 def test_nothing_waits_for_the_collector_when_an_item_has_failed_in_a_worker(until):
     """What the caller's frames hold goes when the error was handled; here, frames of ours would be behind it."""
 
@@ -1536,7 +1540,7 @@ def test_ctrl_c_ends_the_map_when_errors_are_to_be_returned(backend):
     assert [x for x in ran if x < 50] == [0, 1, 2, 3]  # another batch may have begun in a thread
 
 
-@pytest.mark.skipif(sys.implementation.name != "cpython", reason="references are counted")
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, what other threads let go of is freed later")
 def test_inputs_go_when_their_items_have_run(until):
     """Results that wait to be taken keep none of the items that they came from."""
     alive, made = weakref.WeakSet(), []

@@ -528,6 +528,7 @@ def test_threads_are_no_fewer_than_cpus_when_it_computes_without_the_gil_or_wait
     assert waiting_width(Facts(wall=wall, cpu=share * wall, gil=0.0), cpus, None) >= cpus
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
 def test_moving_is_not_what_the_first_batch_of_a_worker_took():
     """It may have imported what the arguments are made of; until another comes, nothing is known."""
     first = batch(1, 5e-3, moved=0.1, first=True)
