@@ -10,18 +10,20 @@ from libc.stddef cimport size_t
 from _thread import get_ident
 from math import inf
 from threading import RLock
-from types import GenericAlias
+from types import FunctionType, GenericAlias
 
 from parallel_deco._waiting import Bell
 
 cdef extern from "Python.h":
     ctypedef PyObject *(*iternextfunc)(PyObject *)
+    ctypedef PyObject *(*vectorcallfunc)(PyObject *function, PyObject **arguments, size_t count, PyObject *names)
     ctypedef struct PyTypeObject:
         const char *tp_name
         iternextfunc tp_iternext
     PyTypeObject *Py_TYPE(PyObject *object)
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     PyObject *PyObject_Vectorcall(PyObject *function, PyObject **arguments, size_t count, PyObject *names)
+    vectorcallfunc PyVectorcall_Function(PyObject *function)
     PyObject *PyObject_CallObject(PyObject *function, PyObject *arguments)
     void Py_INCREF(PyObject *object)
     void Py_DECREF(PyObject *object)
@@ -117,6 +119,7 @@ cdef class Stretch:
 
     cdef object function, items, context, own, keep
     cdef iternextfunc next_item
+    cdef vectorcallfunc enter  # what calls the function: of a plain one in Python what `PyObject_Vectorcall` leads to
     cdef bint star
     cdef Py_ssize_t most
     cdef Py_ssize_t stride  # items between two looks at the clock
@@ -137,6 +140,9 @@ cdef class Stretch:
         self.own = own
         self.keep = keep
         self.next_item = Py_TYPE(<PyObject *>items).tp_iternext
+        self.enter = PyObject_Vectorcall
+        if type(function) is FunctionType:
+            self.enter = PyVectorcall_Function(<PyObject *>function)
         self.star = star
         self.most = most
         self.wall = wall
@@ -186,7 +192,7 @@ cdef class Stretch:
     cdef inline PyObject *run(self, PyObject **place) noexcept:
         if self.star:
             return PyObject_CallObject(<PyObject *>self.function, place[1])
-        return PyObject_Vectorcall(<PyObject *>self.function, &place[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+        return self.enter(<PyObject *>self.function, &place[1], 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
 
     cdef PyObject *run_in_own(self, PyObject **place) noexcept:
         cdef PyObject *result
