@@ -30,7 +30,8 @@ BELIEVED = 4.0
 FEW, TRIPS = 4, 15
 #: Threads that are started to time that.
 STARTS = 5
-#: How many times as long as usual starting a thread takes at most: what is more is no lasting trait of the machine.
+#: How many times as long as guessed anything takes at most: what is more is no lasting trait of the machine, but other
+#: programs have the CPUs, or a thread of the user's has the GIL.
 SLOWEST = 10
 #: Seconds after which no more than the fewest round trips of a kind are made; after which none is begun, and the guess
 #: stands if it is less; and after which one is given up.
@@ -150,7 +151,7 @@ def _typical(start: _Start, item: object, last: float, guess: float) -> float | 
             break
         if now > last:
             return min(guess, *times)
-    return _quartile(times)
+    return min(_quartile(times), SLOWEST * guess)
 
 
 def _quartile(times: list[float]) -> float:

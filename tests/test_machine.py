@@ -52,6 +52,13 @@ def test_a_slow_start_is_believed_when_it_was_not_the_only_one(monkeypatch, star
     assert _machine.constants().start == expected
 
 
+def test_constants_are_bounded_when_other_programs_have_the_cpus(monkeypatch):
+    """A batch that took a second to come back says nothing of the next."""
+    monkeypatch.setattr(_machine, "_trip", lambda start, item: 1.0)
+    _machine.measure(60.0)
+    assert _machine.constants().dispatch_thread == 10 * Machine().dispatch_thread
+
+
 def test_start_is_that_of_one_more_worker_when_there_is_a_template(monkeypatch):
     """After a long rest there are no workers, but what forks them is there."""
     crew = pools.processes()._crew
