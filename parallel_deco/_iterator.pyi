@@ -17,7 +17,7 @@ class Stretch:
         star: bool,
         most: int,
         wall: float,
-        keep: Callable[[BaseException, int], None] | None,
+        keep: Callable[[Stretch, BaseException], None] | None,
     ) -> None: ...
 
 class Patient(Iterator[Any]):

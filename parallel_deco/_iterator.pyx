@@ -108,8 +108,8 @@ cdef class Stretch:
         What an item is said to take, in seconds. A stretch that takes `PATIENCE` times as long ends early, whatever
         the time went by for: the items may not be what they were.
     keep : callable or None
-        Called with an exception of the function, and the number of items that were drawn: it becomes the result, unless
-        it is Ctrl-C. If None, it ends the stretch.
+        Called with this and an exception of the function, which becomes the result, unless it is Ctrl-C. If None, any
+        ends the stretch.
 
     Notes
     -----
@@ -210,7 +210,7 @@ cdef class Stretch:
             raise_what_is_set()
         except BaseException as error:
             self.calling = False
-            self.keep(error, self.drawn)
+            self.keep(self, error)
             Py_INCREF(<PyObject *>error)
             return <PyObject *>error
         return NULL

@@ -219,7 +219,7 @@ class Mapping:
     def stretch_failed(self, stretch: Stretch, error: BaseException) -> BaseException:
         """Say what to raise when a stretch ended with an exception, of the function or of the input."""
         if stretch.calling:
-            _note(error, self._function, self._stretches.last(stretch))
+            self._note_stretch(stretch, error)
         if self._progress is not None:
             self._progress.add(stretch.drawn)
         self.close()
@@ -488,7 +488,7 @@ class Mapping:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
         plain = not self._sets_context and same_context(copy_context(), self._context)
         own = None if plain else self._context.copy()
-        keep = self._keep_error if self._return_exceptions else None
+        keep = self._note_stretch if self._return_exceptions else None
         stretch = self._stretches.begin(self._steering.facts.wall, own, keep)
         try:
             yield stretch
@@ -501,8 +501,8 @@ class Mapping:
                 self._pending.skip(drawn)
                 self._lent = False
 
-    def _keep_error(self, error: BaseException, index: int) -> None:
-        _note(error, self._function, index)
+    def _note_stretch(self, stretch: Stretch, error: BaseException) -> None:
+        _note(error, self._function, self._stretches.last(stretch))
 
     # Starting
 

@@ -45,10 +45,10 @@ class Stretches:
         """Have the next one be as long as any: nothing else is worth it, and it ends early if that is not so."""
         self._seconds = LONGEST
 
-    def begin(self, wall: float, own: Context | None, keep: Callable[[BaseException, int], None] | None) -> Stretch:
+    def begin(self, wall: float, own: Context | None, keep: Callable[[Stretch, BaseException], None] | None) -> Stretch:
         """Lend the input to the consumer's loop for a while, for items of so many seconds.
 
-        With `own`, they run in that context; with `keep`, it gets an item's exception, and the index, and it goes on.
+        With `own`, they run in that context; with `keep`, it is told of an item's exception, and the stretch goes on.
         """
         items = self._source.lend()
         most = max(1, int(self._seconds / (self._pace or wall)))
@@ -58,8 +58,7 @@ class Stretches:
         self._first = self._source.pulled
         star = self._shape is Shape.STAR
         items = iter(()) if items is None else items  # the user's may be false
-        note = None if keep is None else lambda error, drawn: keep(error, self._first + drawn - 1)
-        return Stretch(self._function, items, self._source.context, own, star, most, expected, note)
+        return Stretch(self._function, items, self._source.context, own, star, most, expected, keep)
 
     def end(self, stretch: Stretch) -> int:
         """Take the input back; return how many items were drawn from it."""

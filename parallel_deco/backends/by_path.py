@@ -25,7 +25,7 @@ class ByPath:
 
     Notes
     -----
-    To look costs 1 µs, and 1 µs more for each module that is new; for all of them when the path or the directory has
+    To look costs 0.5 µs, and 1 µs more for each module that is new; for all of them when the path or the directory has
     changed: entries of the path may be relative to that.
     """
 
@@ -39,9 +39,9 @@ class ByPath:
         self._modules: dict[str, ModuleType] = {}
         self.files: Files = ()
 
-    def look(self) -> Files:
-        """Return the names and files as they are now."""
-        now, directory = sys.modules, _directory()
+    def look(self, directory: str) -> Files:
+        """Return the names and files as they are now, in this working directory; empty where there is none."""
+        now = sys.modules
         moved = sys.path != self._path or directory != self._directory
         if moved or any(now.get(name) is not module for name, module in self._modules.items()):
             self._path, self._directory = sys.path.copy(), directory
@@ -61,13 +61,6 @@ class ByPath:
             if module is not None and file is not None and is_own(file) and not _is_found(name, file, folders):
                 self._modules[name], self._files[name] = module, file
         self.files = tuple(self._files.items())
-
-
-def _directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it was removed
-        return ""
 
 
 def _file_of(module: ModuleType | None) -> str | None:

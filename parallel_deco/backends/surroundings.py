@@ -42,7 +42,8 @@ class Surroundings:
 
     def look(self) -> int:
         """Return the version of the surroundings as they are now; `body` is then their pickle."""
-        now = *_now(), self._by_path.look()
+        state = _now()
+        now = *state, self._by_path.look(state[1])
         if now != self._seen:
             self.body = _pickled(now)  # first: who reads the version takes a body that is at least as new
             self._seen = now
