@@ -14,6 +14,8 @@ __all__ = [
 
 #: How many layers a function and its wrappers have at most.
 _MOST_LAYERS = 20
+#: What another thread imports of this package, or of the pickler, comes to its end: it waits for no work.
+_OURS = ("parallel_deco.", "cloudpickle")
 #: Those of importlib, by the names of the modules that are being imported, reloaded, or waited for.
 _locks: "dict[str, Any]" = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
 
@@ -108,7 +110,7 @@ def unfinished(function: "Any") -> str | None:
 
 def all_unfinished() -> list[str]:
     """Return the names of the modules that are being imported, in any thread; 30 ns where there are none."""
-    return [name for name in [*_locks] if _is_unfinished(name)] if _locks else []
+    return [name for name in [*_locks] if _is_unfinished(name) and not name.startswith(_OURS)] if _locks else []
 
 
 def _is_unfinished(name: str) -> bool:
