@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._flow import TINY, Demand, batch_size, patience, window
+from parallel_deco._importing import note_call
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._left_open import MOMENT, call_off, note_closed, note_open
@@ -127,6 +128,7 @@ class Mapping:
     def begin(self) -> None:
         """Start at once where the route is known; else get ready to learn."""
         note_open(self)
+        note_call()
         steering = self._steering
         judge = None
         if steering.known and steering.facts.wall < TINY and self._source.left is not None:

@@ -24,6 +24,7 @@ from parallel_deco._call import Call, call_back, call_back_aside, killer, settle
 from parallel_deco._elsewhere import all_failed, start_in_processes
 from parallel_deco._errors import NotPicklableError
 from parallel_deco._future import Future
+from parallel_deco._importing import note_call
 from parallel_deco._judge import FIRST_LOOK, LONGEST_PAUSE, Judge
 from parallel_deco._lanes import Lane, Places
 from parallel_deco._left_open import turn_away
@@ -104,6 +105,7 @@ class Submissions:
     def submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Queue a call; it runs elsewhere as soon as there is a place for it."""
         turn_away()
+        note_call()
         future: Future[Any] = Future()
         future.tell(outstanding.discard)
         number = 0 if self._places.most is None else next(self._places.numbers)

@@ -869,6 +869,47 @@ except TypeError as error:
     assert (code, out, err) == (0, f"{not refused} {refused} True\n", "")
 
 
+def test_modules_that_another_thread_imports_are_waited_for(backend, run_program, tmp_path):
+    """A function and values of such a module travel as ever; nothing is refused that will be there in a moment."""
+    (tmp_path / "slow.py").write_text("""
+import builtins, time
+
+class Value:
+    pass
+
+def same(value):
+    return value
+
+if hasattr(builtins, "begun"):  # in the program, not in its workers
+    begun.set()
+    sent.wait()
+    time.sleep(0.1)
+""")
+    program = f"""
+        import builtins, sys, threading
+        from parallel_deco import parallel
+        begun = builtins.begun = threading.Event()
+        sent = builtins.sent = threading.Event()
+        importing = threading.Thread(target=__import__, args=("slow",))
+        importing.start()
+        begun.wait()
+        slow = sys.modules["slow"]
+        def same(value):
+            return value
+        def send():
+            options = dict(backend={backend!r}, max_workers=2)
+            work, own = parallel(same, **options), parallel(slow.same, **options)
+            sent.set()
+            values = [*work.map([slow.Value() for _ in range(4)]), work.submit(slow.Value()).result()]
+            return values + [*own.map([1] * 4), own.submit(1).result()]
+        values = send()
+        print([type(value).__name__ for value in values])
+        importing.join()
+        """
+    expected = str(["Value"] * 5 + ["int"] * 5)
+    assert run_program(program) == (0, f"{expected}\n", "")
+
+
 def test_worker_does_not_import_what_it_only_needs_for_a_warning_filter(run_program, tmp_path):
     """It has the filter from when something imports the module of its category, as a heavy library's often is."""
     (tmp_path / "heavy.py").write_text("class Mine(Warning): pass\nclass Other(Warning): pass\n")

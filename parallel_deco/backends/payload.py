@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from types import MethodType
 
+from parallel_deco._importing import unfinished
 from parallel_deco._nesting import in_worker_process
 from parallel_deco._readings import overhead
-from parallel_deco.backends.references import all_unfinished, is_handmade, reduce_method
+from parallel_deco.backends.references import is_handmade, reduce_method
 from parallel_deco.backends.segments import Missing
 
 try:  # the C module alone: `pickle` imports `re` and more, which doubles the start of a worker
@@ -57,15 +58,14 @@ def dump(value: "Any", buffers: "list[Any] | None" = None, classes: "dict[str, t
     Raises
     ------
     BeingImported
-        It refers to something in a module that the program is importing.
+        It refers to something in a module whose import waits for results of this library.
     Exception
         Whatever the picklers raise for a value that cannot travel.
     """
-    unfinished = all_unfinished()
-    if unfinished and not in_worker_process():
+    if unfinished() and not in_worker_process():
         from parallel_deco.backends.unfinished import refuse
 
-        refuse(value, unfinished)
+        refuse(value)
     apart: list[memoryview] = []
     keep = None if buffers is None else _collector(apart)
     try:

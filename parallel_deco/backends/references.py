@@ -8,16 +8,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    *("Reference", "all_unfinished", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method"),
-    *("reference", "replaces", "unfinished"),
+    *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
+    "replaces",
 ]
 
 #: How many layers a function and its wrappers have at most.
 _MOST_LAYERS = 20
-#: What another thread imports of this package, or of the pickler, comes to its end: it waits for no work.
-_OURS = ("parallel_deco.", "cloudpickle")
-#: Those of importlib, by the names of the modules that are being imported, reloaded, or waited for.
-_locks: "dict[str, Any]" = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
 
 
 class Reference:
@@ -100,22 +96,6 @@ def is_handmade(name: "Any") -> bool:
         return False
     package = sys.modules.get(name.rpartition(".")[0])
     return getattr(package, "__spec__", None) is None
-
-
-def unfinished(function: "Any") -> str | None:
-    """Return the name of the function's module while that is still being imported."""
-    module = getattr(function, "__module__", None)
-    return module if isinstance(module, str) and _is_unfinished(module) else None
-
-
-def all_unfinished() -> list[str]:
-    """Return the names of the modules that are being imported, in any thread; 30 ns where there are none."""
-    return [name for name in [*_locks] if _is_unfinished(name) and not name.startswith(_OURS)] if _locks else []
-
-
-def _is_unfinished(name: str) -> bool:
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
 
 
 def locate(where: Reference) -> "Any":

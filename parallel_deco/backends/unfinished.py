@@ -1,36 +1,53 @@
-"""Refuses values of modules that are still being imported; loaded when there are such modules.
+"""Refuses values of modules whose import waits for them, and waits for that of others; loaded when there are such.
 
 A worker would run all of the module too. What comes back is unpickled in another thread than the one that imports the
 module, and waits there for the end of an import that may wait for just that; so does pickling, in another thread.
 """
 
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
+from parallel_deco._importing import awaits_results, is_unfinished, unfinished
 from parallel_deco.backends.by_value import ByValuePickler
 
 __all__ = ["BeingImported", "refuse"]
+
+#: Seconds for which the import in another thread is waited for. It may wait for this thread in a way that nobody sees.
+PATIENCE = 60.0
+#: Seconds from one look at it to the next.
+PAUSE = 1e-3
 
 
 class BeingImported(ImportError):
     """A value is of a module that the program has yet to import to its end."""
 
 
-def refuse(value: Any, unfinished: Collection[str]) -> None:
-    """Raise an error where the pickle of a value would refer to something in one of these modules.
+def refuse(value: Any) -> None:
+    """Raise an error where the pickle of a value would refer to a module whose import waits for this very work.
+
+    What another thread imports, which has not called the library, is waited for, as the pickler would.
 
     Raises
     ------
     BeingImported
     """
-    pickler = _Looking(BytesIO(), unfinished)
+    deadline = time.monotonic() + PATIENCE
+    while (name := _named(value, unfinished())) is not None:
+        while not awaits_results(name) and time.monotonic() < deadline and is_unfinished(name):
+            time.sleep(PAUSE)
+        if is_unfinished(name):
+            raise BeingImported(f"module {name!r} is still being imported: call it later, from a function", name=name)
+
+
+def _named(value: Any, modules: Collection[str]) -> str | None:
+    """Return one of the modules that the pickle of a value would refer to."""
+    pickler = _Looking(BytesIO(), modules)
     with suppress(Exception):  # whatever the user's __reduce__ raises; the pickling itself tells of it
         pickler.dump(value)
-    name = pickler.found
-    if name is not None:
-        raise BeingImported(f"module {name!r} is still being imported: call it later, from a function", name=name)
+    return pickler.found
 
 
 class _Looking(ByValuePickler):

@@ -1,0 +1,54 @@
+"""Which modules are being imported, and by which threads: what is sent elsewhere may wait for the end of an import.
+
+Whoever pickles or unpickles something of a module that another thread imports waits until that thread is done; where
+the import waits for results of this library, neither would come to its end.
+"""
+
+import sys
+from _thread import get_ident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["awaits_results", "is_unfinished", "note_call", "unfinished"]
+
+#: Those of importlib, by the names of the modules that are being imported, reloaded, or waited for.
+_locks: "dict[str, Any]" = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+#: The threads that called while they imported these modules.
+_callers: dict[str, int] = {}
+
+
+def note_call() -> None:
+    """Note that the thread calls the library, and may wait for it: in the midst of imports, perhaps; 30 ns if not."""
+    if not _locks:
+        return
+    thread = get_ident()
+    for name in [*_callers]:
+        if not is_unfinished(name):
+            _callers.pop(name, None)
+    _callers.update({name: thread for name in unfinished() if _importer(name) == thread})
+
+
+def unfinished() -> list[str]:
+    """Return the names of the modules that are being imported, in any thread; 30 ns where there are none."""
+    return [name for name in [*_locks] if is_unfinished(name)] if _locks else []
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a module is being imported, in any thread."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def awaits_results(name: str) -> bool:
+    """Whether the import of a module may wait for what the library does: its thread is this one, or has called."""
+    thread = _importer(name)
+    return thread is not None and (thread == get_ident() or thread == _callers.get(name))
+
+
+def _importer(name: str) -> int | None:
+    """Return the thread that imports a module; None if that is none, or any more."""
+    entry = _locks.get(name)
+    thread: int | None = getattr(entry and entry(), "owner", None)
+    return thread
