@@ -7,7 +7,7 @@ from parallel_deco._traits import SERIAL, Route
 from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["TINY", "Demand", "batch_size", "patience", "window"]
+__all__ = ["TINY", "Demand", "batch_size", "patience", "spreads", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
@@ -28,6 +28,8 @@ CROWDED = 4
 #: what they were: the others of the batch, which run one after the other, then have the choice of all workers again.
 GRACE = 2e-3
 PATIENCE = 2
+#: Seconds of computing from which on a batch is worth a CPU of its own: to see to that costs a tenth of it.
+SPREAD = 0.1e-3
 #: Items under way for each place of a batch while nobody waits for a result.
 IDLE_BATCHES = 4
 #: Seconds of work for each worker that may be under way while somebody waits.
@@ -90,6 +92,11 @@ def patience(facts: Facts, options: Options, size: int) -> float | None:
     if size == 1 or options.chunksize is not None or not facts.items:
         return None
     return GRACE + PATIENCE * size * max(facts.wall, facts.pace)
+
+
+def spreads(facts: Facts, size: int) -> bool:
+    """Return whether a batch of this size is to wake its worker on a CPU on which no other computes."""
+    return facts.computes and size * facts.cpu >= SPREAD
 
 
 def window(facts: Facts, options: Options, width: int, size: int, demand: Demand) -> int:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
 from parallel_deco._errors import NotPicklableError, name_of
-from parallel_deco._flow import TINY, Demand, batch_size, patience, window
+from parallel_deco._flow import TINY, Demand, batch_size, patience, spreads, window
 from parallel_deco._importing import note_call
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
@@ -716,7 +716,7 @@ class Mapping:
             else:
                 ticket = ready = pools.threads().ready(batch, self._done(piece, batch, own=True))
                 if not own:
-                    pools.threads().call(ready)
+                    pools.threads().call(ready, spread=spreads(self._steering.facts, len(batch.items)))
         except Exception as error:
             self._deliver(piece, batch, all_failed(batch, error))
             return None
@@ -754,6 +754,7 @@ class Mapping:
                 prepare=self._prepare,
                 width=steering.width,
                 ahead=self._runs_ahead(),
+                spread=spreads(steering.facts, len(batch.items)),
             )
         except NotPicklableError as error:
             return start_each_in_processes(batch, done, width=steering.width, error=error)

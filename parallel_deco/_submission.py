@@ -23,6 +23,7 @@ from typing import Any
 from parallel_deco._call import Call, call_back, call_back_aside, killer, settle
 from parallel_deco._elsewhere import all_failed, start_in_processes
 from parallel_deco._errors import NotPicklableError
+from parallel_deco._flow import spreads
 from parallel_deco._future import Future
 from parallel_deco._importing import note_call
 from parallel_deco._judge import FIRST_LOOK, LONGEST_PAUSE, Judge
@@ -491,7 +492,13 @@ class Submissions:
                 self._launch_thread(level, calls[0], alone, decision, claim, done, ended)
 
             ticket = start_in_processes(
-                batch, done, chooses=self._auto, stuck=self._note_stuck, here=here, width=decision.width
+                batch,
+                done,
+                chooses=self._auto,
+                stuck=self._note_stuck,
+                here=here,
+                width=decision.width,
+                spread=spreads(decision.facts, len(calls)),
             )
         except BaseException as error:  # it cannot travel, or there are no more threads or processes; or Ctrl-C
             if isinstance(error, NotPicklableError) and len(calls) > 1:
@@ -523,7 +530,8 @@ class Submissions:
             return
         seconds = TARGET if _is_gathered(decision.facts) else 0.0
         following = partial(self._follow, level, self._likeness(call, batch)) if seconds else _no_call
-        pools.threads().call(Shift(call, batch, following, seconds, claim, ended))
+        shift = Shift(call, batch, following, seconds, claim, ended)
+        pools.threads().call(shift, spread=spreads(decision.facts, 1))
 
     def _likeness(self, first: Call, batch: Batch) -> Callable[[Call], bool]:
         """Return what says whether a call may run in a batch with the first one, which it does not keep."""

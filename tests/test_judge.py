@@ -81,7 +81,7 @@ def test_its_thread_is_free_again_when_dismissed(until):
     judge = Judge(lambda seen: False, lambda: None)
     judge.sit(pool)
     judge.dismiss()
-    until(lambda: pool._idle == len(pool._threads))
+    until(lambda: pool.resting == pool.threads)
 
 
 def test_nothing_is_lost_when_no_thread_can_be_had():

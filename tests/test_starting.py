@@ -67,7 +67,7 @@ def test_shutdown_ends_when_a_thread_cannot_be_started_meanwhile(monkeypatch, ki
     class Late(REAL):
         def start(self):
             starting.set()
-            while pool._threads:  # until the shutdown has taken note of it
+            while pool.threads:  # until the shutdown has taken note of it
                 time.sleep(1e-3)
             raise RuntimeError("can't create new thread at interpreter shutdown")
 

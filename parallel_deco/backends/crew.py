@@ -154,6 +154,7 @@ class Crew:
 
     def rest(self, link: Link) -> None:
         """Let a worker wait for work; not for ever."""
+        link.slot.seat.leave()
         link.idle_since = monotonic()
         self._resting.append(link)
         if not self._reaping:
@@ -249,6 +250,7 @@ class Crew:
     def remove(self, link: Link) -> None:
         """Count a worker no more."""
         self._links.pop(link.number, None)
+        link.slot.seat.leave()
         if link in self._resting:
             self._resting.remove(link)
 

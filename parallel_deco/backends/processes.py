@@ -159,6 +159,7 @@ class ProcessBackend:
         *,
         width: int | None = None,
         ahead: bool = False,
+        spread: bool = False,
         prepared: Travelling | None = None,
     ) -> ProcessTicket:
         """Have a worker run the batch; then `done` is called, once, in a thread of the pool.
@@ -190,7 +191,7 @@ class ProcessBackend:
             with self._lock:
                 self._docket.open(task)
                 self._surroundings.look()
-                link = self._place(piece)
+                link = self._place(piece, spread)
                 if link is None:
                     self._enqueue(piece)
             if link is not None:
@@ -310,9 +311,13 @@ class ProcessBackend:
                 self._docket.drop_last()
                 raise
 
-    def _place(self, piece: Piece) -> Link | None:
+    def _place(self, piece: Piece, spread: bool) -> Link | None:
         """Give a piece to a worker that can take it now, to be sent by the caller; under the lock."""
-        link = self._crew.wake_any(piece.task.function.key) or self._takes_ahead(piece)
+        link = self._crew.wake_any(piece.task.function.key)
+        if link is None:
+            link = self._takes_ahead(piece)
+        elif spread:
+            link.slot.seat.usher(link.pid)
         if link is not None:
             self._crew.hand(link, piece)
         return link

@@ -3,6 +3,8 @@
 import os
 from mmap import mmap
 
+from parallel_deco._seats import SIZE, Seat
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
@@ -11,6 +13,8 @@ __all__ = ["FINISHED", "LOADING", "SENDING", "Slot"]
 
 _PAGE = 4096
 _REPORT = 16 * 1024
+#: Where the seat lies: on a cache line of its own.
+_SEAT = 64
 #: Positions that are none: the batch is being unpickled; its last item has ended, and the results are pickled; outcomes
 #: are sent, which takes as long as the caller lets them wait.
 LOADING: "Final" = 0xFFFFFFFF
@@ -24,16 +28,18 @@ class Slot:
     Notes
     -----
     One writer, the worker; readers on the caller's side look when something went wrong. Each field is an aligned
-    word, so it is never seen half written. `started` is written before `position`, and read after it.
+    word, so it is never seen half written. `started` is written before `position`, and read after it. Only the worker's
+    `seat` is written by both: by the caller while the worker rests.
     """
 
-    __slots__ = ("descriptor", "map", "times", "words")
+    __slots__ = ("descriptor", "map", "seat", "times", "words")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.map = mmap(descriptor, _PAGE)  #: the whole page
         self.words = memoryview(self.map)[:8].cast("I")
         self.times = memoryview(self.map)[8:16].cast("d")
+        self.seat = Seat(memoryview(self.map)[_SEAT : _SEAT + SIZE])
 
     @classmethod
     def create(cls) -> "Slot":
@@ -61,5 +67,6 @@ class Slot:
         """Unmap and close; nobody may use it any more."""
         self.words.release()
         self.times.release()
+        self.seat.release()
         self.map.close()
         os.close(self.descriptor)

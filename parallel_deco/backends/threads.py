@@ -1,12 +1,11 @@
 """A lean pool of threads that share memory with the caller.
 
 Guarantees
-    - A started call always finds a thread: an idle one, or a new one. So nested work never waits for its own pool;
+    - A started call always finds a thread: one that rests, or a new one. So nested work never waits for its own pool;
       how many calls run at a time is bounded by who starts them.
-    - `_idle` counts threads that wait in `_queue.get` less the calls that are in the queue for them. It changes under
-      `_lock` only. A thread whose wait timed out leaves only while `_idle` is positive, that is, when no call counts
-      on it.
-    - Every shutdown begins a new queue: threads of an old one drain it, meet their None, and count for nothing.
+    - A thread waits for calls at a queue of its own. It rests while it is in its roster's `resting`, which changes
+      under `_lock` only, as does putting a call into a queue: who is out of it gets one, unless Ctrl-C came in between.
+    - Every shutdown begins a new roster: threads of an old one run what they have, meet their None, and serve no more.
     - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does, unless they are
       `away` or were left behind. `_serving`, `_away` and `_left` change under `_lock`, and whoever leaves or comes back
       in the eyes of a shutdown says so.
@@ -14,11 +13,13 @@ Guarantees
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
+from parallel_deco._seats import Seat
 from parallel_deco._starting import start_thread
 from parallel_deco._traits import Traits
 from parallel_deco.backends.batch import Batch, Done, Ticket, run_batch
@@ -28,7 +29,6 @@ __all__ = ["Ready", "ThreadBackend"]
 
 #: What a thread calls; a `Ready` that is returned is what the same thread calls next.
 _Call: TypeAlias = Callable[[], object]
-_Queue: TypeAlias = "SimpleQueue[_Call | None]"
 
 #: Seconds after which a thread without work ends. Guessed: long enough to survive a pause at a prompt.
 LINGER = 60.0
@@ -56,6 +56,32 @@ class Ready:
         return self._claim.acquire(blocking=False)
 
 
+class _Roster:
+    """The threads between two shutdowns; and calls for which no thread could be had, for the next that has none."""
+
+    __slots__ = ("members", "resting", "waiting")
+
+    def __init__(self) -> None:
+        self.members: set[_Member] = set()
+        self.resting: list[_Member] = []  # who has rested longest comes first
+        self.waiting: deque[_Call] = deque()
+
+
+class _Member:
+    """A thread of the pool."""
+
+    __slots__ = ("calls", "native", "roster", "seat", "thread")
+
+    def __init__(self, roster: _Roster, call: _Call, serve: "Callable[[_Member], None]") -> None:
+        self.roster = roster
+        self.calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self.calls.put(call)
+        self.seat = Seat()
+        self.native = 0  # the system's number of the thread, when it runs
+        # A thread keeps its arguments for as long as it lives, so the call is none of them.
+        self.thread = threading.Thread(target=serve, args=(self,), name="parallel_deco", daemon=True)
+
+
 class ThreadBackend:
     """Threads of this process, kept between uses; starting one costs 50 to 500 µs."""
 
@@ -64,13 +90,21 @@ class ThreadBackend:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._queue: _Queue = SimpleQueue()
-        self._idle = 0
-        self._threads: set[threading.Thread] = set()  # of this queue
-        self._serving: set[threading.Thread] = set()  # of this and older ones
+        self._roster = _Roster()
+        self._serving: set[threading.Thread] = set()  # of this roster and older ones
         self._away: set[threading.Thread] = set()
         self._left: set[threading.Thread] = set()
         self._deadlines = Deadlines()
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are, since the last shutdown."""
+        return len(self._roster.members)
+
+    @property
+    def resting(self) -> int:
+        """How many of them wait for work."""
+        return len(self._roster.resting)
 
     def start(self, batch: Batch, done: Done) -> Ticket:
         """Run the batch in a thread of the pool; then call `done` in a thread of the pool."""
@@ -90,85 +124,111 @@ class ThreadBackend:
         """
         return Ready(batch, done)
 
-    def call(self, function: _Call) -> None:
-        """Have a thread of the pool call something that must not raise, and then the `Ready` that it returns."""
-        thread = None
+    def call(self, function: _Call, spread: bool = False) -> None:
+        """Have a thread of the pool call something that must not raise, and then the `Ready` that it returns.
+
+        Parameters
+        ----------
+        function : callable
+        spread : bool
+            It computes, with the GIL released, while others do: it is to have a CPU of its own.
+
+        Raises
+        ------
+        RuntimeError
+            There can be no more threads.
+        """
+        member = None
         try:
             with self._lock:
-                if self._idle > 0:
-                    self._idle -= 1  # first: with one too few, Ctrl-C in between would cost no more than a thread
-                    self._queue.put(function)
+                roster = self._roster
+                if roster.resting:
+                    # With one too few there, should Ctrl-C come now, it costs no more than a thread.
+                    self._wake(roster.resting.pop(), function, spread)
                     return
-                # A thread keeps its arguments for as long as it lives, so the call is none of them.
-                thread = threading.Thread(target=self._serve, args=(self._queue,), name="parallel_deco", daemon=True)
-                self._threads.add(thread)
-                self._serving.add(thread)
-                self._queue.put(function)
-            start_thread(thread)
+                member = _Member(roster, function, self._serve)
+                roster.members.add(member)
+                self._serving.add(member.thread)
+            start_thread(member.thread)
         except BaseException as error:
-            if thread is None or thread.ident is not None:  # it runs, and calls the function
+            if member is None or member.thread.ident is not None:  # it runs, and calls the function
                 raise
-            self._forget(thread)
-            if not self._leave_to_others():
-                self._take_back(function)
+            self._forget(member)
+            taken_back = _take_back(member)
+            # Not RuntimeError: Ctrl-C, above all, and the function is not to run.
+            if not isinstance(error, RuntimeError) or (taken_back and not self._leave_to_others(function)):
                 raise
-            if not isinstance(error, RuntimeError):  # Ctrl-C, above all
-                raise
+
+    @staticmethod
+    def _wake(member: _Member, function: _Call, spread: bool) -> None:
+        """Give a call to a thread that rested; under the lock."""
+        if spread and member.native:
+            member.seat.usher(member.native)
+        member.calls.put(function)
 
     def later(self, when: float, look: Callable[[], None]) -> bool:
         """Have something short called at a time of `time.monotonic`, unless all ends before; False if nothing will."""
         return self._deadlines.later(when, look)
 
-    def _leave_to_others(self) -> bool:
+    def _leave_to_others(self, function: _Call) -> bool:
         """Have a call for which no thread could be started wait for one that is busy now; False where there is none.
 
         At its exit, Python 3.12 starts no threads any more, and yet the calls that were submitted come to their end.
         """
         with self._lock:
-            self._idle -= bool(self._threads)
-            return bool(self._threads)
+            roster = self._roster
+            if roster.resting:
+                self._wake(roster.resting.pop(), function, spread=False)
+            elif roster.members:
+                roster.waiting.append(function)
+            return bool(roster.members)
 
-    def _take_back(self, function: _Call) -> None:
-        """Undo a call, unless a thread has taken it already."""
-        with self._lock:
-            waiting = []
-            while not self._queue.empty():
-                waiting.append(self._queue.get_nowait())
-            for other in waiting:
-                if other is not function:
-                    self._queue.put(other)
-
-    def _serve(self, queue: _Queue) -> None:
-        if not self._counts(queue):
+    def _serve(self, member: _Member) -> None:
+        member.native = threading.get_native_id()
+        if not self._counts(member):
             return
         try:
-            while (function := self._next(queue)) is not None:
+            while (function := self._next(member)) is not None:
+                member.seat.sit()
                 following = function()
                 del function  # its arguments and results must not live on while this thread goes on, or waits
                 while isinstance(following, Ready):
                     following = following()
                 del following
-                with self._lock:
-                    self._idle += queue is self._queue
+                self._rest(member)
         finally:
-            self._forget(threading.current_thread())
+            self._forget(member)
 
-    def _counts(self, queue: _Queue) -> bool:
+    def _counts(self, member: _Member) -> bool:
         """Have a thread count that was given up, for Ctrl-C came while it started; False where it came too late."""
-        thread = threading.current_thread()
         with self._lock:
-            if thread not in self._serving:
-                if queue is not self._queue:
+            if member.thread not in self._serving:
+                if member.roster is not self._roster:
                     return False
-                self._threads.add(thread)
-                self._serving.add(thread)
-                self._idle += 1
+                member.roster.members.add(member)
+                self._serving.add(member.thread)
+                if member.calls.empty():
+                    member.roster.resting.append(member)
         return True
 
-    def _forget(self, thread: threading.Thread) -> None:
+    def _rest(self, member: _Member) -> None:
+        """Have a thread wait for a call, unless one waits for it."""
+        member.seat.leave()
+        roster = member.roster
         with self._lock:
-            self._threads.discard(thread)
-            self._serving.discard(thread)
+            if roster.waiting:
+                member.calls.put(roster.waiting.popleft())
+            elif roster is self._roster:
+                roster.resting.append(member)
+
+    def _forget(self, member: _Member) -> None:
+        member.seat.leave()
+        roster = member.roster
+        with self._lock:
+            roster.members.discard(member)
+            if member in roster.resting:
+                roster.resting.remove(member)
+            self._serving.discard(member.thread)
             self._changed.notify_all()
 
     @contextmanager
@@ -197,16 +257,17 @@ class ThreadBackend:
         with self._lock:
             self._left.discard(thread)
 
-    def _next(self, queue: _Queue) -> _Call | None:
+    def _next(self, member: _Member) -> _Call | None:
+        """Wait for a thread's next call; None when it is to end."""
         while True:
             try:
-                return queue.get(timeout=LINGER)
+                return member.calls.get(timeout=LINGER)
             except Empty:
+                resting = member.roster.resting
                 with self._lock:
-                    if queue is not self._queue:
-                        return None
-                    if self._idle > 0:
-                        self._idle -= 1
+                    if member.calls.empty():  # also if it rests no more, and Ctrl-C came before it got a call
+                        if member in resting:
+                            resting.remove(member)
                         return None
 
     def shutdown(self, wait: bool = True, kill: bool = False) -> None:
@@ -252,12 +313,22 @@ class ThreadBackend:
     def _dismiss(self) -> set[threading.Thread]:
         """Begin anew with no threads; send those that were there home, and return them."""
         with self._lock:
-            threads, self._threads = self._threads, set()
-            queue, self._queue = self._queue, SimpleQueue()
-            self._idle = 0
-        for _ in threads:
-            queue.put(None)
+            roster, self._roster = self._roster, _Roster()
+            threads = {member.thread for member in roster.members}
+            for member in roster.members:
+                while roster.waiting:  # one of them has the time, when it is done
+                    member.calls.put(roster.waiting.popleft())
+                member.calls.put(None)
         return threads
+
+
+def _take_back(member: _Member) -> bool:
+    """Take the call of a thread that could not be started; False if it was started after all, and has it."""
+    try:
+        member.calls.get_nowait()
+    except Empty:
+        return False
+    return True
 
 
 def _join(thread: threading.Thread, timeout: float | None = None) -> None:

@@ -128,6 +128,7 @@ class Worker:
         tasks = {SURROUNDINGS: self._adapt, DEFINE: self._define, RUN: self._run}
         self.send(HELLO, dump(self._pid))
         while (frame := self._connection.receive(alert=self._brief)) is not None:
+            self._slot.seat.sit()
             tasks[frame.kind](frame)
 
     @property

@@ -1,0 +1,105 @@
+/* On which CPU a sleeping thread is to wake: a word and two masks of CPUs. Where the system has none, nobody is moved. */
+#ifndef PARALLEL_DECO_SEATS_H
+#define PARALLEL_DECO_SEATS_H
+
+#include <string.h>
+
+/* Words of a mask of CPUs, and the bits of a word. Threads that may use a CPU beyond the last one are left alone. */
+#define PD_WORDS 16
+#define PD_BITS 64
+
+typedef unsigned long long pd_mask[PD_WORDS];
+
+/* May lie in memory that two processes share: the waker writes it while the thread sleeps, the thread when it works. */
+typedef struct {
+    int moved; /* the thread's mask was narrowed, and `whole` is what it was */
+    int cpu;   /* where it was last, or is to wake */
+    pd_mask whole;
+} pd_seat;
+
+static int pd_has(const unsigned long long *mask, int cpu) {
+    return cpu >= 0 && cpu < PD_WORDS * PD_BITS && (mask[cpu / PD_BITS] >> (cpu % PD_BITS)) & 1;
+}
+
+static void pd_put(unsigned long long *mask, int cpu) {
+    if (cpu >= 0 && cpu < PD_WORDS * PD_BITS) mask[cpu / PD_BITS] |= 1ULL << (cpu % PD_BITS);
+}
+
+#if defined(__linux__)
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* How many threads of all programs run or want to; negative where that cannot be read. */
+static int pd_runnable(void) {
+    char text[128];
+    char *at;
+    ssize_t length;
+    int file = open("/proc/loadavg", O_RDONLY | O_CLOEXEC), blanks = 0;
+    if (file < 0) return -1;
+    length = read(file, text, sizeof text - 1);
+    close(file);
+    if (length <= 0) return -1;
+    text[length] = 0;
+    for (at = text; *at && blanks < 3; at++) blanks += *at == ' ';
+    return *at ? atoi(at) : -1;
+}
+
+/* Choose a CPU that is not taken: the thread's own, another, or the caller's, who is about to sleep. */
+static int pd_choose(const unsigned long long *may, const unsigned long long *taken, int own, int here) {
+    int step, cpu, count = PD_WORDS * PD_BITS;
+    if (own != here && pd_has(may, own) && !pd_has(taken, own)) return own;
+    for (step = 1; step < count; step++) {
+        cpu = (here + step) % count;
+        if (pd_has(may, cpu) && !pd_has(taken, cpu)) return cpu;
+    }
+    return pd_has(may, here) && !pd_has(taken, here) ? here : -1;
+}
+
+/* Have a sleeping thread wake on a CPU that is not taken; return that, or -1 where it wakes wherever the system likes. */
+static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) {
+    pd_mask may, only;
+    int here = sched_getcpu(), cpu, word, several = 0;
+    if (here < 0 || seat->moved) return -1; /* moved before, and nobody has woken it */
+    memset(may, 0, sizeof may);
+    if (syscall(SYS_sched_getaffinity, thread, sizeof may, may) < 0) return -1;
+    for (word = 0; word < PD_WORDS; word++) several += __builtin_popcountll(may[word]);
+    if (several < 2) return -1;
+    cpu = pd_choose(may, taken, seat->cpu, here);
+    if (cpu < 0) return -1;
+    memset(only, 0, sizeof only);
+    pd_put(only, cpu);
+    memcpy(seat->whole, may, sizeof may);
+    if (syscall(SYS_sched_setaffinity, thread, sizeof only, only) < 0) return -1;
+    seat->cpu = cpu;
+    /* Only now: if something else wakes it before, it gets its mask back when it is woken for this work. */
+    __atomic_store_n(&seat->moved, 1, __ATOMIC_RELEASE);
+    return cpu;
+}
+
+/* Be at work: give the calling thread its own mask back, and note where it is. */
+static void pd_sit(pd_seat *seat) {
+    if (__atomic_load_n(&seat->moved, __ATOMIC_ACQUIRE)) {
+        (void)syscall(SYS_sched_setaffinity, 0, sizeof seat->whole, seat->whole);
+        __atomic_store_n(&seat->moved, 0, __ATOMIC_RELEASE);
+    }
+    seat->cpu = sched_getcpu();
+}
+
+#else
+
+static int pd_runnable(void) { return -1; }
+static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) {
+    (void)seat;
+    (void)thread;
+    (void)taken;
+    return -1;
+}
+static void pd_sit(pd_seat *seat) { (void)seat; }
+
+#endif
+
+#endif
