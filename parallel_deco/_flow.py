@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from parallel_deco._options import Options
 from parallel_deco._traits import SERIAL, Route
-from parallel_deco.routing.cost import TARGET
+from parallel_deco.routing.cost import LEAST, TARGET
 from parallel_deco.routing.evidence import Facts
 
 __all__ = ["TINY", "Demand", "batch_size", "patience", "spreads", "window"]
@@ -15,8 +15,6 @@ GROWTH = 4
 #: in one, for no other route is worth it any more.
 SERIAL_TARGET = 1e-3
 SERIAL_REST = 2e-3
-#: What handing a batch out is worth, in seconds: none is smaller, even when that leaves a worker without any.
-LEAST = 0.5e-3
 #: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
 TINY = 2e-6
 TINY_TARGET = 0.15e-3

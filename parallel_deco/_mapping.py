@@ -45,6 +45,7 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco._waiting import Bell
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape, Ticket, run_batch
+from parallel_deco.routing.cost import LEAST
 
 if TYPE_CHECKING:
     from parallel_deco._progress import Progress
@@ -657,7 +658,7 @@ class Mapping:
         slow = self._source.slow
         try:
             with nullcontext() if self._source.prompt else pools.threads().away():
-                piece = self._source.pull(size)
+                piece = self._source.pull(size, self._enough(size))
         finally:
             with self._lock:
                 self._pending.pulled(size, 0 if piece is None else len(piece.items))
@@ -667,6 +668,14 @@ class Mapping:
         if piece is None and not self._source.pulled:
             self._dismiss_judge()  # an input without items: there is nothing to look at
         return (piece, self._batch(piece, here)) if piece is not None and started else None
+
+    def _enough(self, size: int) -> int:
+        """Return how many items of so many are work enough for a worker, while the others are long in coming."""
+        steering = self._steering
+        wall = steering.facts.wall
+        if steering.route == SERIAL or self._options.chunksize is not None or not wall:
+            return size
+        return min(size, int(LEAST / wall) + 1)
 
     def _batch(self, piece: Piece, here: bool = False) -> Batch:
         # By where it runs, whatever became of the route while an item was waited for.

@@ -1,5 +1,6 @@
 from typing import Any
 
+OTHERS: int
 SIZE: int
 
 class Seat:

@@ -26,7 +26,7 @@ cdef extern from "_seats.h" nogil:
 
 #: Threads that want to run beyond those that are known here: with more, there are other programs, and the system knows
 #: better which CPU is free.
-cdef int OTHERS = 1
+OTHERS = 1
 #: The seats of those who were woken to compute, until they rest.
 cdef set _taken = set()
 
@@ -88,7 +88,7 @@ cdef class Seat:
         for other in [*_taken]:
             pd_put(taken, (<Seat>other)._seat.cpu)
         runnable = pd_runnable()
-        cdef bint moved = runnable <= 1 + len(_taken) + OTHERS and pd_usher(self._seat, thread, taken) >= 0
+        cdef bint moved = runnable <= 1 + len(_taken) + <int>OTHERS and pd_usher(self._seat, thread, taken) >= 0
         _taken.add(self)
         return moved
 

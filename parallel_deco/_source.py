@@ -14,6 +14,9 @@ __all__ = ["Piece", "Source"]
 #: Seconds from which on an item counts as waited for. More than the interpreter's switch interval of 5 ms: a thread
 #: that waits for the GIL does not wait for its input.
 SLOW = 8e-3
+#: Seconds after which a pull ends with fewer items than it was to have, where these are work enough: who is to run them
+#: has nothing to do meanwhile.
+LONG = 1e-3
 #: So many items in a row must come without a wait before they are pulled together again. Guessed.
 TRUST = 16
 #: Rows of `starmap` that are looked at, to know whether they are there.
@@ -124,8 +127,11 @@ class Source:
         sequence = self._sequence
         return tuple(sequence[:1]) if sequence is not None else ()
 
-    def pull(self, most: int) -> Piece | None:
-        """Take up to so many items; None when there are no more, or when they were rescued."""
+    def pull(self, most: int, enough: int | None = None) -> Piece | None:
+        """Take up to so many items; None when there are no more, or when they were rescued.
+
+        Where they are long in coming, so many are enough.
+        """
         if self._returned and (piece := self._pull_returned(most)) is not None:
             return piece
         if self.is_drawn_by(threading.get_ident(), alone=False):
@@ -137,10 +143,11 @@ class Source:
                 items = self._sequence[self.pulled : self.pulled + most]
                 self._ended = len(items) < most
                 return self._enter(items)
+            enough = most if enough is None else enough
             if self.context is None:
-                self._draw(most)
+                self._draw(most, enough)
             else:
-                self.context.run(self._draw, most)
+                self.context.run(self._draw, most, enough)
             with self._book:
                 items, self._partial = self._partial, []
                 return self._number(items)
@@ -183,9 +190,9 @@ class Source:
         self.slow = True
         self._prompt_items = 0
 
-    def _draw(self, most: int) -> None:
+    def _draw(self, most: int, enough: int) -> None:
         partial = self._partial
-        self._since = before = perf_counter()
+        self._since = before = began = perf_counter()
         self._drawer = threading.get_ident()
         try:
             for _ in range(1 if self.slow else most):
@@ -195,6 +202,8 @@ class Source:
                 self._since = now = perf_counter()
                 if now - before > SLOW:
                     self._doubt()
+                    return
+                if now - began > LONG and len(partial) >= enough:
                     return
                 before = now
             if self.slow:

@@ -256,9 +256,12 @@ class Steering:
         return decide(self._options, left, facts, current, self._example, patient, self._kept)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
-        """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere."""
+        """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere.
+
+        Nor before it is seen how the GIL is held, which may decide by itself.
+        """
         decision = self._choose(left, facts, current)
-        if current != SERIAL or not _machine.may_matter(decision):
+        if current != SERIAL or (self.unseen and not facts.blind) or not _machine.may_matter(decision):
             return decision
         _machine.measure()
         return self._choose(left, facts, current)

@@ -1,7 +1,7 @@
 """What each route would take: arithmetic only, numbers in and numbers out."""
 
 from collections.abc import Collection
-from math import sqrt
+from math import log2, sqrt
 from typing import NamedTuple
 
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
@@ -9,6 +9,7 @@ from parallel_deco.routing.evidence import INNER, Facts
 
 __all__ = [
     "BUSY",
+    "LEAST",
     "NO_GAIN",
     "PROCESSES_PER_CPU",
     "Machine",
@@ -36,8 +37,9 @@ BUSY, PROCESSES_PER_CPU = 0.65, 4
 #: Items, and their seconds, that are seen before that is believed: a first call computes more than those after it, and
 #: beside the judge one waits for the GIL. A worker too many costs its start and the imports of what it is to run.
 PROVED, PROVED_SECONDS = 8, 24e-3
-#: What a batch is cut to, in seconds.
+#: What a batch is cut to, in seconds; and what handing one out is worth: none is smaller.
 TARGET = 8e-3
+LEAST = 0.5e-3
 
 
 class Machine(NamedTuple):
@@ -85,7 +87,7 @@ def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
         return min(cpus, most or cpus)
     bound = most or max(facts.reach, cpus)
     bottleneck = max(GIL_HANDOVER * facts.held, facts.cpu / cpus, facts.wall / bound, 1e-12)
-    return max(1, min(bound, max(cpus, round(1.3 * facts.wall / bottleneck))))
+    return max(1, min(bound, max(cpus, round(2.5 * facts.wall / bottleneck))))
 
 
 def process_width(facts: Facts, cpus: int, most: int | None) -> int:
@@ -162,7 +164,7 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
         # Who computed without the GIL wants it back after each item, and is woken for it: half of a way there and back.
         each = facts.wall + (machine.dispatch_thread / 2 if facts.computes and width > 1 else 0.0)
         work, least = (_crowded(facts, each, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
-    handing = _batches(facts, items) * machine.dispatch_thread + machine.wake
+    handing = _batches(facts, items, width) * machine.dispatch_thread + machine.wake + _uneven(facts, items, width)
     return Prediction(work + handing, width, least + handing)
 
 
@@ -189,7 +191,7 @@ def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int 
     # Half of the moving is done here, by one thread at a time, while the workers work.
     at_once = min(cpus, width)
     work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / at_once, items * moving / 2)
-    handing = _batches(facts, items) * machine.dispatch_process / at_once
+    handing = _batches(facts, items, width) * machine.dispatch_process / at_once + _uneven(facts, items, width)
     return Prediction(work + handing + (machine.start if cold else machine.wake), width)
 
 
@@ -201,6 +203,17 @@ def _moving(facts: Facts, machine: Machine) -> float:
     return pickling + (facts.sent + facts.received) / machine.bandwidth
 
 
-def _batches(facts: Facts, items: int) -> int:
-    """Return in how many batches of the target size so many items are handed out."""
-    return -(-items // max(1, int(TARGET / max(facts.wall, 1e-9))))
+def _batches(facts: Facts, items: int, width: int) -> float:
+    """Return in how many batches so many items are handed out: of the target size, and halved towards the end."""
+    whole = -(-items // max(1, int(TARGET / max(facts.wall, 1e-9))))
+    if not facts.computes:
+        return whole
+    first, last = min(items * facts.wall / width, TARGET), max(LEAST, facts.wall)
+    return min(items, max(whole, width) + width * log2(max(1.0, first / last)))
+
+
+def _uneven(facts: Facts, items: int, width: int) -> float:
+    """Return for how long a worker has nothing to do while another runs its last batch."""
+    if not facts.computes or width < 2 or facts.wall > LEAST:  # then whole items count, and are counted
+        return 0.0
+    return min(LEAST, items * facts.wall / width) / 2

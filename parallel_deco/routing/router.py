@@ -16,8 +16,8 @@ __all__ = ["NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
 #: How much better than the loop a route must be: a share of its time, and seconds, or the time of so many trips there
 #: and back, where the machine is slow at these. Processes need a little more.
 SHARE = {THREADS: 0.10, PROCESSES: 0.15}
-SECONDS = {THREADS: 2e-3, PROCESSES: 3e-3}
-WORTH_TRIPS = 16
+SECONDS = {THREADS: 0.7e-3, PROCESSES: 1e-3}
+WORTH_TRIPS = 12
 #: Seconds of execution before the loop is left: a first call is slow for reasons of its own.
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
