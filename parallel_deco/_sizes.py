@@ -24,7 +24,7 @@ UNKNOWN = 64
 _SMALL = frozenset((float, complex, bool, type(None), range))
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 #: Small values that are pickled to see what that takes: fewer would show what a pickle takes, whatever is in it.
-FEW, MANY = 16, 48
+FEW, MANY = 16, 24
 #: Elements, at all depths, that are pickled for all of a container.
 SOME = 512
 #: Bytes after which no more are pickled, and from which on a number or a string is not.
@@ -134,7 +134,7 @@ def _part(value: Any, budget: list[int]) -> Any:
         some = list(islice(value, max(0, budget[0])))
         if _are_short(some):
             budget[0] -= len(some)
-            return kind(some)
+            return value if len(some) == len(value) else kind(some)
         return kind(_part(element, budget) for element in _while_there_is(budget, value))
     if kind is dict:
         return {_part(key, budget): _part(element, budget) for key, element in _while_there_is(budget, value.items())}

@@ -87,7 +87,7 @@ def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
         return min(cpus, most or cpus)
     bound = most or max(facts.reach, cpus)
     bottleneck = max(GIL_HANDOVER * facts.held, facts.cpu / cpus, facts.wall / bound, 1e-12)
-    return max(1, min(bound, max(cpus, round(2.5 * facts.wall / bottleneck))))
+    return max(1, min(bound, max(cpus, round(1.3 * facts.wall / bottleneck))))
 
 
 def process_width(facts: Facts, cpus: int, most: int | None) -> int:
