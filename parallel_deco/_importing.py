@@ -5,17 +5,22 @@ the import waits for results of this library, neither would come to its end.
 """
 
 import sys
+import time
 from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["awaits_results", "is_unfinished", "note_call", "unfinished"]
+__all__ = ["awaits_results", "is_unfinished", "note_call", "settle", "unfinished"]
 
+#: Seconds for which an import in another thread is waited for: it may wait for this one in a way that nobody sees.
+PATIENCE = 60.0
+#: Seconds from one look at it to the next.
+PAUSE = 1e-3
 #: Those of importlib, by the names of the modules that are being imported, reloaded, or waited for.
 _locks: "dict[str, Any]" = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
-#: The threads that called while they imported these modules.
+#: The threads that called while they imported these modules, or were waited for in vain.
 _callers: dict[str, int] = {}
 
 
@@ -39,6 +44,19 @@ def is_unfinished(name: str) -> bool:
     """Whether a module is being imported, in any thread."""
     spec = getattr(sys.modules.get(name), "__spec__", None)
     return bool(getattr(spec, "_initializing", False))
+
+
+def settle(name: str) -> bool:
+    """Wait for the import of a module in another thread; False where that may wait for this one, or takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while is_unfinished(name) and not awaits_results(name):
+        if time.monotonic() > deadline:
+            thread = _importer(name)
+            if thread is not None:
+                _callers[name] = thread  # who sends something of it next need not wait in vain too
+            return False
+        time.sleep(PAUSE)
+    return not is_unfinished(name)
 
 
 def awaits_results(name: str) -> bool:

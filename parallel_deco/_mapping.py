@@ -38,6 +38,7 @@ from parallel_deco._options import Options
 from parallel_deco._pending import Pending
 from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
+from parallel_deco._seats import Seat
 from parallel_deco._source import Piece, Source
 from parallel_deco._steering import Steering
 from parallel_deco._stretches import Stretches
@@ -369,7 +370,7 @@ class Mapping:
         with self._lock:
             if not self._has_place():
                 return None
-        pools.threads().call(self._feed_alone)
+        pools.threads().call(self._feed_alone, spread=True)  # not behind one that computes
         return None
 
     def _make_ready(self) -> None:
@@ -434,14 +435,17 @@ class Mapping:
 
     def _run_here(self, size: int) -> None:
         """Run one batch in the consumer's thread."""
+        seat = Seat()
         try:
             pulled = self._pull(size, here=True)
             if pulled is None:
                 return
             piece, batch = pulled
             began = perf_counter()
+            seat.take()
             result = run_batch(batch)
         finally:
+            seat.leave()
             self._caller_busy = False
         for error in result.errors.values():
             if isinstance(error, KeyboardInterrupt):

@@ -13,7 +13,7 @@ typedef unsigned long long pd_mask[PD_WORDS];
 /* May lie in memory that two processes share: the waker writes it while the thread sleeps, the thread when it works. */
 typedef struct {
     int moved; /* the thread's mask was narrowed, and `whole` is what it was */
-    int cpu;   /* where it was last, or is to wake */
+    int place; /* the CPU where it was last, or is to wake, and one; zero for none */
     pd_mask whole;
 } pd_seat;
 
@@ -48,13 +48,17 @@ static int pd_runnable(void) {
     return *at ? atoi(at) : -1;
 }
 
-/* Choose a CPU that is not taken: the thread's own, another, or the caller's, who is about to sleep. */
+/* Choose a CPU that is not taken: the thread's own, another, or the caller's, who is about to sleep. Of the others those
+   come first whose neighbour is free as well: the two may be one core. */
 static int pd_choose(const unsigned long long *may, const unsigned long long *taken, int own, int here) {
-    int step, cpu, count = PD_WORDS * PD_BITS;
+    int near, step, cpu, count = PD_WORDS * PD_BITS;
     if (own != here && pd_has(may, own) && !pd_has(taken, own)) return own;
-    for (step = 1; step < count; step++) {
-        cpu = (here + step) % count;
-        if (pd_has(may, cpu) && !pd_has(taken, cpu)) return cpu;
+    for (near = 0; near < 2; near++) {
+        for (step = 1; step < count; step++) {
+            cpu = (here + step) % count;
+            if (!pd_has(may, cpu) || pd_has(taken, cpu)) continue;
+            if (near || ((cpu ^ 1) != here && !pd_has(taken, cpu ^ 1))) return cpu;
+        }
     }
     return pd_has(may, here) && !pd_has(taken, here) ? here : -1;
 }
@@ -68,25 +72,37 @@ static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) 
     if (syscall(SYS_sched_getaffinity, thread, sizeof may, may) < 0) return -1;
     for (word = 0; word < PD_WORDS; word++) several += __builtin_popcountll(may[word]);
     if (several < 2) return -1;
-    cpu = pd_choose(may, taken, seat->cpu, here);
+    cpu = pd_choose(may, taken, seat->place - 1, here);
     if (cpu < 0) return -1;
     memset(only, 0, sizeof only);
     pd_put(only, cpu);
     memcpy(seat->whole, may, sizeof may);
     if (syscall(SYS_sched_setaffinity, thread, sizeof only, only) < 0) return -1;
-    seat->cpu = cpu;
+    seat->place = cpu + 1;
     /* Only now: if something else wakes it before, it gets its mask back when it is woken for this work. */
     __atomic_store_n(&seat->moved, 1, __ATOMIC_RELEASE);
     return cpu;
 }
 
+/* Give the calling thread its own mask back. If that was all that it may have, it is to have all: a mask that is less
+   would be kept as its wish, when it may have more one day. */
+static void pd_restore(const unsigned long long *whole) {
+    pd_mask all, may;
+    memset(all, 255, sizeof all);
+    memset(may, 0, sizeof may);
+    if (syscall(SYS_sched_setaffinity, 0, sizeof all, all) == 0 &&
+        syscall(SYS_sched_getaffinity, 0, sizeof may, may) >= 0 && memcmp(may, whole, sizeof may) == 0)
+        return;
+    (void)syscall(SYS_sched_setaffinity, 0, sizeof may, whole);
+}
+
 /* Be at work: give the calling thread its own mask back, and note where it is. */
 static void pd_sit(pd_seat *seat) {
     if (__atomic_load_n(&seat->moved, __ATOMIC_ACQUIRE)) {
-        (void)syscall(SYS_sched_setaffinity, 0, sizeof seat->whole, seat->whole);
+        pd_restore(seat->whole);
         __atomic_store_n(&seat->moved, 0, __ATOMIC_RELEASE);
     }
-    seat->cpu = sched_getcpu();
+    seat->place = sched_getcpu() + 1;
 }
 
 #else

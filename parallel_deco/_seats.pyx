@@ -8,6 +8,7 @@ that nobody here computes on, and the thread, when it runs and before it enters 
 from then on the system may move it.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 
 import os
@@ -18,15 +19,17 @@ cdef extern from "_seats.h" nogil:
     ctypedef unsigned long long pd_mask[16]
     ctypedef struct pd_seat:
         int moved
-        int cpu
+        int place
     int pd_runnable()
     int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken)
     void pd_sit(pd_seat *seat)
     void pd_put(unsigned long long *mask, int cpu)
 
-#: Threads that want to run beyond those that are known here: with more, there are other programs, and the system knows
+#: Threads that may want to run beyond those that are known here: with more, there are other programs, and the system knows
 #: better which CPU is free.
-OTHERS = 1
+OTHERS = 0
+#: Whether anybody is moved. Not where the system ends who tries, as a filter of system calls may.
+USHERS = os.environ.get("PARALLEL_DECO_SEATS", "1") not in ("", "0")
 #: The seats of those who were woken to compute, until they rest.
 cdef set _taken = set()
 
@@ -65,8 +68,8 @@ cdef class Seat:
 
     @property
     def cpu(self):
-        """Where the thread was last, or is to wake."""
-        return self._seat.cpu
+        """Where the thread was last, or is to wake; -1 where that is not known."""
+        return self._seat.place - 1
 
     def usher(self, int thread):
         """Have the thread, which sleeps and is about to be woken to compute, wake on a CPU of its own.
@@ -83,12 +86,15 @@ cdef class Seat:
         """
         cdef pd_mask taken
         cdef int runnable
+        if not USHERS:
+            return False
         memset(taken, 0, sizeof(pd_mask))
         _taken.discard(self)
         for other in [*_taken]:
-            pd_put(taken, (<Seat>other)._seat.cpu)
+            with cython.critical_section(other):
+                pd_put(taken, (<Seat>other)._seat.place - 1)
         runnable = pd_runnable()
-        cdef bint moved = runnable <= 1 + len(_taken) + <int>OTHERS and pd_usher(self._seat, thread, taken) >= 0
+        cdef bint moved = 0 <= runnable <= 1 + len(_taken) + <int>OTHERS and pd_usher(self._seat, thread, taken) >= 0
         _taken.add(self)
         return moved
 
@@ -96,17 +102,25 @@ cdef class Seat:
         """Be at work, in the thread itself, before anything of the user's runs."""
         pd_sit(self._seat)
 
+    def take(self):
+        """Compute, in the thread itself, where it is now; until it leaves, nobody is to wake there."""
+        pd_sit(self._seat)
+        _taken.add(self)
+
     def leave(self):
-        """Compute no more."""
+        """Compute no more; return whether it did, as far as was known here."""
+        cdef bint there = self in _taken
         _taken.discard(self)
+        return there
 
     def release(self):
         """Give the memory back; the seat is one that nobody else sees then."""
         _taken.discard(self)
-        self._seat = &self._own
-        if self._shared:
-            self._shared = False
-            PyBuffer_Release(&self._memory)
+        with cython.critical_section(self):  # without a GIL, another thread may be looking where it is
+            self._seat = &self._own
+            if self._shared:
+                self._shared = False
+                PyBuffer_Release(&self._memory)
 
 
 SIZE = sizeof(pd_seat)

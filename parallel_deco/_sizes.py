@@ -98,7 +98,7 @@ def pickling_seconds(items: Sequence[Any], values: Sequence[Any]) -> float | Non
     """
     try:
         return sum(map(_pickling, (items, values)))
-    except (TypeError, RuntimeError):  # the second: another thread changes it meanwhile
+    except Exception:  # not plain; or another thread changes it meanwhile
         return None
 
 

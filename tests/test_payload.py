@@ -280,7 +280,7 @@ def test_function_cannot_travel_when_the_cause_has_no_text():
 
 def test_value_is_refused_when_its_module_is_being_imported(tmp_path, monkeypatch):
     """By what it refers to: a text that is the module's name does no harm. Another thread waits first."""
-    monkeypatch.setattr("parallel_deco.backends.unfinished.PATIENCE", 0.05)
+    monkeypatch.setattr("parallel_deco._importing.PATIENCE", 0.05)
     (tmp_path / "half_imported.py").write_text("""
 import functools, threading
 from parallel_deco import NotPicklableError

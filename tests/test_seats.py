@@ -208,6 +208,40 @@ def test_calls_that_wait_for_a_thread_run_when_the_pool_is_shut_down(one_thread)
     assert called == [0, 1, 2]
 
 
+def test_calls_that_wait_for_a_thread_do_not_wait_for_one_that_hangs(monkeypatch):
+    """At a shutdown too, whichever comes to its end first has them."""
+    pool, hangs, go_on = ThreadBackend(), threading.Event(), threading.Event()
+    pool.call(hangs.wait)
+    pool.call(go_on.wait)
+
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    called, over = [], threading.Event()
+    pool.call(lambda: called.append(1))
+    pool.call(over.set)
+    pool.shutdown(wait=False)
+    go_on.set()
+    assert over.wait(30)
+    assert called == [1]
+    hangs.set()
+    pool.shutdown()
+
+
+def test_thread_is_found_again_when_it_has_run_what_waited(one_thread):
+    """It rests then, and gets the next call at once, although no other can be had."""
+    pool, go_on = one_thread
+    first, second = threading.Event(), threading.Event()
+    pool.call(first.set)
+    go_on.set()
+    assert first.wait(30)
+    while not pool.resting:
+        first.wait(0)
+    pool.call(second.set)
+    assert second.wait(30)
+
+
 def test_call_is_refused_when_no_thread_can_be_had(monkeypatch):
     """And does not run later, when one can."""
     pool, called = ThreadBackend(), []

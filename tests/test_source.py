@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parallel_deco import _source
 from parallel_deco._source import SLOW, TRUST, Source
 
 LAWS = settings(max_examples=200, derandomize=True)
@@ -165,3 +166,52 @@ def test_nothing_is_pulled_when_it_was_ended():
     source.end()
     assert source.pull(1) is None
     assert source.lend() is None
+
+
+@pytest.fixture
+def slowly(monkeypatch):
+    """Return a function that yields numbers, each after so many seconds by the clock of the source."""
+    now = 0.0
+    monkeypatch.setattr(_source, "perf_counter", lambda: now)
+
+    def items(seconds, count):
+        nonlocal now
+        for number in range(count):
+            now += seconds
+            yield number
+
+    return items
+
+
+def test_pull_ends_early_when_items_are_long_in_coming_and_there_is_work_enough(slowly):
+    """Not before there is, and not where no number is enough; the next pull goes on behind it."""
+    source = Source.of((slowly(2e-3, 20),))
+    assert source.pull(10, enough=3).items == [0, 1, 2]
+    assert source.pull(2).items == [3, 4]
+    assert source.pull(10, enough=1).items == [5]
+    prompt = Source.of((slowly(1e-6, 1000),))
+    assert len(prompt.pull(100, enough=1).items) == 100
+
+
+def test_caution_ends_when_one_item_is_enough(slowly):
+    """Items that come one by one, each after a short while, are no slow ones."""
+    source = Source.of((slowly(1.5e-3, 100),))
+    source.slow = True
+    for _ in range(TRUST):
+        source.pull(8, enough=1)
+    assert not source.slow
+
+
+@pytest.mark.parametrize(
+    ("rows", "instant"),
+    [
+        ([(1, 2), [3, 4]], True),
+        ([(1, 2)] * 1000, True),
+        ([(1, 2)] * 999 + ["ab"], False),
+        ([(1, 2), iter([3, 4])], False),
+        (((1, number) for number in range(3)), False),
+    ],
+)
+def test_rows_are_there_when_all_are_tuples_or_lists(rows, instant):
+    """Then the thread that has come to the end of a batch may pull the next one itself."""
+    assert Source.of_rows(rows).instant == instant

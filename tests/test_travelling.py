@@ -869,6 +869,46 @@ except TypeError as error:
     assert (code, out, err) == (0, f"{not refused} {refused} True\n", "")
 
 
+@pytest.mark.parametrize("way", ["function", "values"])
+def test_error_says_so_when_an_import_waits_for_a_thread_that_sends_something_of_it(way, run_program, tmp_path):
+    """Nobody can see that the import waits; so it is waited for, though not for ever, and once for all that is sent."""
+    (tmp_path / "joins.py").write_text(f"""
+import threading
+from parallel_deco import parallel
+from apart import same
+
+class Value:
+    pass
+
+def make(number):
+    return Value()
+
+def go():
+    try:
+        if {way!r} == "function":
+            list(parallel(make, backend="processes").map(range(4)))
+        else:
+            list(parallel(same, backend="processes").map([Value() for _ in range(4)]))
+    except Exception as error:
+        TOLD.append(type(error).__name__)
+
+TOLD = []
+thread = threading.Thread(target=go)
+thread.start()
+thread.join()
+""")
+    (tmp_path / "apart.py").write_text("def same(value):\n    return value\n")
+    program = """
+        import time
+        from parallel_deco import _importing
+        _importing.PATIENCE = 1.5
+        began = time.monotonic()
+        import joins
+        print(joins.TOLD, time.monotonic() - began < 8)
+        """
+    assert run_program(program) == (0, "['NotPicklableError'] True\n", "")
+
+
 def test_modules_that_another_thread_imports_are_waited_for(backend, run_program, tmp_path):
     """A function and values of such a module travel as ever; nothing is refused that will be there in a moment."""
     (tmp_path / "slow.py").write_text("""

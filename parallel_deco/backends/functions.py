@@ -9,7 +9,7 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleT
 from typing import Any
 
 from parallel_deco._errors import NotPicklableError, name_of
-from parallel_deco._importing import awaits_results, is_unfinished
+from parallel_deco._importing import settle
 from parallel_deco.backends.originals import stand_in
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.references import reference, replaces
@@ -162,7 +162,7 @@ class Functions:
 
     def _pickled(self, function: Any, last: Travelling | None, changes: tuple[Change, ...]) -> Travelling:
         module = getattr(function, "__module__", None)
-        if isinstance(module, str) and is_unfinished(module) and awaits_results(module):
+        if isinstance(module, str) and not settle(module):
             # A worker would run all of the module too; and results of its classes cannot be unpickled here, in another
             # thread than the one that imports it, and waits for them.
             raise NotPicklableError(

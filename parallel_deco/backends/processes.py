@@ -316,7 +316,7 @@ class ProcessBackend:
         link = self._crew.wake_any(piece.task.function.key)
         if link is None:
             link = self._takes_ahead(piece)
-        elif spread:
+        elif spread and not link.exited.is_set():  # then the number may be another process's
             link.slot.seat.usher(link.pid)
         if link is not None:
             self._crew.hand(link, piece)

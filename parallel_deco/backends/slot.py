@@ -32,14 +32,16 @@ class Slot:
     `seat` is written by both: by the caller while the worker rests.
     """
 
-    __slots__ = ("descriptor", "map", "seat", "times", "words")
+    __slots__ = ("_views", "descriptor", "map", "seat", "times", "words")
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.map = mmap(descriptor, _PAGE)  #: the whole page
         self.words = memoryview(self.map)[:8].cast("I")
         self.times = memoryview(self.map)[8:16].cast("d")
-        self.seat = Seat(memoryview(self.map)[_SEAT : _SEAT + SIZE])
+        place = memoryview(self.map)[_SEAT : _SEAT + SIZE]
+        self.seat = Seat(place)
+        self._views = self.words, self.times, place
 
     @classmethod
     def create(cls) -> "Slot":
@@ -65,8 +67,8 @@ class Slot:
 
     def close(self) -> None:
         """Unmap and close; nobody may use it any more."""
-        self.words.release()
-        self.times.release()
         self.seat.release()
+        for view in self._views:  # not only let go of: without a GIL, that may be noticed later
+            view.release()
         self.map.close()
         os.close(self.descriptor)

@@ -27,9 +27,6 @@ from parallel_deco.backends.deadlines import Deadlines, TimedBatch
 
 __all__ = ["Ready", "ThreadBackend"]
 
-#: What a thread calls; a `Ready` that is returned is what the same thread calls next.
-_Call: TypeAlias = Callable[[], object]
-
 #: Seconds after which a thread without work ends. Guessed: long enough to survive a pause at a prompt.
 LINGER = 60.0
 #: Seconds that the exit waits for threads that may be about to end.
@@ -49,11 +46,26 @@ class Ready:
         self.done = done
         self._claim = threading.Lock()
 
-    def __call__(self) -> object:
-        return self.done(run_batch(self.batch)) if self._claim.acquire(blocking=False) else None
+    def run(self, seat: Seat) -> object:
+        """Run it, unless it was called off; return what `done` returns.
+
+        The seat is free again when that is called: who is woken then may have it.
+        """
+        if not self._claim.acquire(blocking=False):
+            return None
+        result = run_batch(self.batch)
+        computes = seat.leave()
+        following = self.done(result)
+        if computes and isinstance(following, Ready):
+            seat.take()
+        return following
 
     def cancel(self, kill: bool = False) -> bool:
         return self._claim.acquire(blocking=False)
+
+
+#: What a thread calls; a `Ready` that is returned is what the same thread runs next.
+_Call: TypeAlias = Callable[[], object] | Ready
 
 
 class _Roster:
@@ -70,10 +82,11 @@ class _Roster:
 class _Member:
     """A thread of the pool."""
 
-    __slots__ = ("calls", "native", "roster", "seat", "thread")
+    __slots__ = ("calls", "native", "roster", "seat", "spread", "thread")
 
-    def __init__(self, roster: _Roster, call: _Call, serve: "Callable[[_Member], None]") -> None:
+    def __init__(self, roster: _Roster, call: _Call, spread: bool, serve: "Callable[[_Member], None]") -> None:
         self.roster = roster
+        self.spread = spread  # its first call computes
         self.calls: SimpleQueue[_Call | None] = SimpleQueue()
         self.calls.put(call)
         self.seat = Seat()
@@ -143,10 +156,9 @@ class ThreadBackend:
             with self._lock:
                 roster = self._roster
                 if roster.resting:
-                    # With one too few there, should Ctrl-C come now, it costs no more than a thread.
-                    self._wake(roster.resting.pop(), function, spread)
+                    self._wake(roster.resting, function, spread)
                     return
-                member = _Member(roster, function, self._serve)
+                member = _Member(roster, function, spread, self._serve)
                 roster.members.add(member)
                 self._serving.add(member.thread)
             start_thread(member.thread)
@@ -160,10 +172,12 @@ class ThreadBackend:
                 raise
 
     @staticmethod
-    def _wake(member: _Member, function: _Call, spread: bool) -> None:
-        """Give a call to a thread that rested; under the lock."""
+    def _wake(resting: list[_Member], function: _Call, spread: bool) -> None:
+        """Give a call to the thread that has rested least; under the lock."""
+        member = resting[-1]
         if spread and member.native:
             member.seat.usher(member.native)
+        resting.pop()  # with one too few there, should Ctrl-C come now, it costs no more than a thread
         member.calls.put(function)
 
     def later(self, when: float, look: Callable[[], None]) -> bool:
@@ -178,24 +192,27 @@ class ThreadBackend:
         with self._lock:
             roster = self._roster
             if roster.resting:
-                self._wake(roster.resting.pop(), function, spread=False)
-            elif roster.members:
+                self._wake(roster.resting, function, spread=False)
+                return True
+            if roster.members:
                 roster.waiting.append(function)
             return bool(roster.members)
 
     def _serve(self, member: _Member) -> None:
-        member.native = threading.get_native_id()
+        member.native = getattr(threading, "get_native_id", int)()  # not every system has such numbers
         if not self._counts(member):
             return
+        if member.spread:
+            member.seat.take()
         try:
             while (function := self._next(member)) is not None:
                 member.seat.sit()
-                following = function()
+                following = function.run(member.seat) if isinstance(function, Ready) else function()
                 del function  # its arguments and results must not live on while this thread goes on, or waits
                 while isinstance(following, Ready):
-                    following = following()
+                    following = following.run(member.seat)
                 del following
-                self._rest(member)
+                member.seat.leave()
         finally:
             self._forget(member)
 
@@ -205,31 +222,28 @@ class ThreadBackend:
             if member.thread not in self._serving:
                 if member.roster is not self._roster:
                     return False
-                member.roster.members.add(member)
-                self._serving.add(member.thread)
-                if member.calls.empty():
-                    member.roster.resting.append(member)
+                self._welcome_anew(member)
         return True
 
-    def _rest(self, member: _Member) -> None:
-        """Have a thread wait for a call, unless one waits for it."""
-        member.seat.leave()
-        roster = member.roster
-        with self._lock:
-            if roster.waiting:
-                member.calls.put(roster.waiting.popleft())
-            elif roster is self._roster:
-                roster.resting.append(member)
+    def _welcome_anew(self, member: _Member) -> None:
+        """Have a thread count, whether it did or not; under the lock."""
+        member.roster.members.add(member)
+        self._serving.add(member.thread)
 
     def _forget(self, member: _Member) -> None:
         member.seat.leave()
-        roster = member.roster
         with self._lock:
-            roster.members.discard(member)
-            if member in roster.resting:
-                roster.resting.remove(member)
+            self._leave(member)
             self._serving.discard(member.thread)
             self._changed.notify_all()
+
+    @staticmethod
+    def _leave(member: _Member) -> None:
+        """Have a thread get no more calls; under the lock."""
+        roster = member.roster
+        roster.members.discard(member)
+        if member in roster.resting:
+            roster.resting.remove(member)
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -258,17 +272,32 @@ class ThreadBackend:
             self._left.discard(thread)
 
     def _next(self, member: _Member) -> _Call | None:
-        """Wait for a thread's next call; None when it is to end."""
+        """Wait for a thread's next call; None when it is to end, and leaves.
+
+        What waits for any thread comes before the end, and after the thread's own calls.
+        """
+        roster, calls = member.roster, member.calls
         while True:
+            with self._lock:
+                if calls.empty():
+                    if roster.waiting:
+                        return roster.waiting.popleft()
+                    if roster is self._roster and member not in roster.resting:
+                        self._welcome_anew(member)
+                        roster.resting.append(member)
             try:
-                return member.calls.get(timeout=LINGER)
+                function = calls.get(timeout=LINGER)
             except Empty:
-                resting = member.roster.resting
-                with self._lock:
-                    if member.calls.empty():  # also if it rests no more, and Ctrl-C came before it got a call
-                        if member in resting:
-                            resting.remove(member)
-                        return None
+                function = None
+            if function is not None:
+                return function
+            with self._lock:
+                if roster.waiting:
+                    calls.put(None)  # it is to come again, if it came at all
+                    return roster.waiting.popleft()
+                if calls.empty():  # also if it rests no more, and Ctrl-C came before it got a call
+                    self._leave(member)
+                    return None
 
     def shutdown(self, wait: bool = True, kill: bool = False) -> None:
         """End the threads once they have run what was started; a later `start` makes new ones.
@@ -316,8 +345,6 @@ class ThreadBackend:
             roster, self._roster = self._roster, _Roster()
             threads = {member.thread for member in roster.members}
             for member in roster.members:
-                while roster.waiting:  # one of them has the time, when it is done
-                    member.calls.put(roster.waiting.popleft())
                 member.calls.put(None)
         return threads
 

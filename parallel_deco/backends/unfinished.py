@@ -4,21 +4,15 @@ A worker would run all of the module too. What comes back is unpickled in anothe
 module, and waits there for the end of an import that may wait for just that; so does pickling, in another thread.
 """
 
-import time
 from collections.abc import Collection
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
-from parallel_deco._importing import awaits_results, is_unfinished, unfinished
+from parallel_deco._importing import settle, unfinished
 from parallel_deco.backends.by_value import ByValuePickler
 
 __all__ = ["BeingImported", "refuse"]
-
-#: Seconds for which the import in another thread is waited for. It may wait for this thread in a way that nobody sees.
-PATIENCE = 60.0
-#: Seconds from one look at it to the next.
-PAUSE = 1e-3
 
 
 class BeingImported(ImportError):
@@ -34,11 +28,8 @@ def refuse(value: Any) -> None:
     ------
     BeingImported
     """
-    deadline = time.monotonic() + PATIENCE
     while (name := _named(value, unfinished())) is not None:
-        while not awaits_results(name) and time.monotonic() < deadline and is_unfinished(name):
-            time.sleep(PAUSE)
-        if is_unfinished(name):
+        if not settle(name):
             raise BeingImported(f"module {name!r} is still being imported: call it later, from a function", name=name)
 
 

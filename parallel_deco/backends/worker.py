@@ -130,6 +130,7 @@ class Worker:
         while (frame := self._connection.receive(alert=self._brief)) is not None:
             self._slot.seat.sit()
             tasks[frame.kind](frame)
+        self._slot.seat.sit()  # the caller may have died between moving it and sending
 
     @property
     def stray(self) -> bool:
