@@ -61,8 +61,10 @@ SHORT = 50e-3
 #: Seconds of tiny items in a batch in which the sampler is to look at them a few times.
 LOOKS = 1.5e-3
 #: Seconds for which items of inputs that may have to be waited for are run one by one at most, all that goes with it
-#: included, until the sampler saw enough; of one function, not of each map.
-MOST_LOOKS = 10e-3
+#: included, until the sampler saw enough; of one function, not of each map; and this share of all that ran unseen.
+MOST_LOOKS, MORE_LOOKS = 10e-3, 0.01
+#: Seconds of one item that count as that: what takes longer is seen, or another program had the CPU.
+MOST_OF_ONE = 1e-3
 #: Notes that an error has at most when another is added.
 MOST_NOTES = 16
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
@@ -211,10 +213,16 @@ class Mapping:
 
         Or whether each that runs one waits for another's.
         """
+        self._check_process()
         thread = threading.get_ident()
         with self._lock:
             runs = self._pending.is_run_by(thread, self.waiting)
         return self._source.is_drawn_by(thread) if runs is None else runs
+
+    def _check_process(self) -> None:
+        """Refuse in the child of a fork, where a lock may be held by a thread that it has not."""
+        if self._process != os.getpid():
+            raise RuntimeError("this map was begun before a fork; its results come in the parent process only")
 
     def taken_over(self) -> None:
         """Hear that a thread ended another's stretch; where several take by turns, stretches would all be short."""
@@ -281,6 +289,8 @@ class Mapping:
 
     def give_up(self) -> None:
         """Close it at the interpreter's exit; a thread that takes from it yet ends, as the interpreter would end it."""
+        if self._process != os.getpid():
+            return
         self._break(SystemExit())
         self.close(kill=True)
 
@@ -288,8 +298,6 @@ class Mapping:
 
     def _take(self) -> tuple[Batch, BatchResult] | None:
         """Return the next batch and its result: run batches here, or wait, until it is there; None at the end."""
-        if self._process != os.getpid():
-            raise RuntimeError("this map was begun before a fork; its results come in the parent process only")
         self.consumer = threading.get_ident()
         try:
             while True:
@@ -458,7 +466,7 @@ class Mapping:
         self._deliver(piece, batch, result)
         self._feed_aside()
         if not self._source.prompt:
-            self._steering.looked += perf_counter() - began
+            self._steering.looked += min(perf_counter() - began, MOST_OF_ONE)
 
     def _lends(self) -> bool:
         """Whether the input is the consumer's own for a while; then nobody else pulls from it."""
@@ -502,6 +510,8 @@ class Mapping:
         finally:
             drawn = self._stretches.end(stretch)
             self._steering.count(drawn)
+            unseen = MORE_LOOKS * drawn * self._steering.facts.wall
+            self._steering.looked = max(-MOST_LOOKS, self._steering.looked - unseen)
             if self._progress is not None and not self.closed:
                 self._progress.add(drawn)
             with self._lock:
@@ -790,6 +800,9 @@ class Mapping:
         if self._progress is not None:
             self._progress.add(len(result.values))
         self._steering.see(result)
+        decides = not (self.closed or self._failed or self._source.exhausted or self._source.left == 0)
+        if not decides:  # before the consumer has the last result, and may ask what is known
+            self._steering.note(result.readings)
         pending = self._pending
         with self._lock:
             running = pending.flying
@@ -804,11 +817,8 @@ class Mapping:
             if self._waiting and pending.due and not (self._rests and pending.flying):
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._ring()
-            over = self.closed or self._failed
-        if not over and not self._source.exhausted and self._source.left != 0:
+        if decides:
             self._steering.learn(result.readings, self._remaining(), running)
-        else:
-            self._steering.note(result.readings)
 
     def _put_back(self, batch: Batch, result: BatchResult) -> None:
         """Have the items of a batch that lost its patience be pulled again; under the lock."""

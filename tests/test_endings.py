@@ -73,6 +73,41 @@ def test_child_of_a_fork_ends_when_it_has_the_parents_map(backend, run_program):
     assert run_program(program) == (0, "20 4\n", "")
 
 
+def test_child_of_a_fork_does_not_wait_for_locks_of_the_parents_map(run_program):
+    """A thread of the parent's may have them just then; there is none to give them back."""
+    program = """
+    import os, sys, threading, time, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from parallel_deco import parallel
+    from parallel_deco._mapping import Mapping
+    made = []
+    begin = Mapping.begin
+    Mapping.begin = lambda self: (made.append(self), begin(self))[1]
+    results = parallel(lambda x: time.sleep(0.02) or x, backend="threads", max_workers=2).map(range(20))
+    next(results)
+    has, give_back = threading.Event(), threading.Event()
+    def hold():
+        with made[0]._lock:
+            has.set()
+            give_back.wait()
+    threading.Thread(target=hold).start()
+    has.wait()
+    child = os.fork()
+    if not child:
+        import faulthandler
+        faulthandler.dump_traceback_later(20, exit=True)
+        try:
+            next(results)
+        except RuntimeError as error:
+            sys.exit(7 if "fork" in str(error) else 8)
+        sys.exit(9)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    give_back.set()
+    print(len(list(results)), code)
+    """
+    assert run_program(program) == (0, "19 7\n", "")
+
+
 def test_map_is_the_parents_when_a_child_takes_from_it(run_program):
     """The child is told, and does not wait for ever."""
     program = """
