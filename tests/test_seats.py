@@ -192,7 +192,7 @@ def test_calls_wait_for_a_busy_thread_when_no_other_can_be_had(one_thread):
     assert pool.threads == 1
 
 
-def test_calls_that_wait_for_a_thread_run_when_the_pool_is_shut_down(one_thread):
+def test_calls_that_wait_for_a_thread_run_when_the_pool_is_shut_down(one_thread, until):
     """The thread has them before it is sent home."""
     pool, go_on = one_thread
     called = []
@@ -200,11 +200,7 @@ def test_calls_that_wait_for_a_thread_run_when_the_pool_is_shut_down(one_thread)
         pool.call(lambda number=number: called.append(number))
     pool.shutdown(wait=False)
     go_on.set()
-    pool.shutdown()
-    for _ in range(300):
-        if len(called) == 3:
-            break
-        threading.Event().wait(0.1)
+    until(lambda: len(called) == 3)
     assert called == [0, 1, 2]
 
 
@@ -229,15 +225,14 @@ def test_calls_that_wait_for_a_thread_do_not_wait_for_one_that_hangs(monkeypatch
     pool.shutdown()
 
 
-def test_thread_is_found_again_when_it_has_run_what_waited(one_thread):
+def test_thread_is_found_again_when_it_has_run_what_waited(one_thread, until):
     """It rests then, and gets the next call at once, although no other can be had."""
     pool, go_on = one_thread
     first, second = threading.Event(), threading.Event()
     pool.call(first.set)
     go_on.set()
     assert first.wait(30)
-    while not pool.resting:
-        first.wait(0)
+    until(lambda: pool.resting)
     pool.call(second.set)
     assert second.wait(30)
 

@@ -9,6 +9,7 @@ import pytest
 
 import parallel_deco
 from parallel_deco import parallel
+from parallel_deco._cpus import gil_enabled
 from parallel_deco.backends import pools
 
 METHODS = """
@@ -280,6 +281,7 @@ def test_class_does_not_come_back_with_each_result_when_the_program_has_it(run_p
     assert (code, out, err) == (0, "", "")
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, a class goes later than when nothing refers to it")
 def test_class_is_made_anew_when_the_program_let_go_of_it_meanwhile(run_program):
     """A result of it is complete although nothing else of it is left."""
     code, out, err = run_program("""
