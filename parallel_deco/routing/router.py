@@ -174,7 +174,9 @@ def _least_gain(route: Route, machine: Machine) -> float:
 
 
 def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, str]:
-    if here.timeout is not None and route == PROCESSES and not _computes_with_the_gil(facts):
+    # So little work would stay in the loop, if nothing of it had to be ended.
+    little = not _computes_with_the_gil(facts) or here.items * facts.wall < 3 * SECONDS[PROCESSES]
+    if here.timeout is not None and route == PROCESSES and little:
         return "a timeout", (
             f"an item may take {seconds_text(here.timeout)}, and only a worker process can be ended; "
             f"{_count(width, 'process runs', 'processes run')} it"
