@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["awaits_results", "is_unfinished", "note_call", "settle", "unfinished"]
+__all__ = ["note_call", "settle", "unfinished"]
 
 #: Seconds for which an import in another thread is waited for: it may wait for this one in a way that nobody sees.
 PATIENCE = 60.0
@@ -30,36 +30,36 @@ def note_call() -> None:
         return
     thread = get_ident()
     for name in [*_callers]:
-        if not is_unfinished(name):
+        if not _is_unfinished(name):
             _callers.pop(name, None)
     _callers.update({name: thread for name in unfinished() if _importer(name) == thread})
 
 
 def unfinished() -> list[str]:
     """Return the names of the modules that are being imported, in any thread; 30 ns where there are none."""
-    return [name for name in [*_locks] if is_unfinished(name)] if _locks else []
-
-
-def is_unfinished(name: str) -> bool:
-    """Whether a module is being imported, in any thread."""
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))
+    return [name for name in [*_locks] if _is_unfinished(name)] if _locks else []
 
 
 def settle(name: str) -> bool:
     """Wait for the import of a module in another thread; False where that may wait for this one, or takes too long."""
     deadline = time.monotonic() + PATIENCE
-    while is_unfinished(name) and not awaits_results(name):
+    while _is_unfinished(name) and not _awaits_results(name):
         if time.monotonic() > deadline:
             thread = _importer(name)
             if thread is not None:
                 _callers[name] = thread  # who sends something of it next need not wait in vain too
             return False
         time.sleep(PAUSE)
-    return not is_unfinished(name)
+    return not _is_unfinished(name)
 
 
-def awaits_results(name: str) -> bool:
+def _is_unfinished(name: str) -> bool:
+    """Whether a module is being imported, in any thread."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def _awaits_results(name: str) -> bool:
     """Whether the import of a module may wait for what the library does: its thread is this one, or has called."""
     thread = _importer(name)
     return thread is not None and (thread == get_ident() or thread == _callers.get(name))

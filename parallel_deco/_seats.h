@@ -51,12 +51,14 @@ static int pd_runnable(void) {
 /* Choose a CPU that is not taken: the thread's own, another, or the caller's, who is about to sleep. Of the others those
    come first whose neighbour is free as well: the two may be one core. */
 static int pd_choose(const unsigned long long *may, const unsigned long long *taken, int own, int here) {
-    int near, step, cpu, count = PD_WORDS * PD_BITS;
+    int near, step, cpu, first, count = PD_WORDS * PD_BITS;
+    while (count > PD_BITS && !may[count / PD_BITS - 1]) count -= PD_BITS; /* few machines have more than a word's */
+    first = here < count ? here + 1 : 0;
     if (own != here && pd_has(may, own) && !pd_has(taken, own)) return own;
     for (near = 0; near < 2; near++) {
-        for (step = 1; step < count; step++) {
-            cpu = (here + step) % count;
-            if (!pd_has(may, cpu) || pd_has(taken, cpu)) continue;
+        for (step = 0; step < count; step++) {
+            cpu = (first + step) % count;
+            if (cpu == here || !pd_has(may, cpu) || pd_has(taken, cpu)) continue;
             if (near || ((cpu ^ 1) != here && !pd_has(taken, cpu ^ 1))) return cpu;
         }
     }

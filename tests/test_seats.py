@@ -163,15 +163,16 @@ def _cpus_of_a_child(size):
     return int(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
 
 
+def fail(thread):
+    """Be the start of a thread where there can be no more."""
+    raise RuntimeError("can't start new thread")
+
+
 @pytest.fixture
 def one_thread(monkeypatch):
     """Return a pool with one thread, which is busy until the event is set, and can have no more."""
     pool, go_on = ThreadBackend(), threading.Event()
     pool.call(go_on.wait)
-
-    def fail(thread):
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(threading.Thread, "start", fail)
     yield pool, go_on
     go_on.set()
@@ -209,10 +210,6 @@ def test_calls_that_wait_for_a_thread_do_not_wait_for_one_that_hangs(monkeypatch
     pool, hangs, go_on = ThreadBackend(), threading.Event(), threading.Event()
     pool.call(hangs.wait)
     pool.call(go_on.wait)
-
-    def fail(thread):
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(threading.Thread, "start", fail)
     called, over = [], threading.Event()
     pool.call(lambda: called.append(1))
@@ -240,10 +237,6 @@ def test_thread_is_found_again_when_it_has_run_what_waited(one_thread, until):
 def test_call_is_refused_when_no_thread_can_be_had(monkeypatch):
     """And does not run later, when one can."""
     pool, called = ThreadBackend(), []
-
-    def fail(thread):
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(threading.Thread, "start", fail)
     with pytest.raises(RuntimeError, match="can't start"):
         pool.call(lambda: called.append(1))
