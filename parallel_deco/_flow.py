@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from parallel_deco._options import Options
 from parallel_deco._traits import SERIAL, Route
+from parallel_deco.backends.batch import Patience
 from parallel_deco.routing.cost import LEAST, TARGET
 from parallel_deco.routing.evidence import Facts
 
@@ -22,9 +23,10 @@ TINY_TARGET = 0.15e-3
 SHORT_WAIT, LONGER = 2e-3, 2
 #: An item that waits is taken for at least its pace beside others over this. Guessed.
 CROWDED = 4
-#: Seconds, and how many times what it was to take, that a batch may take before it ends early. The items may not be
-#: what they were: the others of the batch, which run one after the other, then have the choice of all workers again.
-GRACE = 2e-3
+#: Seconds, and how many times what its items so far were to take, that a batch may take before it ends early. The items
+#: may not be what they were: the others of the batch, which run one after the other, then have the choice of all workers
+#: again. It may also have been without a CPU for a while.
+GRACE = 3e-3
 PATIENCE = 2
 #: Seconds of computing from which on a batch is worth a CPU of its own: to see to that costs a tenth of it.
 SPREAD = 0.1e-3
@@ -85,11 +87,11 @@ def batch_size(
     return max(1, size)
 
 
-def patience(facts: Facts, options: Options, size: int) -> float | None:
-    """Return the seconds that a batch of this size may take; None where it must run to its end."""
+def patience(facts: Facts, options: Options, size: int) -> Patience | None:
+    """Return the seconds that a batch of this size may take, and those for each item; None: it must run to its end."""
     if size == 1 or options.chunksize is not None or not facts.items:
         return None
-    return GRACE + PATIENCE * size * max(facts.wall, facts.pace)
+    return GRACE, PATIENCE * max(facts.wall, facts.pace)
 
 
 def spreads(facts: Facts, size: int) -> bool:

@@ -258,16 +258,19 @@ cdef class Patient:
     items : iterator
     seconds : float
         From the first item on, which is begun in any case; inf for no limit.
+    each : float
+        Seconds that are added for each item that has ended.
     """
 
     cdef object items
     cdef iternextfunc next_item
-    cdef double seconds, until
+    cdef double seconds, each, until
     cdef bint timed
     cdef int stopped  # by another thread
 
-    def __init__(self, items, double seconds):
+    def __init__(self, items, double seconds, double each=0.0):
         self.items = items
+        self.each = each
         self.next_item = Py_TYPE(<PyObject *>items).tp_iternext
         self.seconds = seconds
         self.timed = seconds < inf
@@ -288,8 +291,10 @@ cdef class Patient:
             now = pd_now()
             if self.until == 0:
                 self.until = now + self.seconds
-            elif now > self.until:
-                raise StopIteration
+            else:
+                self.until += self.each
+                if now > self.until:
+                    raise StopIteration
         item = self.next_item(<PyObject *>self.items)
         if item is NULL:
             raise_what_is_set()

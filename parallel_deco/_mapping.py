@@ -40,7 +40,7 @@ from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
 from parallel_deco._seats import Seat
 from parallel_deco._source import Piece, Source
-from parallel_deco._steering import Steering
+from parallel_deco._steering import PAUSE, Steering
 from parallel_deco._stretches import Stretches
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco._waiting import Bell
@@ -827,6 +827,7 @@ class Mapping:
             self._source.put_back(batch.first + begun, batch.items[begun:])
             # The evidence may be long in changing: so many items were short.
             self._pending.cut_short(begun, len(batch.items) - begun)
+            self._steering.pause = PAUSE
             batch.items = batch.items[:begun]
 
 

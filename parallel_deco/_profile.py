@@ -296,12 +296,14 @@ class Profile:
         if self.stuck is not None:
             kept = kept._replace(stuck=self.stuck)
         pool = pools.process_pool()
+        workers = 0 if pool is None else pool.workers
         return Situation(
             items=UNKNOWN_LENGTH if items is None else items,
             cpus=cpus,
             open=self._open(options, cpus, kept),
             most=1 if options.timeout is not None and self._takes_turns(options, kept) else options.max_workers,
-            cold=pool is None or not pool.workers,
+            cold=not workers,
+            workers=workers,
             machine=_machine.constants(),
             current=current,
             timeout=options.timeout,

@@ -18,7 +18,13 @@ class Lease:
 
 class Noted(Sequence[Any]):
     def __init__(
-        self, items: list[Any], slot: Any, often: Callable[[], None], pause: float, patience: float = ...
+        self,
+        items: list[Any],
+        slot: Any,
+        often: Callable[[], None],
+        pause: float,
+        patience: float = ...,
+        each: float = ...,
     ) -> None: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: Any) -> Any: ...

@@ -138,8 +138,8 @@ cdef class Noted:
         Called between two items when `pause` seconds have passed since it last was; must not raise.
     pause : float
         Seconds.
-    patience : float
-        Seconds after which no further item comes.
+    patience, each : float
+        Seconds, and seconds for each item that has ended, after which no further one comes.
 
     Notes
     -----
@@ -149,10 +149,10 @@ cdef class Noted:
     cdef list _items
     cdef Py_ssize_t _at
     cdef object _often
-    cdef double _pause, _next, _until
+    cdef double _pause, _next, _until, _each
     cdef Py_buffer _slot
 
-    def __cinit__(self, list items not None, slot not None, often, double pause, double patience=INFINITY):
+    def __cinit__(self, list items not None, slot not None, often, double pause, double patience=INFINITY, double each=0.0):
         PyObject_GetBuffer(slot, &self._slot, PyBUF_WRITABLE)
         if self._slot.len < 16:
             raise ValueError("the slot is too small")
@@ -162,6 +162,7 @@ cdef class Noted:
         cdef double now = pd_now()
         self._next = now + pause
         self._until = now + patience
+        self._each = each
 
     def __dealloc__(self):
         PyBuffer_Release(&self._slot)
@@ -181,8 +182,10 @@ cdef class Noted:
         if at >= len(self._items):
             raise StopIteration
         now = pd_now()
-        if now > self._until and at > 0:
-            raise StopIteration
+        if at > 0:
+            self._until += self._each
+            if now > self._until:
+                raise StopIteration
         if now >= self._next and at > 0:
             self._often()
             now = pd_now()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from parallel_deco._turns import Turn
     from parallel_deco.routing.static import Effect
 
-__all__ = ["Steering"]
+__all__ = ["PAUSE", "Steering"]
 
 #: Less work than this, in seconds, is not worth a decision: no route would be left for so little.
 WORTH = SECONDS[THREADS]
@@ -52,7 +52,7 @@ class Steering:
         self._options = options
         self._lock = threading.Lock()
         self._decided = 0.0
-        self.pause = PAUSE  #: seconds between two decisions
+        self.pause = PAUSE  #: seconds between two decisions; the shortest again when items are not what they were
         self._most = 0
         self._example: Arguments | None = None
         self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments

@@ -170,3 +170,10 @@ def test_the_first_item_always_comes_when_there_is_no_patience():
     assert list(Patient(iter([]), 60.0)) == []
     with pytest.raises(ZeroDivisionError):
         list(Patient(map(operator.truediv, [1], [0]), 60.0))
+
+
+def test_each_item_that_has_ended_adds_to_the_patience():
+    """One that takes long ends a batch at once, not when all its items could have run meanwhile."""
+    begun = [x for x in Patient(iter([0.0, 0.06, 0.0, 0.0]), 0.03, 0.001) if not time.sleep(x)]
+    assert begun == [0.0, 0.06]
+    assert list(Patient(iter(range(100)), 0.0, 60.0)) == list(range(100))

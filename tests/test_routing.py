@@ -86,11 +86,22 @@ def test_facts_are_between_the_readings_when_learned(batches):
 
 def test_what_a_function_did_lately_counts_when_it_changes():
     """After four batches or so, the new times have taken over."""
-    slow, fast = batch(10, 1e-2), batch(10, 1e-3)
+    slow, fast = batch(10, 1.8e-3), batch(10, 1e-3)
     known = learned(slow, *[fast] * 8)
     assert known.wall == pytest.approx(
-        (KEEP**8 * 1e-2 + sum(KEEP**n for n in range(8)) * 1e-3) / sum(KEEP**n for n in range(9))
+        (KEEP**8 * 1.8e-3 + sum(KEEP**n for n in range(8)) * 1e-3) / sum(KEEP**n for n in range(9))
     )
+
+
+def test_few_items_count_when_batches_in_a_row_are_unlike_what_was_known():
+    """They are cut short, and would weigh little beside the many before; one alone may be chance."""
+    before, cut = [batch(100, 1e-3)] * 8, batch(2, 1e-2, 1e-4)
+    assert learned(*before, cut).wall == pytest.approx(1e-3, rel=0.1)
+    now = learned(*before, cut, cut, cut)
+    assert now.wall > 6e-3
+    assert now.waits
+    assert learned(*[batch(8, 1e-2)] * 8, *[batch(8, 1e-3)] * 3).wall < 2e-3
+    assert learned(*before, cut, before[0], cut, before[0]).wall == pytest.approx(1e-3, rel=0.2)
 
 
 def test_other_programs_do_not_count_when_they_have_the_cpu():

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-__all__ = ["SHAPES", "Batch", "BatchResult", "Done", "Shape", "Ticket", "nowhere", "run_batch"]
+__all__ = ["SHAPES", "Batch", "BatchResult", "Done", "Patience", "Shape", "Ticket", "nowhere", "run_batch"]
+
+#: Seconds that a batch may take, and for each item that has ended.
+Patience = tuple[float, float]
 
 
 class Shape(int):
@@ -62,8 +65,9 @@ class Batch:
         Tell time without a CPU from waiting; 3 µs more, for all but the shortest calls.
     turn : callable or None
         Gives the turn of this batch, if its calls must not run at the same time as others.
-    patience : float or None
-        Seconds after which no further item begins: the others have no outcome then, and may run elsewhere.
+    patience : tuple of float or None
+        Seconds, and seconds for each item that has ended, after which no further one begins: the others have no outcome
+        then, and may run elsewhere.
     measured : bool
         Read the clocks. Without, the readings are of no items.
     heeds_signals : bool
@@ -104,7 +108,7 @@ class Batch:
         timeout: float | None = None,
         careful: bool = True,
         turn: Callable[[Batch], Turn | None] | None = None,
-        patience: float | None = None,
+        patience: Patience | None = None,
         measured: bool = True,
         heeds_signals: bool = False,
     ) -> None:
@@ -240,7 +244,7 @@ def _patient(batch: Batch, items: Iterable[Any]) -> Iterator[Any]:
     """Return the items of a batch, to be ended early."""
     from parallel_deco._iterator import Patient  # not in a worker, who has `items` that see to it
 
-    patient = Patient(iter(items), inf if batch.patience is None else batch.patience)
+    patient = Patient(iter(items), *(batch.patience or (inf, 0.0)))
     batch.patient = patient
     if batch.stopped:  # before there was one
         patient.stop()

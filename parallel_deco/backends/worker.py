@@ -22,7 +22,7 @@ from types import ModuleType
 from parallel_deco import _nesting, _shared
 from parallel_deco._readings import Readings
 from parallel_deco.backends import surroundings
-from parallel_deco.backends.batch import SHAPES, Batch, run_batch
+from parallel_deco.backends.batch import SHAPES, Batch, Patience, run_batch
 from parallel_deco.backends.connection import Connection, Frame, Staged
 from parallel_deco.backends.contexts import unpack
 from parallel_deco.backends.echoes import Echoes, flush_streams, open_streams
@@ -279,12 +279,12 @@ class _Run:
         self._errors: dict[int, BaseException] = {}
         self._flushed = 0
 
-    def run(self, moved: float, new: bool, patience: float | None) -> None:
+    def run(self, moved: float, new: bool, patience: Patience | None) -> None:
         """Run the items, of a function that ran here before or not, and send what became of them."""
         batch = self._batch
         if len(batch.items) > 1:
-            until = inf if patience is None else patience
-            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, until)
+            until = patience or (inf, 0.0)
+            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, *until)
         self._slot.times[0] = monotonic()
         self._slot.words[1] = 0
         readings = run_batch(batch, self._values, self._errors, batch.items).readings

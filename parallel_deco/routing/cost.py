@@ -35,8 +35,11 @@ FULL_GAIN = 0.7
 #: each CPU there are at most. Guessed: each takes memory, and the more there are, the less another adds.
 BUSY, PROCESSES_PER_CPU = 0.65, 4
 #: Items, and their seconds, that are seen before that is believed: a first call computes more than those after it, and
-#: beside the judge one waits for the GIL. A worker too many costs its start and the imports of what it is to run.
+#: beside the judge one waits for the GIL.
 PROVED, PROVED_SECONDS = 8, 24e-3
+#: Seconds of a CPU that another worker takes beyond those that there are: its start, and the imports of what it is to
+#: run. Guessed: between 5 ms and many times as much.
+ANOTHER = 40e-3
 #: What a batch is cut to, in seconds; and what handing one out is worth: none is smaller.
 TARGET = 8e-3
 LEAST = 0.5e-3
@@ -108,6 +111,7 @@ def predict(
     *,
     most: int | None = None,
     cold: bool = False,
+    workers: int = 0,
     routes: Collection[Route] = (SERIAL, THREADS, PROCESSES),
 ) -> dict[Route, Prediction]:
     """Return what each route would take for so many more items.
@@ -126,6 +130,8 @@ def predict(
         The user's `max_workers`.
     cold : bool
         Worker processes would have to be started first.
+    workers : int
+        How many there are.
     routes : collection of str
         The routes that are open.
 
@@ -148,7 +154,13 @@ def predict(
     if THREADS in routes:
         forecast[THREADS] = _threads(beside, items, cpus, machine, most)
     if PROCESSES in routes:
-        forecast[PROCESSES] = _processes(apart, items, cpus, machine, most, cold)
+        widest = min(process_width(apart, cpus, most), max(1, items))
+        there = widest if most is not None else min(widest, max(cpus, workers))
+        begun = machine.start if cold else machine.wake
+        forecast[PROCESSES] = _processes(apart, items, cpus, machine, there, begun)
+        if there < widest:
+            wider = _processes(apart, items, cpus, machine, widest, begun + (widest - there) * ANOTHER / cpus)
+            forecast[PROCESSES] = min(forecast[PROCESSES], wider)
     return forecast
 
 
@@ -185,14 +197,14 @@ def _held_at_least(facts: Facts) -> float:
     return max(0.0, facts.gil - facts.cpu / sqrt(facts.samples))  # twice the error of a share
 
 
-def _processes(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None, cold: bool) -> Prediction:
-    width = min(process_width(facts, cpus, most), max(1, items))
+def _processes(facts: Facts, items: int, cpus: int, machine: Machine, width: int, begun: float) -> Prediction:
+    """Return what so many workers take, when the first of them begins after so many seconds."""
     moving = _moving(facts, machine)
     # Half of the moving is done here, by one thread at a time, while the workers work.
     at_once = min(cpus, width)
     work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / at_once, items * moving / 2)
     handing = _batches(facts, items, width) * machine.dispatch_process / at_once + _uneven(facts, items, width)
-    return Prediction(work + handing + (machine.start if cold else machine.wake), width)
+    return Prediction(work + handing + begun, width)
 
 
 def _moving(facts: Facts, machine: Machine) -> float:

@@ -21,6 +21,10 @@ KEEP = 0.75
 #: So many batches are watched by the sampler, as the first are often unlike the others; then one in so many.
 WATCH_FIRST = 12
 WATCH_EVERY = 16
+#: How many times as long as was known of its items a batch may take, or so many times less, beyond so many seconds, and
+#: how many of them in a row say that things are no more what they were: so much is left of the older sums then.
+UNLIKE, BY, TURNED = 2.0, 3e-3, 2
+FADED = 0.1
 #: Share of its time that a function computes up to which it waits, even where its times are doubtful.
 SLEEPY = 0.1
 #: CPU seconds of its own from which a batch says whether others of its process compute for it.
@@ -154,6 +158,7 @@ class Evidence:
         self._provisional = False  # all times are of a call that has not ended
         self._doubtful = False  # what is known of its own times
         self._single = _Mean()  # elapsed time in other processes, of what is parallel inside here
+        self._unlike = 0  # batches in a row that took much longer than was known, or (negative) much less
         self._most = _Most()
         self._beside = _Beside()
         self._pace = _Mean()
@@ -279,10 +284,24 @@ class Evidence:
         usual = self._most.wall if waits else self._alone.value
         unhindered = plain or wall < items * usual
         if seen.crowd == 1 or first or drifted or unhindered:
+            self._turn(wall, items)
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
         elif waits:  # a thread's CPU time is its own: it may compute now, and be kept waiting by its like
             self._cpu.add(seen.cpu, items)
+
+    def _turn(self, wall: float, items: int) -> None:
+        """Let the older sums fade where batches in a row were unlike them: that other items come may not be chance."""
+        known = items * self._alone.value
+        if wall > UNLIKE * known + BY:
+            self._unlike = max(1, self._unlike + 1)
+        elif known > UNLIKE * wall + BY:
+            self._unlike = min(-1, self._unlike - 1)
+        else:
+            self._unlike = 0
+        if abs(self._unlike) >= TURNED:
+            self._alone.fade()
+            self._cpu.fade()
 
     def watches(self, keenly: bool = True) -> bool:
         """Whether the sampler is to watch the next batch: the first, (keenly) until the GIL time is known, then a few.
@@ -507,6 +526,10 @@ class _Mean:
     def add(self, total: float, weight: float) -> None:
         self._sum = KEEP * self._sum + total
         self.weight = KEEP * self.weight + weight
+
+    def fade(self) -> None:
+        self._sum *= FADED
+        self.weight *= FADED
 
     @property
     def value(self) -> float:

@@ -66,6 +66,8 @@ class Situation(NamedTuple):
         The user's `max_workers`.
     cold : bool
         Worker processes would have to be started.
+    workers : int
+        Worker processes that there are.
     machine : Machine
         What handing out costs here.
     current : str
@@ -81,6 +83,7 @@ class Situation(NamedTuple):
     open: frozenset[Route] = frozenset((SERIAL, THREADS, PROCESSES))
     most: int | None = None
     cold: bool = False
+    workers: int = 0
     machine: Machine = Machine()
     current: Route = SERIAL
     timeout: float | None = None
@@ -139,7 +142,16 @@ def decide(facts: Facts, here: Situation) -> Decision:
     Pure arithmetic, under 10 µs.
     """
     cold = here.cold and here.timeout is None  # for the end that only they have, workers are started
-    forecast = predict(facts, here.items, here.cpus, here.machine, most=here.most, cold=cold, routes=here.open)
+    forecast = predict(
+        facts,
+        here.items,
+        here.cpus,
+        here.machine,
+        most=here.most,
+        cold=cold,
+        workers=here.workers,
+        routes=here.open,
+    )
     if facts.gil is None and _sampler.works and not facts.blind and SERIAL in forecast:
         # It is about to be seen whether the GIL is held; a pool is not started on a guess.
         forecast.pop(PROCESSES, None)
