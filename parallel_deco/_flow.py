@@ -12,6 +12,8 @@ __all__ = ["TINY", "Demand", "batch_size", "patience", "spreads", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
+#: Rounds that a batch is worth of which several items run at the same time, at least, and its seconds at most.
+ROUNDS, LONGEST = 2, 4 * TARGET
 #: What a batch of the loop is cut to at least, in seconds: a decision may come after each. So much that is left is run
 #: in one, for no other route is worth it any more.
 SERIAL_TARGET = 1e-3
@@ -24,8 +26,8 @@ SHORT_WAIT, LONGER = 2e-3, 2
 #: An item that waits is taken for at least its pace beside others over this. Guessed.
 CROWDED = 4
 #: Seconds, and how many times what its items so far were to take, that a batch may take before it ends early. The items
-#: may not be what they were: the others of the batch, which run one after the other, then have the choice of all workers
-#: again. It may also have been without a CPU for a while.
+#: may not be what they were: the others of the batch, which run one after the other, then have the choice of all
+#: workers again. It may also have been without a CPU for a while.
 GRACE = 3e-3
 PATIENCE = 2
 #: Seconds of computing from which on a batch is worth a CPU of its own: to see to that costs a tenth of it.
@@ -47,7 +49,14 @@ class Demand(NamedTuple):
 
 
 def batch_size(
-    facts: Facts, options: Options, route: Route, width: int, left: int | None, before: int, pause: float = 0.0
+    facts: Facts,
+    options: Options,
+    route: Route,
+    width: int,
+    left: int | None,
+    before: int,
+    pause: float = 0.0,
+    abreast: int = 1,
 ) -> int:
     """Return how many items the next batch gets: the target's worth, growing gently, smaller towards the end.
 
@@ -60,6 +69,8 @@ def batch_size(
     left : int or None
         Items that are still to pull, where that is known. Towards the end each worker gets half of its share, as in
         guided self-scheduling, so that all end at the same time.
+    abreast : int
+        How many items of a batch run at the same time.
     """
     if options.chunksize is not None:
         return options.chunksize
@@ -73,9 +84,13 @@ def batch_size(
     size = min(int(target / max(pace, 1e-9)), MOST_ITEMS // 8)
     if route == SERIAL and left is not None and left * pace < SERIAL_REST:
         size = left
+    if abreast > 1:  # at its end, some of its threads have nothing to do: it is worth several rounds
+        size = abreast * max(ROUNDS, int(LONGEST / max(facts.wall, 1e-9)))
     if before:
-        size = min(size, GROWTH * before)
-    if left is not None and route != SERIAL:
+        size = min(size, max(GROWTH * before, abreast))
+    if abreast > 1 and left is not None:
+        size = min(size, max(-(-left // (2 * width)), abreast))
+    elif left is not None and route != SERIAL:
         least = LEAST / max(pace, 1e-9)
         if facts.waits and facts.wall:
             # Waits that take so many times as long beside others wait for the GIL, which each batch wants for long:
@@ -87,11 +102,11 @@ def batch_size(
     return max(1, size)
 
 
-def patience(facts: Facts, options: Options, size: int) -> Patience | None:
+def patience(facts: Facts, options: Options, size: int, abreast: int = 1) -> Patience | None:
     """Return the seconds that a batch of this size may take, and those for each item; None: it must run to its end."""
     if size == 1 or options.chunksize is not None or not facts.items:
         return None
-    return GRACE, PATIENCE * max(facts.wall, facts.pace)
+    return GRACE + facts.wall * (abreast > 1), PATIENCE * max(facts.wall, facts.pace) / abreast
 
 
 def spreads(facts: Facts, size: int) -> bool:

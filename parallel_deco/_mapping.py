@@ -427,7 +427,8 @@ class Mapping:
         steering = self._steering
         if not self._wants_more():
             return False
-        if steering.route == PROCESSES and self._readiness is not None and self._readiness.late:
+        late = self._readiness is not None and self._readiness.late
+        if steering.route == PROCESSES and late and not self._stays_in_threads():
             beside = self._options.max_workers is None or not self._busy()
             return beside and self._source.prompt and self._room() > 0
         if not self._caller_runs:
@@ -598,7 +599,16 @@ class Mapping:
         """Make room for a batch that is about to be pulled; return its size."""
         steering = self._steering
         left, before = self._source.left, self._pending.size
-        size = batch_size(steering.facts, self._options, steering.route, steering.width, left, before, steering.pause)
+        size = batch_size(
+            steering.facts,
+            self._options,
+            steering.route,
+            steering.width,
+            left,
+            before,
+            steering.pause,
+            steering.abreast,
+        )
         if steering.route == SERIAL and not self._source.prompt:
             size = 1
         elif steering.route == SERIAL and self._options.chunksize is None and self._wants_looks():
@@ -633,9 +643,17 @@ class Mapping:
         places = steering.width - self._caller_busy
         if steering.route != PROCESSES:
             return places
+        if self._stays_in_threads():
+            return steering.threads - self._caller_busy
         if self._goes_on:
             places = 0 if self._readiness is None else int(min(places, self._readiness.workers))
         return 2 * places if self._runs_ahead() else places
+
+    def _stays_in_threads(self) -> bool:
+        """Whether work for processes goes on here: it waits most of the time, and no worker has loaded the function."""
+        if not (self._goes_on and self._steering.threads):
+            return False
+        return self._readiness is None or not self._readiness.workers
 
     def _takes_off(self, piece: Piece, here: bool = False) -> bool:
         """Have a piece count as flying; where its place was given to what was rescued before it, back it goes."""
@@ -694,6 +712,7 @@ class Mapping:
     def _batch(self, piece: Piece, here: bool = False) -> Batch:
         # By where it runs, whatever became of the route while an item was waited for.
         nested = not here or self._steering.route != SERIAL or not self._caller_runs
+        abreast = 1 if here else min(self._steering.abreast, len(piece.items))
         batch = Batch(
             self._function,
             piece.items,
@@ -705,9 +724,10 @@ class Mapping:
             watch=self._steering.watches(),
             timeout=self._options.timeout,
             turn=self._steering.turns() if nested else None,
-            patience=patience(self._steering.facts, self._options, len(piece.items)),
+            patience=patience(self._steering.facts, self._options, len(piece.items), abreast),
             heeds_signals=here,
         )
+        batch.abreast = abreast
         with self._lock:
             self._pending.fly(batch)
         if piece.first == 0:
@@ -732,7 +752,8 @@ class Mapping:
             return None
         try:
             ticket: Ticket | None
-            if self._steering.route == PROCESSES and self._steering.may_leave(batch):
+            leaves = self._steering.route == PROCESSES and not self._stays_in_threads()
+            if leaves and self._steering.may_leave(batch):
                 ticket = self._launch_process(piece, batch)
             elif batch.timeout is not None:
                 ticket = pools.threads().start(batch, self._done(piece, batch))
@@ -767,7 +788,7 @@ class Mapping:
         done, steering = self._done(piece, batch), self._steering
         if self._readiness is not None:
             with self._lock:
-                self._readiness.send(len(batch.items) * steering.facts.wall)
+                self._readiness.send(len(batch.items) * steering.facts.wall / batch.abreast)
         try:
             return start_in_processes(
                 batch,

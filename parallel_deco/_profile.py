@@ -185,13 +185,14 @@ class Profile:
         example: Arguments | None = None,
         patient: bool = True,
         kept: Kept = NOTHING,
+        abreast: bool = False,
     ) -> Decision:
         """Decide from facts, for calls like the example, and from what is known already to keep them here.
 
         The code is only read when the loop is to be left: work that stays cannot lose anything. Who is not patient
         stays there while the reader is being loaded.
         """
-        decision = decide(facts, self.situation(options, items, current, kept))
+        decision = decide(facts, self.situation(options, items, current, kept, abreast))
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
             if decision.route == PROCESSES and self._reading is None:
                 pools.processes().warm(min(decision.width, decision.here.items))  # they start while the code is read
@@ -202,7 +203,7 @@ class Profile:
                 )
             effect = self._read().pin(*_with_self(self.function, *example))
             if effect is not None:
-                decision = decide(facts, self.situation(options, items, current, kept.and_by(effect)))
+                decision = decide(facts, self.situation(options, items, current, kept.and_by(effect), abreast))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
 
     def _ask(self, policy: "Callable[[Explanation], str]", proposal: Decision) -> Decision:
@@ -238,7 +239,7 @@ class Profile:
         now = decide(facts, decision.here)
         if now.route != decision.route:
             return decision
-        return now._replace(width=decision.width)
+        return now._replace(width=decision.width, abreast=decision.abreast)
 
     def _guess(self, options: Options) -> Decision:
         from parallel_deco.routing.guess import guess
@@ -290,6 +291,7 @@ class Profile:
         items: int | None,
         current: Route = SERIAL,
         kept: Kept = NOTHING,
+        abreast: bool = False,
     ) -> Situation:
         """Return where a decision about so many more items would be made, with what keeps them here."""
         cpus = self.cpus()
@@ -304,6 +306,7 @@ class Profile:
             most=1 if options.timeout is not None and self._takes_turns(options, kept) else options.max_workers,
             cold=not workers,
             workers=workers,
+            abreast=abreast,
             machine=_machine.constants(),
             current=current,
             timeout=options.timeout,

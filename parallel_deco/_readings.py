@@ -138,6 +138,14 @@ class Readings(_Fields):
         busy = self.held_cpu / self.looked_cpu if self.looked_cpu > 0 else 0.0
         return min(1.0, busy), min(1.0, idle_held / idle)
 
+    def plus(self, other: Readings) -> Readings:
+        """Return both together, of other items."""
+        crowd, idle = max(self.crowd, other.crowd), self.idle or other.idle
+        disturbed, first = self.disturbed or other.disturbed, self.first or other.first
+        return Readings._make(map(sum, zip(self, other, strict=True)))._replace(
+            crowd=crowd, disturbed=disturbed, first=first, idle=idle
+        )
+
     @property
     def starved(self) -> bool:
         """Whether other programs had the CPU for much of the time: what it waited for then says little of its own."""

@@ -14,6 +14,7 @@ from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape
+from parallel_deco.routing.cost import waiting_width
 from parallel_deco.routing.evidence import INNER, KNOWN, Facts, facts_so_far
 from parallel_deco.routing.router import NOTHING, SECONDS, Decision
 
@@ -41,8 +42,8 @@ class Steering:
 
     Guarantees
     ----------
-    `route` and `width` are replaced together under `_lock`; a reader that sees one of them old starts at most one
-    batch the old way, which is right on every route.
+    `route`, `width` and `abreast` are replaced together under `_lock`; a reader that sees one of them old starts at
+    most one batch the old way, which is right on every route.
     """
 
     def __init__(self, profile: Profile, options: Options, source: Source) -> None:
@@ -62,8 +63,14 @@ class Steering:
         self._facts = Facts()  # as they were then
         self._summed = 0.0
         self.auto = options.chooses
+        # Items may run at the same time in one process wherever they may in threads; not where the user counts workers
+        # or items, nor where one is to be ended alone.
+        own = options.chunksize, options.max_workers, options.timeout
+        self._abreast = options.backend == "auto" and own == (None, None, None)
         self.route: Route = SERIAL
         self.width = 1
+        self.abreast = 1  #: items that each worker process runs at the same time
+        self.threads = 0  #: threads in which work that waits may go on here until worker processes can take it
 
     def follow(self, shape: Shape, item: Any) -> None:
         """Decide from the evidence of calls of this size from now on."""
@@ -245,7 +252,7 @@ class Steering:
         if left is None:  # as many as there were: what is not done in time then costs as much again, and no more
             left = max(UNKNOWN_LENGTH, self._source.pulled)
         decide = self._profile.decide
-        decision = decide(self._options, left, facts, current, self._example, patient, self._kept)
+        decision = decide(self._options, left, facts, current, self._example, patient, self._kept, self._abreast)
         if decision.route != PROCESSES or not self.auto or self._asked:
             return decision
         self._asked = True
@@ -253,7 +260,7 @@ class Steering:
         if reason is None:
             return decision
         self._kept = self._kept._replace(stuck=reason)
-        return decide(self._options, left, facts, current, self._example, patient, self._kept)
+        return decide(self._options, left, facts, current, self._example, patient, self._kept, self._abreast)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere.
@@ -281,7 +288,9 @@ class Steering:
             self._profile.decision = decision
         else:
             self._profile.show(*self._kept)
+        here, facts = decision.here, decision.facts
         with self._lock:
-            self.route, self.width = decision.route, decision.width
+            self.threads = waiting_width(facts, here.cpus, here.most) if facts.waits and THREADS in here.open else 0
+            self.route, self.width, self.abreast = decision.route, decision.width, decision.abreast
         if decision.route == PROCESSES:
             pools.processes().warm(min(decision.width, max(1, decision.here.items)))

@@ -426,6 +426,15 @@ def test_no_worker_beyond_the_cpus_is_started_when_little_was_seen():
     assert process_width(known._replace(seconds=1.0), 2, None) == 4
 
 
+def test_workers_beyond_the_cpus_are_started_only_where_that_pays():
+    """Each takes a CPU for a while, to start and to import; those that are there cost nothing."""
+    half = seen(10e-3, 5e-3, 5e-3)
+    assert predict(half, 10, 2, Machine(), workers=2)["processes"].width == 2
+    assert predict(half, 2000, 2, Machine(), workers=2)["processes"].width == 4
+    assert predict(half, 10, 2, Machine(), workers=8)["processes"].width == 4
+    assert predict(half, 10, 2, Machine(), workers=2, most=3)["processes"].width == 3
+
+
 def test_margin_says_how_sure_it_was_when_decided():
     """Seconds to the next best route."""
     decision = decide(seen(5e-3, 5e-3, 5e-3), Situation(items=200, cpus=2))

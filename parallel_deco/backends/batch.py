@@ -72,9 +72,15 @@ class Batch:
         Read the clocks. Without, the readings are of no items.
     heeds_signals : bool
         It runs in the user's own thread: Ctrl-C ends it, also where it is to keep going.
+
+    Attributes
+    ----------
+    abreast : int
+        How many of its items a worker process runs at the same time, which wait most of the time.
     """
 
     __slots__ = (
+        "abreast",
         "careful",
         "context",
         "depth",
@@ -126,6 +132,7 @@ class Batch:
         self.patience = patience
         self.measured = measured
         self.heeds_signals = heeds_signals
+        self.abreast = 1
         self.patient: Patient | None = None  # its items, while they run in this process
         self.stopped = False
         self.stopwatch: Stopwatch | None = None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, name_of
 from parallel_deco.backends.link import Link
-from parallel_deco.backends.slot import FINISHED, LOADING, SENDING
+from parallel_deco.backends.slot import FINISHED, LOADING, SENDING, SEVERAL
 from parallel_deco.backends.task import Task
 
 __all__ = ["OUTSIDE", "at_work", "did_not_start", "pickling_limit", "verdict"]
@@ -22,7 +22,10 @@ PICKLING = 60.0
 
 
 def at_work(link: Link) -> int | None:
-    """Return the item that a worker is at, counted in its first piece, or OUTSIDE; None when it is at none of them."""
+    """Return the item that a worker is at, counted in its first piece, or OUTSIDE; None when it is at none of them.
+
+    SEVERAL where it is at more than one.
+    """
     batch, position = link.slot.words
     if batch != link.batches + 1 or position == SENDING:
         return None
@@ -39,7 +42,7 @@ class Verdict(NamedTuple):
     error : callable
         Makes the error for it, of the link, the task and a position in the batch.
     stuck : bool
-        Some item's argument or result is to blame, and it is not known which.
+        Some item is to blame, or its argument or result, and it is not known which.
     """
 
     position: int | None
@@ -50,9 +53,9 @@ class Verdict(NamedTuple):
 def verdict(link: Link) -> Verdict:
     """Return who is to blame, of a worker that is gone; before its work is given to others."""
     at = at_work(link)
-    position = None if at == OUTSIDE else at
-    if link.overdue is None:
-        return Verdict(None if link.blameless else position, _died)
+    position = None if at in (OUTSIDE, SEVERAL) else at
+    if link.overdue is None:  # one of several: alone, it shows which
+        return Verdict(None if link.blameless else position, _died, stuck=at == SEVERAL and not link.blameless)
     if link.overdue != (link.batches, at):  # it was killed for an item that ended just then; not the next one's fault
         return Verdict(None, _died)
     return Verdict(None, _was_stuck, stuck=True) if position is None else Verdict(position, _took_too_long)

@@ -9,17 +9,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["FINISHED", "LOADING", "SENDING", "Slot"]
+__all__ = ["FINISHED", "LOADING", "SENDING", "SEVERAL", "Slot"]
 
 _PAGE = 4096
 _REPORT = 16 * 1024
 #: Where the seat lies: on a cache line of its own.
 _SEAT = 64
 #: Positions that are none: the batch is being unpickled; its last item has ended, and the results are pickled; outcomes
-#: are sent, which takes as long as the caller lets them wait.
+#: are sent, which takes as long as the caller lets them wait; or several items run.
 LOADING: "Final" = 0xFFFFFFFF
 FINISHED: "Final" = 0xFFFFFFFE
 SENDING: "Final" = 0xFFFFFFFD
+SEVERAL: "Final" = 0xFFFFFFFC
 
 
 class Slot:

@@ -60,9 +60,9 @@ class Piece:
         clock = batch.clock
         began = clock()
         items = batch.items
-        patience = batch.patience
+        patience, abreast = batch.patience, batch.abreast
         if len(self) != len(items):
-            patience = None
+            patience, abreast = None, 1
             items = items[self.start : self.stop]
         elif type(items) not in (list, tuple):
             items = list(items)
@@ -76,6 +76,7 @@ class Piece:
             batch.careful,
             batch.measured,
             patience,
+            abreast,
             pack(batch.context),
             items,
         )
@@ -257,11 +258,7 @@ class Task:
             return
         # Libraries that are parallel inside are held to one thread in a worker: its process CPU time says nothing.
         seen = readings._replace(moved=piece.moved, sent=piece.sent, received=received, process_cpu=0.0)
-        before = self.readings
-        if before is not None:
-            crowd = max(before.crowd, seen.crowd)
-            seen = Readings._make(map(sum, zip(before, seen, strict=True)))._replace(crowd=crowd)
-        self.readings = seen
+        self.readings = seen if self.readings is None else self.readings.plus(seen)
 
     def hand_over(self) -> tuple[Done, BatchResult]:
         """Return what to call with what, and keep nothing of either.

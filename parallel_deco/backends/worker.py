@@ -22,7 +22,7 @@ from types import ModuleType
 from parallel_deco import _nesting, _shared
 from parallel_deco._readings import Readings
 from parallel_deco.backends import surroundings
-from parallel_deco.backends.batch import SHAPES, Batch, Patience, run_batch
+from parallel_deco.backends.batch import SHAPES, Batch, run_batch
 from parallel_deco.backends.connection import Connection, Frame, Staged
 from parallel_deco.backends.contexts import unpack
 from parallel_deco.backends.echoes import Echoes, flush_streams, open_streams
@@ -30,7 +30,7 @@ from parallel_deco.backends.frames import DEFINE, DONE, ECHO, FAILED, HELLO, PAR
 from parallel_deco.backends.outcomes import Outcomes, PackedError, pack_error, pack_outcomes
 from parallel_deco.backends.payload import dump, load
 from parallel_deco.backends.references import Reference, locate
-from parallel_deco.backends.slot import FINISHED, LOADING, SENDING, Slot
+from parallel_deco.backends.slot import FINISHED, LOADING, SENDING, SEVERAL, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Worker:
         began = thread_time()
         try:
             message = load(frame.body, frame.buffers)
-            key, shape, first, depth, keep_going, watch, careful, measured, patience, packed, items = message
+            key, shape, first, depth, keep_going, watch, careful, measured, patience, abreast, packed, items = message
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
             self.send(FAILED, dump((False, pack_error(error))))
             return
@@ -255,11 +255,11 @@ class Worker:
         if items:  # else it was only to be loaded
             self._run_before.add(key)
         batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
-        batch.measured = measured
+        batch.measured, batch.patience, batch.abreast = measured, patience, abreast
         del message, items
         moved = thread_time() - began if measured else 0.0
         self._echoes.at_work = True
-        _Run(self, batch, self._slot).run(moved, new, patience)
+        _Run(self, batch, self._slot).run(moved, new)
         self._echoes.at_work = False
         if self.stray:
             os._exit(0)
@@ -279,15 +279,10 @@ class _Run:
         self._errors: dict[int, BaseException] = {}
         self._flushed = 0
 
-    def run(self, moved: float, new: bool, patience: Patience | None) -> None:
+    def run(self, moved: float, new: bool) -> None:
         """Run the items, of a function that ran here before or not, and send what became of them."""
         batch = self._batch
-        if len(batch.items) > 1:
-            until = patience or (inf, 0.0)
-            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, *until)
-        self._slot.times[0] = monotonic()
-        self._slot.words[1] = 0
-        readings = run_batch(batch, self._values, self._errors, batch.items).readings
+        readings = self._run_several() if batch.abreast > 1 else self._run_in_turn()
         self._slot.times[0] = monotonic()
         self._slot.words[1] = FINISHED
         if self._worker.stray:
@@ -302,6 +297,25 @@ class _Run:
         self._errors.clear()
         self._slot.words[1] = SENDING
         self._worker.transmit(staged)
+
+    def _run_in_turn(self) -> Readings:
+        batch = self._batch
+        until, batch.patience = batch.patience or (inf, 0.0), None  # the items see to it
+        if len(batch.items) > 1:
+            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, *until)
+        self._slot.times[0] = monotonic()
+        self._slot.words[1] = 0
+        return run_batch(batch, self._values, self._errors, batch.items).readings
+
+    def _run_several(self) -> Readings:
+        """Run several items at the same time; their outcomes are sent together."""
+        from parallel_deco.backends.abreast import run_abreast
+
+        self._slot.times[0] = monotonic()
+        self._slot.words[1] = SEVERAL
+        result = run_abreast(self._batch)
+        self._values, self._errors = result.values, result.errors
+        return result.readings
 
     def _report(self) -> None:
         """Send the outcomes so far; between two items. What cannot be done now is left to the report at the end."""

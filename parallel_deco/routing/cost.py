@@ -16,6 +16,7 @@ __all__ = [
     "Prediction",
     "predict",
     "process_width",
+    "threads_each",
     "waiting_width",
 ]
 
@@ -76,12 +77,14 @@ class Machine(NamedTuple):
 class Prediction(NamedTuple):
     """What a route would take for the work that is left: seconds, and how many workers.
 
-    `least` is what it would take if chance made the few looks at the GIL seem as bad as it can; None: no less.
+    `least` is what it would take if chance made the few looks at the GIL seem as bad as it can; None: no less. Each
+    worker runs `abreast` items at the same time.
     """
 
     seconds: float
     width: int
     least: float | None = None
+    abreast: int = 1
 
 
 def waiting_width(facts: Facts, cpus: int, most: int | None) -> int:
@@ -97,10 +100,23 @@ def process_width(facts: Facts, cpus: int, most: int | None) -> int:
     """Return how many worker processes keep the CPUs busy: more than there are, if it waits as well."""
     if most is not None:
         return most
-    if facts.cpu >= BUSY * facts.wall or facts.items < PROVED or facts.seconds < PROVED_SECONDS:
+    if not _leaves_cpus(facts):
         return cpus
     # What waits is no better off in more processes than it would be in threads, which cost next to nothing.
     return min(round(cpus * facts.wall / max(facts.cpu, 1e-12)), PROCESSES_PER_CPU * cpus, max(cpus, facts.reach))
+
+
+def threads_each(facts: Facts, items: int, cpus: int) -> int:
+    """Return how many items wait at the same time in a worker process for each CPU before its GIL is the bottleneck."""
+    if not _leaves_cpus(facts):
+        return 1
+    most = min(max(cpus, facts.reach), items) // cpus
+    return max(1, min(most, round(1.3 * facts.wall / max(facts.held, facts.cpu, 1e-12))))
+
+
+def _leaves_cpus(facts: Facts) -> bool:
+    """Return whether it is known to wait so much that a CPU has time for another item."""
+    return facts.cpu < BUSY * facts.wall and facts.items >= PROVED and facts.seconds >= PROVED_SECONDS
 
 
 def predict(
@@ -112,6 +128,7 @@ def predict(
     most: int | None = None,
     cold: bool = False,
     workers: int = 0,
+    abreast: bool = False,
     routes: Collection[Route] = (SERIAL, THREADS, PROCESSES),
 ) -> dict[Route, Prediction]:
     """Return what each route would take for so many more items.
@@ -132,6 +149,8 @@ def predict(
         Worker processes would have to be started first.
     workers : int
         How many there are.
+    abreast : bool
+        A worker process may run several items at the same time.
     routes : collection of str
         The routes that are open.
 
@@ -161,6 +180,9 @@ def predict(
         if there < widest:
             wider = _processes(apart, items, cpus, machine, widest, begun + (widest - there) * ANOTHER / cpus)
             forecast[PROCESSES] = min(forecast[PROCESSES], wider)
+        each = threads_each(apart, items, cpus) if abreast and most is None else 1
+        if each > 1:
+            forecast[PROCESSES] = min(forecast[PROCESSES], _abreast(apart, items, cpus, machine, each, begun))
     return forecast
 
 
@@ -205,6 +227,15 @@ def _processes(facts: Facts, items: int, cpus: int, machine: Machine, width: int
     work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / at_once, items * moving / 2)
     handing = _batches(facts, items, width) * machine.dispatch_process / at_once + _uneven(facts, items, width)
     return Prediction(work + handing + begun, width)
+
+
+def _abreast(facts: Facts, items: int, cpus: int, machine: Machine, each: int, begun: float) -> Prediction:
+    """Return what a worker for each CPU takes that runs so many items at the same time."""
+    held, moving = GIL_HANDOVER * facts.held, _moving(facts, machine)
+    work = items * max((facts.wall + moving) / (cpus * each), held / cpus, facts.cpu / cpus, moving / 2)
+    # Each batch is half of what is left for a worker; at its end one after the other has nothing to do.
+    batches = 1 + log2(max(1.0, items / (2 * cpus * each)))
+    return Prediction(work + batches * (facts.wall / 2 + machine.dispatch_process) + begun, cpus, None, each)
 
 
 def _moving(facts: Facts, machine: Machine) -> float:

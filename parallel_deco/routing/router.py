@@ -68,6 +68,8 @@ class Situation(NamedTuple):
         Worker processes would have to be started.
     workers : int
         Worker processes that there are.
+    abreast : bool
+        A worker process may run several items at the same time.
     machine : Machine
         What handing out costs here.
     current : str
@@ -84,6 +86,7 @@ class Situation(NamedTuple):
     most: int | None = None
     cold: bool = False
     workers: int = 0
+    abreast: bool = False
     machine: Machine = Machine()
     current: Route = SERIAL
     timeout: float | None = None
@@ -104,6 +107,8 @@ class Decision(NamedTuple):
     here : Situation
     given : tuple of str or None
         Rule and reason, where they are not the cost model's.
+    abreast : int
+        Items that each worker runs at the same time.
     """
 
     route: Route
@@ -112,6 +117,7 @@ class Decision(NamedTuple):
     facts: Facts
     here: Situation
     given: tuple[str, str] | None = None
+    abreast: int = 1
 
     @property
     def rule(self) -> str:
@@ -131,7 +137,7 @@ class Decision(NamedTuple):
 
     def words(self) -> tuple[str, str]:
         """Return rule and reason."""
-        return self.given or _why(self.route, self.width, self.facts, self.here)
+        return self.given or _why(self.route, self.width, self.facts, self.here, self.abreast)
 
 
 def decide(facts: Facts, here: Situation) -> Decision:
@@ -150,6 +156,7 @@ def decide(facts: Facts, here: Situation) -> Decision:
         most=here.most,
         cold=cold,
         workers=here.workers,
+        abreast=here.abreast,
         routes=here.open,
     )
     if facts.gil is None and _sampler.works and not facts.blind and SERIAL in forecast:
@@ -159,7 +166,8 @@ def decide(facts: Facts, here: Situation) -> Decision:
     unknown = here.timeout is not None and not facts.items and PROCESSES in forecast
     route = SERIAL if early else PROCESSES if unknown else _best(forecast, here)
     seconds = {name: prediction.seconds for name, prediction in forecast.items()}
-    return Decision(route, forecast[route].width, seconds, facts, here)
+    best = forecast[route]
+    return Decision(route, best.width, seconds, facts, here, abreast=best.abreast)
 
 
 def _best(forecast: dict[Route, Prediction], here: Situation) -> Route:
@@ -185,7 +193,7 @@ def _least_gain(route: Route, machine: Machine) -> float:
     return max(SECONDS[route], min(WORTH_TRIPS * trip, 2 * SECONDS[route]))
 
 
-def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, str]:
+def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) -> tuple[str, str]:
     # So little work would stay in the loop, if nothing of it had to be ended.
     little = not _computes_with_the_gil(facts) or here.items * facts.wall < 3 * SECONDS[PROCESSES]
     if here.timeout is not None and route == PROCESSES and little:
@@ -214,6 +222,9 @@ def _why(route: Route, width: int, facts: Facts, here: Situation) -> tuple[str, 
         share = facts.held / facts.cpu if facts.cpu else 1.0
         seen = "" if facts.gil is not None else ", as far as is known"
         turns = f"it computes and holds the GIL {_percent(share)} of that time{seen}, so threads would take turns; "
+        if abreast > 1:
+            waits = f"it waits {_percent(1 - facts.cpu / facts.wall)} of its time, and one GIL is too little for it"
+            return "waits, holds the GIL", f"{waits}; {width} processes have {abreast} threads each"
         if width > here.cpus and facts.cpu < BUSY * facts.wall:
             return "computes and waits", (
                 f"{turns}as it waits {_percent(1 - facts.cpu / facts.wall)} of its time, {width} processes with a GIL "

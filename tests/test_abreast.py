@@ -1,0 +1,234 @@
+"""Worker processes that run several items of a batch at the same time, in a thread each."""
+
+import contextvars
+import os
+import threading
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from parallel_deco import WorkerDied, parallel
+from parallel_deco._options import Options
+from parallel_deco._steering import Steering
+from parallel_deco.backends.abreast import run_abreast
+from parallel_deco.backends.batch import Batch, Shape
+from parallel_deco.routing.cost import Machine, predict, threads_each
+from parallel_deco.routing.evidence import Facts
+from tests.workloads import double
+
+LAWS = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+#: It waits nine tenths of its time, and computes with the GIL held.
+WAITS = Facts(items=100, seconds=1.0, wall=10e-3, cpu=1e-3, gil=1e-3, samples=100)
+
+state = contextvars.ContextVar("state", default=0)
+
+
+@pytest.fixture
+def abreast(monkeypatch):
+    """Have workers run four items at the same time, whatever they are."""
+    go = Steering._go
+
+    def go_abreast(self, decision):
+        go(self, decision._replace(abreast=4) if decision.route == "processes" else decision)
+
+    monkeypatch.setattr(Steering, "_go", go_abreast)
+
+
+def doze(seconds):
+    """Sleep; return where."""
+    time.sleep(seconds)
+    return os.getpid(), threading.get_ident()
+
+
+def strict(x):
+    """Refuse some, not at once."""
+    time.sleep(0.0005 * (x % 3))
+    if x > 50:
+        raise ValueError(x)
+    return 2 * x
+
+
+def dies(x):
+    """End the process, for one of them."""
+    time.sleep(0.001)
+    if x == 17:
+        os._exit(3)
+    return x
+
+
+def forks(x):
+    """Fork; the child returns from the item too."""
+    if x % 10 == 3:
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+    return x
+
+
+def counts(x):
+    """Show what the context has, and change it."""
+    before = state.get()
+    state.set(before + 1)
+    return before
+
+
+def warmed(function, items):
+    """Have batches be large: it is known how short the items are."""
+    list(function.map(items))
+    return function
+
+
+@pytest.mark.usefixtures("abreast")
+def test_items_are_in_several_threads_of_a_worker_when_they_run_abreast():
+    """Four at a time in each of two processes."""
+    function = warmed(parallel(doze, backend="processes"), [0.0] * 200)
+    places = set(function.map([0.02] * 64))
+    threads = Counter(process for process, _ in places)
+    assert os.getpid() not in threads
+    assert max(threads.values()) > 1
+
+
+@pytest.mark.usefixtures("abreast")
+@given(data=st.data())
+@LAWS
+def test_map_equals_the_loop_when_items_run_abreast(data):
+    """Values, order, and the first error in the order of the input."""
+    items = data.draw(st.lists(st.integers(0, 54), max_size=120), label="items")
+    keep = data.draw(st.booleans(), label="return_exceptions")
+    function = parallel(strict, backend="processes", max_workers=2)
+    shown = []
+    try:
+        for value in function.map(items, return_exceptions=keep):
+            shown.append(value.args if isinstance(value, Exception) else value)
+    except ValueError as error:
+        shown.append(error.args)
+    expected = [(x,) if x > 50 else 2 * x for x in items]
+    first = next((place for place, x in enumerate(items) if x > 50), len(items))
+    assert shown == (expected if keep else expected[: first + 1])
+
+
+@pytest.mark.usefixtures("abreast")
+def test_the_culprit_is_named_and_nothing_is_lost_when_a_worker_dies_with_several_items():
+    """Which of them it was shows when they go alone."""
+    function = warmed(parallel(dies, backend="processes", max_workers=2), [1] * 200)
+    results = list(function.map(range(60), return_exceptions=True))
+    assert [x for x in results if not isinstance(x, WorkerDied)] == [x for x in range(60) if x != 17]
+    assert isinstance(results[17], WorkerDied)
+    assert "item 17 " in str(results[17])
+
+
+@pytest.mark.usefixtures("abreast")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_runs_no_other_item_when_an_item_forks():
+    """It has the thread that forked alone, and ends with that item."""
+    function = warmed(parallel(forks, backend="processes", max_workers=2), [1] * 200)
+    assert list(function.map(range(60))) == list(range(60))
+
+
+@pytest.mark.usefixtures("abreast")
+def test_no_item_sees_what_those_beside_it_set_when_they_have_a_context():
+    """Each thread has a copy; what a batch sets is not seen in the next."""
+    state.set(100)
+    seen = list(parallel(counts, backend="processes", max_workers=2).map(range(100)))
+    assert min(seen) == 100
+    assert state.get() == 100
+
+
+@pytest.mark.usefixtures("abreast")
+def test_map_goes_on_when_it_is_left_and_another_begins():
+    """Batches that nobody waits for hold up nobody."""
+    function = warmed(parallel(doze, backend="processes"), [0.0] * 200)
+    for _ in function.map([0.01] * 500):
+        break
+    assert len(list(function.map([0.001] * 50))) == 50
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=2, max_size=80),
+    st.integers(2, 6),
+    st.booleans(),
+    st.sampled_from([None, 0, 60]),
+)
+@LAWS
+def test_outcomes_are_a_beginning_of_the_batch_when_items_run_abreast(items, threads, keep, patience):
+    """Every item that has begun has its outcome in its place, and each begins once."""
+    batch = Batch(strict, items, Shape.ONE, keep_going=keep, patience=None if patience is None else (patience, 0.0))
+    batch.abreast = threads
+    result = run_abreast(batch)
+    begun = len(result.values)
+    assert begun == len(items) or patience == 0 or (result.errors and not keep)
+    for place, x in enumerate(items[:begun]):
+        if x > 50:
+            assert result.errors[place].args == (x,)
+            assert result.values[place] is None
+        else:
+            assert result.values[place] == 2 * x
+    assert set(result.errors) == {place for place, x in enumerate(items[:begun]) if x > 50}
+    assert result.readings.items == begun
+
+
+def test_batch_is_run_by_fewer_when_there_is_no_thread(monkeypatch):
+    """The calling one is enough."""
+
+    def none(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("parallel_deco.backends.abreast.start_new_thread", none)
+    batch = Batch(double, list(range(10)), Shape.ONE)
+    batch.abreast = 4
+    assert run_abreast(batch).values == [2 * x for x in range(10)]
+
+
+def test_work_that_waits_and_holds_the_gil_is_predicted_in_threads_of_processes():
+    """As many as keep the GIL of each busy; not what computes, nor what is not known yet, nor where it may not."""
+    assert threads_each(WAITS, 1000, 2) == 13
+    assert threads_each(WAITS, 8, 2) == 4
+    assert threads_each(WAITS._replace(cpu=9e-3), 1000, 2) == 1
+    assert threads_each(WAITS._replace(items=2), 1000, 2) == 1
+    several = predict(WAITS, 1000, 2, Machine(), workers=2, abreast=True)["processes"]
+    single = predict(WAITS, 1000, 2, Machine(), workers=2)["processes"]
+    assert (several.width, several.abreast, single.abreast) == (2, 13, 1)
+    assert several.seconds < 0.6 * single.seconds
+    assert predict(WAITS, 1000, 2, Machine(), workers=2, abreast=True, most=2)["processes"].abreast == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "may"),
+    [
+        ({}, True),
+        ({"backend": "processes"}, False),
+        ({"max_workers": 2}, False),
+        ({"chunksize": 3}, False),
+        ({"timeout": 5.0}, False),
+    ],
+)
+def test_items_run_abreast_only_where_the_user_counts_neither_them_nor_workers(options, may):
+    """One worker is one item at a time where somebody asked for workers."""
+    steering = Steering(parallel(double)._profile, Options(**options), None)
+    assert steering._abreast is may
+
+
+def test_auto_runs_work_that_waits_and_holds_the_gil_in_threads_of_processes():
+    """When it is worth it; `explain` says so."""
+    function = parallel(mixed, shared=False)
+    for _ in range(4):
+        assert list(function.map([20_000] * 200)) == [20_000] * 200
+    report = function.explain()
+    if report.rule == "waits, holds the GIL":  # the machine may be too busy to see it
+        assert report.route == "processes"
+        assert "threads each" in report.reason
+
+
+def mixed(steps):
+    """Wait, and compute for a tenth of that."""
+    time.sleep(5e-3)
+    total = 0
+    for _ in range(steps):
+        total += 1
+    return total
