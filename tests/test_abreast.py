@@ -191,6 +191,7 @@ def test_work_that_waits_and_holds_the_gil_is_predicted_in_threads_of_processes(
     assert threads_each(WAITS, 8, 2) == 4
     assert threads_each(WAITS._replace(cpu=9e-3), 1000, 2) == 1
     assert threads_each(WAITS._replace(items=2), 1000, 2) == 1
+    assert threads_each(WAITS._replace(cpu=1e-5, gil=1e-5), 1000, 2) == 1, "one GIL is enough"
     several = predict(WAITS, 1000, 2, Machine(), workers=2, abreast=True)["processes"]
     single = predict(WAITS, 1000, 2, Machine(), workers=2)["processes"]
     assert (several.width, several.abreast, single.abreast) == (2, 13, 1)

@@ -107,8 +107,11 @@ def process_width(facts: Facts, cpus: int, most: int | None) -> int:
 
 
 def threads_each(facts: Facts, items: int, cpus: int) -> int:
-    """Return how many items wait at the same time in a worker process for each CPU before its GIL is the bottleneck."""
-    if not _leaves_cpus(facts):
+    """Return how many items wait at the same time in a worker process for each CPU before its GIL is the bottleneck.
+
+    One, where the GIL of this process is enough for all that have use of each other's waiting.
+    """
+    if not _leaves_cpus(facts) or GIL_HANDOVER * facts.held * max(cpus, facts.reach) < facts.wall:
         return 1
     most = min(max(cpus, facts.reach), items) // cpus
     return max(1, min(most, round(1.3 * facts.wall / max(facts.held, facts.cpu, 1e-12))))
@@ -232,7 +235,8 @@ def _processes(facts: Facts, items: int, cpus: int, machine: Machine, width: int
 def _abreast(facts: Facts, items: int, cpus: int, machine: Machine, each: int, begun: float) -> Prediction:
     """Return what a worker for each CPU takes that runs so many items at the same time."""
     held, moving = GIL_HANDOVER * facts.held, _moving(facts, machine)
-    work = items * max((facts.wall + moving) / (cpus * each), held / cpus, facts.cpu / cpus, moving / 2)
+    rounds = -(-items // (cpus * each))
+    work = max(rounds * (facts.wall + moving), items * max(held / cpus, facts.cpu / cpus, moving / 2))
     # Each batch is half of what is left for a worker; at its end one after the other has nothing to do.
     batches = 1 + log2(max(1.0, items / (2 * cpus * each)))
     return Prediction(work + batches * (facts.wall / 2 + machine.dispatch_process) + begun, cpus, None, each)

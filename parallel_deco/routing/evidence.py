@@ -271,19 +271,20 @@ class Evidence:
         if inside and seen.starved:
             wall = seen.cpu
         first = not self._alone.weight
-        # It was thought to compute, and now it waits, for nobody computes: that is new, and no other's doing.
-        drifted = seen.idle and not waits
-        if seen.crowd == 1 or first or drifted:
+        # Where nobody computes it waits for no other: it may have been thought to compute, and that is new; or it varies.
+        own = seen.crowd == 1 or first or seen.idle
+        if own:
             self._most.add(wall / items, seen.cpu / items, fresh, alone=seen.crowd == 1)
         elif not apart:
             # However much they are in each other's way, alone it takes its share of that: more is a larger item.
             self._most.add(wall / items / seen.crowd, seen.cpu / items / seen.crowd, fresh)
+        if not (apart or own) or (seen.crowd > 1 and seen.idle and waits):
             self._beside.add(seen.crowd, wall, seen.cpu, items)
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time. Waits
         # that vary may be longer than the mean and yet their own; to take the short ones only would make all look so.
         usual = self._most.wall if waits else self._alone.value
         unhindered = plain or wall < items * usual
-        if seen.crowd == 1 or first or drifted or unhindered:
+        if own or unhindered:
             self._turn(wall, items)
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
