@@ -382,11 +382,15 @@ class Mapping:
         return None
 
     def _make_ready(self) -> None:
-        """Have the workers load the function, if they were not asked yet."""
+        """Have the workers load the function, if they were not asked yet; and more of them, once it is sure to pay."""
+        width = self._steering.width
         with self._lock:
-            if self._readiness is not None or self.closed:
+            if self.closed:
                 return
-            self._readiness = Readiness(self._steering.width)
+            if self._readiness is None:
+                self._readiness = Readiness(width)
+            elif not (self._steering.settled and self._readiness.wants(width)):
+                return
         self._ask_workers()
 
     def _ask_workers(self) -> None:
@@ -634,8 +638,11 @@ class Mapping:
         return self._busy() + self._pending.reserved >= self._places()
 
     def _busy(self) -> int:
-        """Return how many batches are elsewhere."""
-        return self._pending.flying - self._caller_busy
+        """Return how many batches are elsewhere; not those left in threads by work that goes on in processes."""
+        busy = self._pending.flying - self._caller_busy
+        if self._steering.crossed and self._options.max_workers is None and not self._stays_in_threads():
+            busy -= self._pending.in_threads
+        return busy
 
     def _places(self) -> int:
         """Return how many batches may be elsewhere."""
@@ -646,14 +653,18 @@ class Mapping:
         if self._stays_in_threads():
             return steering.threads - self._caller_busy
         if self._goes_on:
-            places = 0 if self._readiness is None else int(min(places, self._readiness.workers))
+            places = min(places, self._loaded_workers())
         return 2 * places if self._runs_ahead() else places
 
     def _stays_in_threads(self) -> bool:
         """Whether work for processes goes on here: it waits most of the time, and no worker has loaded the function."""
         if not (self._goes_on and self._steering.threads):
             return False
-        return self._readiness is None or not self._readiness.workers
+        return not self._loaded_workers()
+
+    def _loaded_workers(self) -> int:
+        """Return how many workers there are for it that need not load the function first."""
+        return 0 if self._readiness is None else self._readiness.workers(self._steering.width)
 
     def _takes_off(self, piece: Piece, here: bool = False) -> bool:
         """Have a piece count as flying; where its place was given to what was rescued before it, back it goes."""
@@ -661,7 +672,7 @@ class Mapping:
             self._pending.put_back(len(piece.items))
             self._source.put_back(*piece)
             return False
-        self._pending.take_off(piece.first)
+        self._pending.take_off(piece.first, len(piece.items))
         return True
 
     def _wants_more(self) -> bool:
@@ -786,6 +797,7 @@ class Mapping:
 
     def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
         done, steering = self._done(piece, batch), self._steering
+        width = max(1, self._loaded_workers()) if self._goes_on else steering.width
         if self._readiness is not None:
             with self._lock:
                 self._readiness.send(len(batch.items) * steering.facts.wall / batch.abreast)
@@ -796,12 +808,13 @@ class Mapping:
                 chooses=steering.auto,
                 stuck=steering.stay,
                 prepare=self._prepare,
-                width=steering.width,
+                width=width,
+                loaded=self._goes_on,
                 ahead=self._runs_ahead(),
                 spread=spreads(steering.facts, len(batch.items)),
             )
         except NotPicklableError as error:
-            return start_each_in_processes(batch, done, width=steering.width, error=error)
+            return start_each_in_processes(batch, done, width=width, error=error)
 
     def _prepare(self) -> "Travelling":
         """Return the function as it travels: as it was when the first batch left."""
@@ -812,7 +825,7 @@ class Mapping:
     def _remaining(self) -> int | None:
         """Return how many items are in flight or still to pull, where that is known."""
         left = self._source.left
-        return None if left is None else left + self._pending.flying * max(1, self._pending.size)
+        return None if left is None else left + self._pending.aloft
 
     def _deliver(self, piece: Piece, batch: Batch, result: BatchResult) -> None:
         """Take a result in, put back what did not run, learn, and decide again."""

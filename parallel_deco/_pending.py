@@ -17,6 +17,8 @@ class Pending:
 
     Attributes
     ----------
+    aloft : int
+        Items in flight.
     reserved : int
         Batches about to be pulled.
     outstanding : int
@@ -33,17 +35,19 @@ class Pending:
     """
 
     __slots__ = (
-        *("_batches", "_come", "_flying", "_handed", "_next", "_ordered"),
-        *("outstanding", "reserved", "size", "taken"),
+        *("_batches", "_come", "_flying", "_handed", "_lengths", "_next", "_ordered"),
+        *("aloft", "outstanding", "reserved", "size", "taken"),
     )
 
     def __init__(self, ordered: bool) -> None:
         self._ordered = ordered
         self._flying: dict[int, Ticket | None] = {}  # by the index of their first item
+        self._lengths: dict[int, int] = {}  # in items
         self._batches: dict[int, Batch] = {}  # of those that fly, as soon as they are made
         self._come: dict[int, tuple[Batch, BatchResult]] = {}
         self._handed = 0  # items in the list that the user is taking from
         self._next = 0  # the item whose result the user takes next
+        self.aloft = 0
         self.reserved = 0
         self.outstanding = 0
         self.taken = 0
@@ -53,6 +57,11 @@ class Pending:
     def flying(self) -> int:
         """How many batches are."""
         return len(self._flying)
+
+    @property
+    def in_threads(self) -> int:
+        """How many batches fly in threads of this process, as far as was said."""
+        return sum(1 for ticket in self._flying.values() if ticket is not None and not ticket.kills)
 
     @property
     def running(self) -> int:
@@ -118,9 +127,11 @@ class Pending:
 
     # In flight
 
-    def take_off(self, first: int) -> None:
-        """Have a piece fly."""
+    def take_off(self, first: int, items: int = 1) -> None:
+        """Have a piece of so many items fly."""
         self._flying[first] = None
+        self._lengths[first] = items
+        self.aloft += items
 
     def fly(self, batch: Batch) -> None:
         """Know the batch that was made of a piece."""
@@ -136,6 +147,7 @@ class Pending:
         """Note that a piece does not fly any more."""
         self._flying.pop(first, None)
         self._batches.pop(first, None)
+        self.aloft -= self._lengths.pop(first, 0)
 
     def keep(self, first: int, batch: Batch, result: BatchResult) -> None:
         """Keep a result until it is taken."""
@@ -177,5 +189,7 @@ class Pending:
         tickets = [ticket for ticket in self._flying.values() if ticket is not None]
         come, self._come = self._come, {}
         self._flying.clear()  # what is called off leads to the map
+        self._lengths.clear()
+        self.aloft = 0
         self._batches.clear()
         return tickets, come

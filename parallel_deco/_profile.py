@@ -195,7 +195,8 @@ class Profile:
         decision = decide(facts, self.situation(options, items, current, kept, abreast))
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
             if decision.route == PROCESSES and self._reading is None:
-                pools.processes().warm(min(decision.width, decision.here.items))  # they start while the code is read
+                # They start while the code is read.
+                pools.processes().warm(min(decision.width, decision.here.cpus, decision.here.items))
             if not (patient or options.timeout is not None or _reader.ready()):
                 stays = decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
                 return stays._replace(

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco import _machine
+from parallel_deco._cpus import available_cpus
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
 
@@ -29,15 +30,24 @@ class Readiness:
     """What the workers were asked for one map, and what they answered; the map's lock guards it."""
 
     def __init__(self, width: int) -> None:
-        self._wanted = width
+        self._wanted = min(width, available_cpus())
         self._answered = 0
+        self._all_there = False  # there can be no more
         self.used = False  #: whether a batch was sent to a worker
         self.due = inf  #: when the consumer is to go on by itself
 
-    @property
-    def workers(self) -> float:
-        """How many workers may be sent items: those that have answered, and once all have, any number."""
-        return inf if self._answered >= self._wanted else self._answered
+    def workers(self, width: int) -> int:
+        """How many of so many workers may be sent items: those that have answered, unless there can be no more."""
+        if self._all_there and self._answered >= self._wanted:
+            return width
+        return min(width, self._answered)
+
+    def wants(self, width: int) -> bool:
+        """Whether more are to be asked to load it than were, now that so many are wanted."""
+        if self._all_there or self._answered < self._wanted or self._wanted >= width:
+            return False
+        self._wanted = width
+        return True
 
     @property
     def late(self) -> bool:
@@ -53,14 +63,15 @@ class Readiness:
         pool = pools.processes()
         if not self._answered:  # nobody was asked yet, and so nobody answers meanwhile
             self._answered = pool.ready(travelling)
+            self._wanted = max(self._wanted, self._answered)
         before = self._answered
         if not before:
             self.due = perf_counter() + (LONG if pool.workers else LONG_START * _machine.constants().start)
         alone = not before and (pool.idle > 0 or not pool.workers)
         most = 1 if alone else max(0, self._wanted - before)
         asked = pool.load(Batch(function, (), measured=False), lambda _: loaded(), travelling, self._wanted, most)
-        if asked < most:  # there are no more
-            self._wanted = before + asked
+        if asked < most:
+            self._wanted, self._all_there = before + asked, True
 
     def answer(self) -> bool:
         """Note that one more worker has loaded it, or cannot; return whether the others are to be asked now."""
@@ -71,7 +82,7 @@ class Readiness:
 
     def give_up(self) -> None:
         """Note that they cannot be asked: the first batch will meet what was in the way."""
-        self._wanted = 0
+        self._wanted, self._all_there = 0, True
 
     def send(self, seconds: float) -> None:
         """Note that a batch of so many seconds leaves for a worker."""

@@ -28,6 +28,8 @@ __all__ = ["PAUSE", "Steering"]
 WORTH = SECONDS[THREADS]
 #: Seconds between two decisions: after one that changed something, and at most, when none has for long.
 PAUSE, LONGEST_PAUSE = 1e-3, 16e-3
+#: The pause after two decisions that changed nothing.
+SETTLED = 4 * PAUSE
 #: Seconds an item up to which the loop is always faster, so that what pickling takes does not matter, and from which on
 #: some items say enough of that.
 LIGHT, HEAVY = 0.4e-6, 20e-6
@@ -70,6 +72,7 @@ class Steering:
         self.route: Route = SERIAL
         self.width = 1
         self.abreast = 1  #: items that each worker process runs at the same time
+        self.crossed = False  #: whether the work was in threads before it went to processes
         self.threads = 0  #: threads in which work that waits may go on here until worker processes can take it
 
     def follow(self, shape: Shape, item: Any) -> None:
@@ -108,6 +111,11 @@ class Steering:
     @looked.setter
     def looked(self, seconds: float) -> None:
         self._evidence.looked = seconds
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last decisions were the same, so that it pays to prepare for the next to be."""
+        return self.pause >= SETTLED
 
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler."""
@@ -290,7 +298,11 @@ class Steering:
             self._profile.show(*self._kept)
         here, facts = decision.here, decision.facts
         with self._lock:
+            self.crossed = decision.route == PROCESSES and (self.crossed or self.route == THREADS)
             self.threads = waiting_width(facts, here.cpus, here.most) if facts.waits and THREADS in here.open else 0
             self.route, self.width, self.abreast = decision.route, decision.width, decision.abreast
         if decision.route == PROCESSES:
-            pools.processes().warm(min(decision.width, max(1, decision.here.items)))
+            most = (
+                here.cpus if self._options.backend == "auto" else decision.width
+            )  # more are asked for when it is sure
+            pools.processes().warm(min(decision.width, most, max(1, here.items)))

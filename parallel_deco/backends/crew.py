@@ -160,12 +160,12 @@ class Crew:
         if not self._reaping:
             self._reaping = self._alarms.at(monotonic() + IDLE, self._reap)
 
-    def wake_any(self, function: int | None = None) -> Link | None:
-        """Take one of those that rest, if it can be one that has loaded the function; None where none rests."""
+    def wake_any(self, function: int | None = None, loaded: bool = False) -> Link | None:
+        """Take one of those that rest, if it can be (or `loaded`, must be) one that has loaded the function."""
         for place in range(len(self._resting) - 1, -1, -1):
             if function in self._resting[place].loaded:
                 return self._resting.pop(place)
-        return self._resting.pop() if self._resting else None
+        return self._resting.pop() if self._resting and not loaded else None
 
     def wake(self, link: Link) -> None:
         """Take this one of those that rest."""

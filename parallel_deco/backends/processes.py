@@ -160,6 +160,7 @@ class ProcessBackend:
         width: int | None = None,
         ahead: bool = False,
         spread: bool = False,
+        loaded: bool = False,
         prepared: Travelling | None = None,
     ) -> ProcessTicket:
         """Have a worker run the batch; then `done` is called, once, in a thread of the pool.
@@ -172,6 +173,10 @@ class ProcessBackend:
             The most workers that may exist for this batch; the number of usable CPUs by default.
         ahead : bool
             The batch is short: it may be sent to a worker that is still busy, so that it finds it when it is ready.
+        spread : bool
+            It computes: the worker is to wake on a CPU on which no other does.
+        loaded : bool
+            Of the workers that rest, only one that has loaded the function is to have it.
         prepared : Travelling, optional
             What `prepare` returned for the same function; then it is sent as it was, whatever became of its globals and
             closure.
@@ -191,7 +196,7 @@ class ProcessBackend:
             with self._lock:
                 self._docket.open(task)
                 self._surroundings.look()
-                link = self._place(piece, spread)
+                link = self._place(piece, spread, loaded)
                 if link is None:
                     self._enqueue(piece)
             if link is not None:
@@ -311,9 +316,12 @@ class ProcessBackend:
                 self._docket.drop_last()
                 raise
 
-    def _place(self, piece: Piece, spread: bool) -> Link | None:
+    def _place(self, piece: Piece, spread: bool, loaded: bool) -> Link | None:
         """Give a piece to a worker that can take it now, to be sent by the caller; under the lock."""
-        link = self._crew.wake_any(piece.task.function.key)
+        function = piece.task.function.key
+        # If none of those that have loaded it rests, one takes it when it is free; if they are gone, anybody may.
+        loaded = loaded and any(function in link.loaded and self._crew.serves(link) for link in self._crew)
+        link = self._crew.wake_any(function, loaded)
         if link is None:
             link = self._takes_ahead(piece)
         elif spread and not link.exited.is_set():  # then the number may be another process's

@@ -271,7 +271,7 @@ class Evidence:
         if inside and seen.starved:
             wall = seen.cpu
         first = not self._alone.weight
-        # Where nobody computes it waits for no other: it may have been thought to compute, and that is new; or it varies.
+        # Where nobody computes it waits for no other: it was thought to compute, and that is new; or it varies.
         own = seen.crowd == 1 or first or seen.idle
         if own:
             self._most.add(wall / items, seen.cpu / items, fresh, alone=seen.crowd == 1)
