@@ -40,7 +40,7 @@ from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
 from parallel_deco._seats import Seat
 from parallel_deco._source import Piece, Source
-from parallel_deco._steering import PAUSE, Steering
+from parallel_deco._steering import Steering
 from parallel_deco._stretches import Stretches
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco._waiting import Bell
@@ -383,13 +383,13 @@ class Mapping:
 
     def _make_ready(self) -> None:
         """Have the workers load the function, if they were not asked yet; and more of them, once it is sure to pay."""
-        width = self._steering.width
+        width = self._steering.sure(self._steering.width)
         with self._lock:
             if self.closed:
                 return
             if self._readiness is None:
                 self._readiness = Readiness(width)
-            elif not (self._steering.settled and self._readiness.wants(width)):
+            elif not self._readiness.wants(width):
                 return
         self._ask_workers()
 
@@ -607,11 +607,11 @@ class Mapping:
             steering.facts,
             self._options,
             steering.route,
-            steering.width,
+            steering.threads if self._stays_in_threads() else steering.width,
             left,
             before,
             steering.pause,
-            steering.abreast,
+            self._abreast(),
         )
         if steering.route == SERIAL and not self._source.prompt:
             size = 1
@@ -640,7 +640,8 @@ class Mapping:
     def _busy(self) -> int:
         """Return how many batches are elsewhere; not those left in threads by work that goes on in processes."""
         busy = self._pending.flying - self._caller_busy
-        if self._steering.crossed and self._options.max_workers is None and not self._stays_in_threads():
+        apart = self._steering.route == PROCESSES and not self._stays_in_threads()
+        if apart and self._options.max_workers is None:
             busy -= self._pending.in_threads
         return busy
 
@@ -658,9 +659,15 @@ class Mapping:
 
     def _stays_in_threads(self) -> bool:
         """Whether work for processes goes on here: it waits most of the time, and no worker has loaded the function."""
-        if not (self._goes_on and self._steering.threads):
+        steering = self._steering
+        if not (self._goes_on and steering.route == PROCESSES and steering.threads):
             return False
         return not self._loaded_workers()
+
+    def _abreast(self) -> int:
+        """Return how many items of the next batch run at the same time: one, unless it goes to a worker."""
+        late = self._readiness is not None and self._readiness.late
+        return self._steering.abreast if self._loaded_workers() and not late else 1
 
     def _loaded_workers(self) -> int:
         """Return how many workers there are for it that need not load the function first."""
@@ -689,7 +696,9 @@ class Mapping:
     def _room(self) -> int:
         pending = self._pending
         demand = Demand(pending.taken, self._waiting or self._caller_busy)
-        most = window(self._steering.facts, self._options, self._steering.width, pending.size, demand)
+        steering, abreast = self._steering, self._abreast()
+        width = steering.threads if self._stays_in_threads() else steering.width * abreast
+        most = window(steering.facts, self._options, width, -(-pending.size // abreast), demand)
         return most - pending.outstanding
 
     def _pull(self, size: int, here: bool = False) -> tuple[Piece, Batch] | None:
@@ -723,7 +732,7 @@ class Mapping:
     def _batch(self, piece: Piece, here: bool = False) -> Batch:
         # By where it runs, whatever became of the route while an item was waited for.
         nested = not here or self._steering.route != SERIAL or not self._caller_runs
-        abreast = 1 if here else min(self._steering.abreast, len(piece.items))
+        abreast = 1 if here else min(self._abreast(), len(piece.items))
         batch = Batch(
             self._function,
             piece.items,
@@ -861,7 +870,7 @@ class Mapping:
             self._source.put_back(batch.first + begun, batch.items[begun:])
             # The evidence may be long in changing: so many items were short.
             self._pending.cut_short(begun, len(batch.items) - begun)
-            self._steering.pause = PAUSE
+            self._steering.hurry()
             batch.items = batch.items[:begun]
 
 

@@ -19,6 +19,8 @@ class Pending:
     ----------
     aloft : int
         Items in flight.
+    in_threads : int
+        Batches in flight in threads of this process.
     reserved : int
         Batches about to be pulled.
     outstanding : int
@@ -36,7 +38,7 @@ class Pending:
 
     __slots__ = (
         *("_batches", "_come", "_flying", "_handed", "_lengths", "_next", "_ordered"),
-        *("aloft", "outstanding", "reserved", "size", "taken"),
+        *("aloft", "in_threads", "outstanding", "reserved", "size", "taken"),
     )
 
     def __init__(self, ordered: bool) -> None:
@@ -48,6 +50,7 @@ class Pending:
         self._handed = 0  # items in the list that the user is taking from
         self._next = 0  # the item whose result the user takes next
         self.aloft = 0
+        self.in_threads = 0
         self.reserved = 0
         self.outstanding = 0
         self.taken = 0
@@ -57,11 +60,6 @@ class Pending:
     def flying(self) -> int:
         """How many batches are."""
         return len(self._flying)
-
-    @property
-    def in_threads(self) -> int:
-        """How many batches fly in threads of this process, as far as was said."""
-        return sum(1 for ticket in self._flying.values() if ticket is not None and not ticket.kills)
 
     @property
     def running(self) -> int:
@@ -142,10 +140,11 @@ class Pending:
         """Keep the ticket of a piece, unless its result has come meanwhile."""
         if first in self._flying:
             self._flying[first] = ticket
+            self.in_threads += _in_thread(ticket)
 
     def land(self, first: int) -> None:
         """Note that a piece does not fly any more."""
-        self._flying.pop(first, None)
+        self.in_threads -= _in_thread(self._flying.pop(first, None))
         self._batches.pop(first, None)
         self.aloft -= self._lengths.pop(first, 0)
 
@@ -190,6 +189,10 @@ class Pending:
         come, self._come = self._come, {}
         self._flying.clear()  # what is called off leads to the map
         self._lengths.clear()
-        self.aloft = 0
+        self.aloft = self.in_threads = 0
         self._batches.clear()
         return tickets, come
+
+
+def _in_thread(ticket: Ticket | None) -> bool:
+    return ticket is not None and not ticket.kills

@@ -1,7 +1,7 @@
 """Whether worker processes are ready for the function of a map; they load it before they get any of its items.
 
 To load it may take long, for modules are imported for it. With an item behind it, a map that would have been over in
-the loop by then had to wait. So the consumer goes on by itself, and who is ready gets what is left.
+the loop by then had to wait. So the consumer goes on by itself, or threads where it waits; who is ready gets the rest.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco import _machine
-from parallel_deco._cpus import available_cpus
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch
 
@@ -30,7 +29,7 @@ class Readiness:
     """What the workers were asked for one map, and what they answered; the map's lock guards it."""
 
     def __init__(self, width: int) -> None:
-        self._wanted = min(width, available_cpus())
+        self._wanted = width
         self._answered = 0
         self._all_there = False  # there can be no more
         self.used = False  #: whether a batch was sent to a worker

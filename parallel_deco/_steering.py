@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco import _machine, _sampler
+from parallel_deco._cpus import available_cpus
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile, call_arguments
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from parallel_deco._turns import Turn
     from parallel_deco.routing.static import Effect
 
-__all__ = ["PAUSE", "Steering"]
+__all__ = ["Steering"]
 
 #: Less work than this, in seconds, is not worth a decision: no route would be left for so little.
 WORTH = SECONDS[THREADS]
@@ -55,7 +56,7 @@ class Steering:
         self._options = options
         self._lock = threading.Lock()
         self._decided = 0.0
-        self.pause = PAUSE  #: seconds between two decisions; the shortest again when items are not what they were
+        self.pause = PAUSE  #: seconds between two decisions
         self._most = 0
         self._example: Arguments | None = None
         self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
@@ -72,7 +73,6 @@ class Steering:
         self.route: Route = SERIAL
         self.width = 1
         self.abreast = 1  #: items that each worker process runs at the same time
-        self.crossed = False  #: whether the work was in threads before it went to processes
         self.threads = 0  #: threads in which work that waits may go on here until worker processes can take it
 
     def follow(self, shape: Shape, item: Any) -> None:
@@ -112,10 +112,20 @@ class Steering:
     def looked(self, seconds: float) -> None:
         self._evidence.looked = seconds
 
-    @property
-    def settled(self) -> bool:
-        """Whether the last decisions were the same, so that it pays to prepare for the next to be."""
-        return self.pause >= SETTLED
+    def sure(self, width: int) -> int:
+        """Return how many workers of so many it pays to make ready, as far as is sure.
+
+        Those beyond the CPUs take these from who is at work. They come when the last decisions were the same; where the
+        user has asked for them, at once.
+        """
+        options = self._options
+        if self.pause >= SETTLED or options.max_workers is not None or options.backend != "auto":
+            return width
+        return min(width, available_cpus())
+
+    def hurry(self) -> None:
+        """Decide soon: items are not what they were."""
+        self.pause = PAUSE
 
     def watches(self) -> bool:
         """Whether the next batch is to be watched by the sampler."""
@@ -250,11 +260,14 @@ class Steering:
         self._profile.decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
 
     def outrun(self) -> None:
-        """Say that all ran in the loop, for it was over before any worker process had loaded what it needs."""
+        """Say that all ran here, for it was over before any worker process had loaded what it needs."""
         decision = self._profile.decision
         if decision is not None and decision.route == PROCESSES and self.auto:
             why = "it was over before a worker process had loaded what it needs, modules above all; it may go next time"
-            self._profile.decision = decision._replace(route=SERIAL, width=1, given=("workers were not ready", why))
+            route: Route = THREADS if self.threads else SERIAL
+            self._profile.decision = decision._replace(
+                route=route, width=max(1, self.threads), given=("workers were not ready", why), abreast=1
+            )
 
     def _choose(self, left: int | None, facts: Facts, current: Route = SERIAL, patient: bool = False) -> Decision:
         if left is None:  # as many as there were: what is not done in time then costs as much again, and no more
@@ -298,11 +311,7 @@ class Steering:
             self._profile.show(*self._kept)
         here, facts = decision.here, decision.facts
         with self._lock:
-            self.crossed = decision.route == PROCESSES and (self.crossed or self.route == THREADS)
             self.threads = waiting_width(facts, here.cpus, here.most) if facts.waits and THREADS in here.open else 0
             self.route, self.width, self.abreast = decision.route, decision.width, decision.abreast
         if decision.route == PROCESSES:
-            most = (
-                here.cpus if self._options.backend == "auto" else decision.width
-            )  # more are asked for when it is sure
-            pools.processes().warm(min(decision.width, most, max(1, here.items)))
+            pools.processes().warm(min(self.sure(decision.width), max(1, here.items)))

@@ -1,7 +1,10 @@
 """Worker processes that run several items of a batch at the same time, in a thread each."""
 
 import contextvars
+import decimal
+import itertools
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from parallel_deco import WorkerDied, parallel
 from parallel_deco._options import Options
 from parallel_deco._steering import Steering
+from parallel_deco.backends import contexts, pools
 from parallel_deco.backends.abreast import run_abreast
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.routing.cost import Machine, predict, threads_each
@@ -34,7 +38,7 @@ def abreast(monkeypatch):
     go = Steering._go
 
     def go_abreast(self, decision):
-        go(self, decision._replace(abreast=4) if decision.route == "processes" else decision)
+        go(self, decision._replace(route="processes", width=2, abreast=4))
 
     monkeypatch.setattr(Steering, "_go", go_abreast)
 
@@ -53,10 +57,11 @@ def strict(x):
     return 2 * x
 
 
-def dies(x):
-    """End the process, for one of them."""
+def dies(item):
+    """End the process for one of them, if it is not the caller's."""
+    x, caller = item
     time.sleep(0.001)
-    if x == 17:
+    if x == 17 and os.getpid() != caller:
         os._exit(3)
     return x
 
@@ -78,15 +83,19 @@ def counts(x):
 
 
 def warmed(function, items):
-    """Have batches be large: it is known how short the items are."""
-    list(function.map(items))
-    return function
+    """Have workers load it, and batches be large: it is known how short the items are."""
+    pool = pools.processes()
+    for _ in range(200):
+        list(function.map(items))
+        if pool.ready(pool.prepare(function.__wrapped__)) > 1:
+            return function
+    raise AssertionError("no worker has loaded it")
 
 
 @pytest.mark.usefixtures("abreast")
 def test_items_are_in_several_threads_of_a_worker_when_they_run_abreast():
     """Four at a time in each of two processes."""
-    function = warmed(parallel(doze, backend="processes"), [0.0] * 200)
+    function = warmed(parallel(doze, shared=False), [0.0] * 200)
     places = set(function.map([0.02] * 64))
     threads = Counter(process for process, _ in places)
     assert os.getpid() not in threads
@@ -100,7 +109,7 @@ def test_map_equals_the_loop_when_items_run_abreast(data):
     """Values, order, and the first error in the order of the input."""
     items = data.draw(st.lists(st.integers(0, 54), max_size=120), label="items")
     keep = data.draw(st.booleans(), label="return_exceptions")
-    function = parallel(strict, backend="processes", max_workers=2)
+    function = warmed(parallel(strict, shared=False), [0])
     shown = []
     try:
         for value in function.map(items, return_exceptions=keep):
@@ -115,8 +124,9 @@ def test_map_equals_the_loop_when_items_run_abreast(data):
 @pytest.mark.usefixtures("abreast")
 def test_the_culprit_is_named_and_nothing_is_lost_when_a_worker_dies_with_several_items():
     """Which of them it was shows when they go alone."""
-    function = warmed(parallel(dies, backend="processes", max_workers=2), [1] * 200)
-    results = list(function.map(range(60), return_exceptions=True))
+    items = [(x, os.getpid()) for x in range(60)]
+    function = warmed(parallel(dies, shared=False), [(1, 0)] * 50)
+    results = list(function.map(items, return_exceptions=True))
     assert [x for x in results if not isinstance(x, WorkerDied)] == [x for x in range(60) if x != 17]
     assert isinstance(results[17], WorkerDied)
     assert "item 17 " in str(results[17])
@@ -127,7 +137,7 @@ def test_the_culprit_is_named_and_nothing_is_lost_when_a_worker_dies_with_severa
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_child_runs_no_other_item_when_an_item_forks():
     """It has the thread that forked alone, and ends with that item."""
-    function = warmed(parallel(forks, backend="processes", max_workers=2), [1] * 200)
+    function = warmed(parallel(forks, shared=False), [1] * 200)
     assert list(function.map(range(60))) == list(range(60))
 
 
@@ -135,7 +145,7 @@ def test_a_child_runs_no_other_item_when_an_item_forks():
 def test_no_item_sees_what_those_beside_it_set_when_they_have_a_context():
     """Each thread has a copy; what a batch sets is not seen in the next."""
     state.set(100)
-    seen = list(parallel(counts, backend="processes", max_workers=2).map(range(100)))
+    seen = list(warmed(parallel(counts, shared=False), [0] * 20).map(range(100)))
     assert min(seen) == 100
     assert state.get() == 100
 
@@ -143,7 +153,7 @@ def test_no_item_sees_what_those_beside_it_set_when_they_have_a_context():
 @pytest.mark.usefixtures("abreast")
 def test_map_goes_on_when_it_is_left_and_another_begins():
     """Batches that nobody waits for hold up nobody."""
-    function = warmed(parallel(doze, backend="processes"), [0.0] * 200)
+    function = warmed(parallel(doze, shared=False), [0.0] * 200)
     for _ in function.map([0.01] * 500):
         break
     assert len(list(function.map([0.001] * 50))) == 50
@@ -171,6 +181,62 @@ def test_outcomes_are_a_beginning_of_the_batch_when_items_run_abreast(items, thr
             assert result.values[place] == 2 * x
     assert set(result.errors) == {place for place, x in enumerate(items[:begun]) if x > 50}
     assert result.readings.items == begun
+
+
+def test_outcomes_are_reported_on_the_way_when_items_run_abreast():
+    """Those up to the first that has not ended, each time more."""
+    reports = []
+    batch = Batch(strict, list(range(40)), Shape.ONE, keep_going=True)
+    batch.abreast = 3
+    result = run_abreast(batch, lambda values, errors: reports.append((values, errors)), 0.0)
+    assert result.values == [2 * x for x in range(40)]
+    assert len(reports) > 1
+    assert all(values == result.values[: len(values)] and not errors for values, errors in reports)
+    assert all(len(one) < len(other) for (one, _), (other, _) in itertools.pairwise(reports))
+
+
+def test_first_item_is_begun_when_there_is_no_patience_left():
+    """As in the other batches; no trip is in vain."""
+    batch = Batch(doze, [0.0] * 5, Shape.ONE, patience=(-1.0, 0.0))
+    batch.abreast = 2
+    assert len(run_abreast(batch).values) == 1
+
+
+def test_settings_of_a_library_hold_in_all_threads_when_an_item_imports_it(monkeypatch):
+    """They wait for the import, which one thread does; the others have copies of the context from before it."""
+    with decimal.localcontext(prec=5):
+        packed = contexts.pack(contextvars.copy_context())
+    monkeypatch.delitem(sys.modules, "decimal")
+    batch = Batch(third, list(range(20)), Shape.ONE, context=contexts.unpack(packed))
+    batch.abreast = 4
+    assert set(run_abreast(batch).values) == {"0.33333"}
+
+
+def third(_):
+    """Divide, with what the context says of it."""
+    from decimal import Decimal
+
+    time.sleep(0.001)
+    return str(Decimal(1) / 3)
+
+
+def test_short_work_is_not_held_up_by_another_map_of_the_same_workers():
+    """Those that have loaded it are busy for long, with something else; others rest."""
+    short, long = (
+        parallel(double, max_workers=2, backend="processes"),
+        parallel(doze, backend="processes", max_workers=2),
+    )
+    list(short.map(range(20)))
+    pool = pools.processes()
+    pool.warm(4)
+    running = [long.submit(3.0) for _ in range(2)]
+    done = threading.Event()
+    pool.start(
+        Batch(double, [3], Shape.ONE), lambda result: done.set(), width=4, loaded=True, prepared=pool.prepare(double)
+    )
+    assert done.wait(2.0)
+    for task in running:
+        task.cancel()
 
 
 def test_batch_is_run_by_fewer_when_there_is_no_thread(monkeypatch):

@@ -1,6 +1,7 @@
 """Pieces on their way from the input to the user: each is handed out once, in order, and the counts add up."""
 
 from random import Random
+from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,11 +21,13 @@ def test_items_are_handed_out_once_when_results_come_in_any_order(sizes, ordered
             size = to_pull.pop()
             pending.reserve(size)
             pending.pulled(size, size)
-            pending.take_off(drawn)
-            flying.append((drawn, size))
+            pending.take_off(drawn, size)
+            ticket = random.choice((None, SimpleNamespace(kills=False), SimpleNamespace(kills=True)))
+            pending.hold(drawn, ticket)
+            flying.append((drawn, size, ticket is not None and not ticket.kills))
             drawn += size
         elif action == "come" and flying:
-            first, size = flying.pop(random.randrange(len(flying)))
+            first, size, _ = flying.pop(random.randrange(len(flying)))
             pending.land(first)
             pending.keep(first, Batch(abs, range(first, first + size)), BatchResult([], {}, None))
         elif action == "take":
@@ -35,6 +38,8 @@ def test_items_are_handed_out_once_when_results_come_in_any_order(sizes, ordered
             if arrived is not None:
                 handed += arrived[0].items
         assert pending.flying == len(flying)
+        assert pending.aloft == sum(size for _, size, _ in flying)
+        assert pending.in_threads == sum(here for _, _, here in flying)
         assert pending.untaken == drawn - len(handed)
         assert pending.taken + pending.outstanding == drawn
     pending.count_handed()
@@ -61,11 +66,13 @@ def test_ticket_is_kept_only_while_its_piece_flies():
     pending.take_off(0)
     pending.take_off(4)
     pending.land(0)
-    pending.hold(0, object())
-    ticket = object()
+    pending.hold(0, SimpleNamespace(kills=False))
+    ticket = SimpleNamespace(kills=False)
     pending.hold(4, ticket)
+    assert pending.in_threads == 1
     assert pending.clear()[0] == [ticket]
     assert pending.nothing
+    assert (pending.in_threads, pending.aloft) == (0, 0)
 
 
 def test_items_past_it_count_when_the_next_is_taken():

@@ -2,7 +2,7 @@
 
 Guarantees
     - Items begin in their order, each once, and all that have begun come to their end: what there is of outcomes is a
-      beginning of the batch.
+      beginning of the batch. One item is begun in any case.
     - After one that failed none begins any more, unless the batch is to keep going; nor when it has taken too long.
     - Where an item forks, nothing else of the batch runs in the child.
 """
@@ -11,31 +11,45 @@ from __future__ import annotations
 
 import os
 from _thread import LockType, allocate_lock, start_new_thread
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import inf
 from time import monotonic
 
 from parallel_deco._readings import UNREAD
+from parallel_deco.backends import contexts
 from parallel_deco.backends.batch import Batch, BatchResult, run_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    #: Gets the values and the errors of the items that have ended, up to the first that has not.
+    Report = Callable[[list[Any], dict[int, BaseException]], None]
+
 __all__ = ["run_abreast"]
 
 
-def run_abreast(batch: Batch) -> BatchResult:
+def run_abreast(batch: Batch, report: Report | None = None, pause: float = inf) -> BatchResult:
     """Run a batch in so many threads as it says, of which the calling one is the first.
+
+    Parameters
+    ----------
+    batch : Batch
+    report : callable, optional
+        Called with the outcomes so far when more have come, between two items of the calling thread.
+    pause : float
+        Seconds from one such call to the next, at least.
 
     Notes
     -----
-    Some 50 µs for each thread, and 2 µs for each item.
+    Some 50 µs for each thread, and 3 µs for each item.
     """
-    queue = _Queue(batch)
-    shares = [_Share(queue, batch)]
+    contexts.settle(batch.context)  # of which each thread has a copy
+    outcomes = _Outcomes(batch)
+    shares = [_Share(outcomes, batch, report, pause)]
     ended: list[LockType] = []
     for _ in range(1, batch.abreast):
-        share, end = _Share(queue, batch, watch=False), allocate_lock()
+        share, end = _Share(outcomes, batch), allocate_lock()
         end.acquire()
         try:
             start_new_thread(_run_aside, (share, end))
@@ -44,40 +58,41 @@ def run_abreast(batch: Batch) -> BatchResult:
         shares.append(share)
         ended.append(end)
     shares[0].run()
-    if queue.stray:
+    if outcomes.stray:
         return BatchResult([], {}, UNREAD)
     for end in ended:
         end.acquire()
-    values: list[Any] = [None] * queue.begun
-    errors: dict[int, BaseException] = {}
     readings = UNREAD
     for share in shares:
-        share.put(values, errors)
-        readings = readings.plus(share.result.readings)
-    return BatchResult(values, errors, readings)
+        readings = readings.plus(share.readings)
+    return BatchResult(outcomes.values, outcomes.errors, readings)
 
 
 def _run_aside(share: _Share, end: LockType) -> None:
     try:
         share.run()
     finally:
-        if share.queue.stray:
+        if share.stray:
             os._exit(0)
         end.release()
 
 
-class _Queue:
-    """The items, of which each thread takes the next."""
+class _Outcomes:
+    """The items, of which each thread takes the next, and what became of them; `_lock` guards all of it."""
 
-    __slots__ = ("_batch", "_lock", "_process", "_until", "begun", "over")
+    __slots__ = ("_batch", "_done", "_ended", "_lock", "_over", "_process", "_reported", "_until", "errors", "values")
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._lock = allocate_lock()
         self._process = os.getpid()
-        self._until = None if batch.patience is None else monotonic() + batch.patience[0]
-        self.begun = 0  #: how many were taken
-        self.over = False  #: none is to begin any more
+        self._until = inf if batch.patience is None else monotonic() + batch.patience[0]
+        self._over = False  # none is to begin any more
+        self._ended: set[int] = set()  # behind those that are done
+        self._done = 0  # how many have ended before the first that has not
+        self._reported = 0
+        self.values: list[Any] = []  #: of those that have begun
+        self.errors: dict[int, BaseException] = {}
 
     @property
     def stray(self) -> bool:
@@ -95,29 +110,60 @@ class _Queue:
         if self.stray:  # somebody may have had the lock
             raise StopIteration
         with self._lock:
-            position = self.begun
-            if self.over or position >= len(self._batch.items) or self._is_late():
+            position = len(self.values)
+            if self._over or position >= len(self._batch.items) or (position and self._is_late()):
                 raise StopIteration
-            self.begun = position + 1
+            self.values.append(None)
             return position
 
     def _is_late(self) -> bool:
-        if self._until is None or self._batch.patience is None:
+        if self._batch.patience is None:
             return False
-        ended = max(0, self.begun - self._batch.abreast + 1)
+        ended = max(0, len(self.values) - self._batch.abreast + 1)
         return monotonic() > self._until + ended * self._batch.patience[1]
+
+    def put(self, position: int, value: Any, error: BaseException | None) -> None:
+        """Put in what became of an item."""
+        if self.stray:
+            return
+        with self._lock:
+            self.values[position] = value
+            if error is not None:
+                self.errors[position] = error
+                self._over = self._over or not self._batch.keep_going
+            self._ended.add(position)
+            while self._done in self._ended:
+                self._ended.remove(self._done)
+                self._done += 1
+
+    def more(self) -> tuple[list[Any], dict[int, BaseException]] | None:
+        """Return what has ended, up to the first that has not, if that is more than the last time."""
+        with self._lock:
+            if self._over or self._done == self._reported:
+                return None
+            self._reported = done = self._done
+            return self.values[:done], {place: error for place, error in self.errors.items() if place < done}
 
 
 class _Share:
-    """What one thread runs."""
+    """What one thread runs: iterates over items as it asks for the next, when the one before has ended."""
 
-    __slots__ = ("_batch", "_positions", "_whole", "queue", "result")
+    __slots__ = (
+        *("_batch", "_errors", "_items", "_next", "_outcomes", "_pause", "_position"),
+        *("_report", "_settled", "_values", "readings"),
+    )
 
-    def __init__(self, queue: _Queue, batch: Batch, watch: bool = True) -> None:
-        self.queue = queue
-        self.result = BatchResult([], {}, UNREAD)
-        self._whole = batch.items
-        self._positions: list[int] = []
+    def __init__(self, outcomes: _Outcomes, batch: Batch, report: Report | None = None, pause: float = inf) -> None:
+        self.readings = UNREAD
+        self._outcomes = outcomes
+        self._items = batch.items
+        self._report = report
+        self._pause = pause
+        self._next = monotonic() + pause
+        self._position = -1  # of the item that runs
+        self._settled = 0  # how many were put in
+        self._values: list[Any] = []
+        self._errors: dict[int, BaseException] = {}
         self._batch = Batch(
             batch.function,
             (),
@@ -126,31 +172,47 @@ class _Share:
             batch.context,
             batch.depth,
             batch.keep_going,
-            batch.watch and watch,
+            batch.watch and report is not None,  # the sampler has no use for all of them
             careful=batch.careful,
             measured=batch.measured,
         )
+
+    @property
+    def stray(self) -> bool:
+        """Whether this is the child of a fork."""
+        return self._outcomes.stray
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        position = self.queue.take()
-        self._positions.append(position)
-        return self._whole[position]
+        self._settle()
+        if self._report is not None and monotonic() >= self._next and not self.stray:
+            more = self._outcomes.more()
+            if more is not None:
+                self._report(*more)
+            self._next = monotonic() + self._pause
+        self._position = self._outcomes.take()
+        return self._items[self._position]
 
     def run(self) -> None:
-        """Run items until there are no more; whatever goes wrong is their error."""
+        """Run items until there are no more; whatever goes wrong is the error of the one that ran."""
+        failure = None
         try:
-            self.result = run_batch(self._batch, items=self)
+            self.readings = run_batch(self._batch, self._values, self._errors, self).readings
         except BaseException as error:  # no memory, for one
-            self.result = BatchResult([], dict.fromkeys(range(len(self._positions)), error), UNREAD)
-        if self.result.errors and not self._batch.keep_going:
-            self.queue.over = True
+            failure = error
+        self._settle(failure)
 
-    def put(self, values: list[Any], errors: dict[int, BaseException]) -> None:
-        """Put the outcomes where they belong."""
-        for position, value in zip(self._positions, self.result.values, strict=False):
-            values[position] = value
-        for place, error in self.result.errors.items():
-            errors[self._positions[place]] = error
+    def _settle(self, failure: BaseException | None = None) -> None:
+        """Put in what became of the item that ran, if one did."""
+        position, self._position = self._position, -1
+        if position < 0:
+            return
+        if self._settled < len(self._values):
+            value, failure = self._values[self._settled], self._errors.get(self._settled)
+            self._values[self._settled] = None
+        else:
+            value = None
+        self._settled += 1
+        self._outcomes.put(position, value, failure)

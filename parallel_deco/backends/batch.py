@@ -40,7 +40,7 @@ SHAPES = Shape.ONE, Shape.STAR, Shape.CALL = Shape(0), Shape(1), Shape(2)
 
 
 class Batch:
-    """Some items for one function, to be run one after the other in one place.
+    """Some items for one function, to be run in one place: one after the other, or so many `abreast`.
 
     Parameters
     ----------

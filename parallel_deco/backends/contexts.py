@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from contextvars import Context, ContextVar
@@ -15,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "settle", "unpack"]
 
 #: Where each variable is found, and the pickle of its value. What a library keeps in compiled code goes under the name
 #: of its module, and is set there by the library's own means.
@@ -50,6 +51,20 @@ def unpack(packed: Packed | None) -> Context | None:
     context = Context()
     context.run(_set_all, packed or [])
     return context
+
+
+def settle(context: Context | None) -> None:
+    """Import the libraries whose settings wait for that, in their context: it is about to be copied for each thread."""
+    if context is not None and _awaiting:
+        context.run(_import_awaited)
+
+
+def _import_awaited() -> None:
+    for name in list(_awaiting):
+        try:
+            importlib.import_module(name)
+        except Exception:  # then nothing here can look at its settings either
+            continue
 
 
 def _set_all(packed: Packed) -> None:

@@ -319,8 +319,8 @@ class ProcessBackend:
     def _place(self, piece: Piece, spread: bool, loaded: bool) -> Link | None:
         """Give a piece to a worker that can take it now, to be sent by the caller; under the lock."""
         function = piece.task.function.key
-        # If none of those that have loaded it rests, one takes it when it is free; if they are gone, anybody may.
-        loaded = loaded and any(function in link.loaded and self._crew.serves(link) for link in self._crew)
+        # If none of those that have loaded it rests, one that is at such work takes it when it is free; or anybody may.
+        loaded = loaded and any(link.work and link.work[0].task.function.key == function for link in self._crew)
         link = self._crew.wake_any(function, loaded)
         if link is None:
             link = self._takes_ahead(piece)

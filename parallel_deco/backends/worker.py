@@ -1,7 +1,8 @@
 """The worker's side: takes batches off its socket, runs them, and sends back what became of the items.
 
-One thread, the main one, reads and runs. Other threads appear only when the user's code starts them; they may log
-and print, so `_send` may be called from any thread, and even from within itself (a log record made by a `__del__`).
+One thread, the main one, reads and runs. Other threads appear when the user's code starts them, and for the time of a
+batch whose items run side by side (`abreast`); they may log and print, so `_send` may be called from any thread, and
+even from within itself (a log record made by a `__del__`).
 """
 
 from __future__ import annotations
@@ -308,12 +309,17 @@ class _Run:
         return run_batch(batch, self._values, self._errors, batch.items).readings
 
     def _run_several(self) -> Readings:
-        """Run several items at the same time; their outcomes are sent together."""
+        """Run several items at the same time."""
         from parallel_deco.backends.abreast import run_abreast
+
+        def report(values: list[Any], errors: dict[int, BaseException]) -> None:
+            self._values, self._errors = values, errors
+            self._report()
+            self._slot.words[1] = SEVERAL
 
         self._slot.times[0] = monotonic()
         self._slot.words[1] = SEVERAL
-        result = run_abreast(self._batch)
+        result = run_abreast(self._batch, report, FLUSH)
         self._values, self._errors = result.values, result.errors
         return result.readings
 
