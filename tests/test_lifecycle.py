@@ -620,6 +620,8 @@ def test_workers_go_when_the_program_is_killed(which, start_program, finish, not
     """However the program dies, its workers go with it."""
     body = program(
         """
+        import signal
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with `nohup`
         def work(x):
             open(f"started{x}", "w").close()
             doze()
