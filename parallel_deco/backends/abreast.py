@@ -80,13 +80,17 @@ def _run_aside(share: _Share, end: LockType) -> None:
 class _Outcomes:
     """The items, of which each thread takes the next, and what became of them; `_lock` guards all of it."""
 
-    __slots__ = ("_batch", "_done", "_ended", "_lock", "_over", "_process", "_reported", "_until", "errors", "values")
+    __slots__ = (
+        *("_batch", "_done", "_each", "_ended", "_lock", "_over", "_process", "_reported", "_until"),
+        *("errors", "values"),
+    )
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._lock = allocate_lock()
         self._process = os.getpid()
-        self._until = inf if batch.patience is None else monotonic() + batch.patience[0]
+        patience, self._each = batch.patience or (inf, 0.0)
+        self._until = monotonic() + patience
         self._over = False  # none is to begin any more
         self._ended: set[int] = set()  # behind those that are done
         self._done = 0  # how many have ended before the first that has not
@@ -117,10 +121,8 @@ class _Outcomes:
             return position
 
     def _is_late(self) -> bool:
-        if self._batch.patience is None:
-            return False
         ended = max(0, len(self.values) - self._batch.abreast + 1)
-        return monotonic() > self._until + ended * self._batch.patience[1]
+        return monotonic() > self._until + ended * self._each
 
     def put(self, position: int, value: Any, error: BaseException | None) -> None:
         """Put in what became of an item."""
