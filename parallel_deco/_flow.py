@@ -5,7 +5,7 @@ from typing import NamedTuple
 from parallel_deco._options import Options
 from parallel_deco._traits import SERIAL, Route
 from parallel_deco.backends.batch import Patience
-from parallel_deco.routing.cost import LEAST, TARGET
+from parallel_deco.routing.cost import TARGET, grain
 from parallel_deco.routing.evidence import Facts
 
 __all__ = ["TINY", "Demand", "batch_size", "patience", "spreads", "window"]
@@ -76,7 +76,9 @@ def batch_size(
         return options.chunksize
     if not facts.items:
         return 1
-    target = LONGER * TARGET if facts.waits and facts.wall < SHORT_WAIT else TARGET
+    target, least_seconds = grain(route, facts)
+    if facts.waits and facts.wall < SHORT_WAIT:
+        target *= LONGER
     if route == SERIAL:
         target = TINY_TARGET if facts.wall < TINY else min(TARGET, max(SERIAL_TARGET, pause))
     # Short waits that take longer beside others do so for the GIL, the more the smaller the batches are.
@@ -91,7 +93,7 @@ def batch_size(
     if abreast > 1 and left is not None:
         size = min(size, max(-(-left // (2 * width)), abreast))
     elif left is not None and route != SERIAL:
-        least = LEAST / max(pace, 1e-9)
+        least = least_seconds / max(pace, 1e-9)
         if facts.waits and facts.wall:
             # Waits that take so many times as long beside others wait for the GIL, which each batch wants for long:
             # with as many items in each, it is free half of the time.

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
 from parallel_deco._errors import NotPicklableError, name_of
-from parallel_deco._flow import TINY, Demand, batch_size, patience, spreads, window
+from parallel_deco._flow import TINY, patience, spreads
 from parallel_deco._importing import note_call
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
@@ -36,6 +36,7 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
 from parallel_deco._pending import Pending
+from parallel_deco._placing import SHORT, Aim, Placing
 from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
 from parallel_deco._seats import Seat
@@ -55,11 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Mapping"]
 
-#: Items shorter than this, in seconds, are computed by the consumer too; with longer ones it stays free to deliver
-#: and to be interrupted.
-SHORT = 50e-3
-#: Seconds of tiny items in a batch in which the sampler is to look at them a few times.
-LOOKS = 1.5e-3
 #: Seconds for which items of inputs that may have to be waited for are run one by one at most, all that goes with it
 #: included, until the sampler saw enough; of one function, not of each map; and this share of all that ran unseen.
 MOST_LOOKS, MORE_LOOKS = 10e-3, 0.01
@@ -106,7 +102,6 @@ class Mapping:
         self._stretches = Stretches(function, shape, source)
         self._may_run_here = (options.chooses or options.backend == SERIAL) and options.timeout is None
         self._caller_runs = self._may_run_here  # not while nobody asks for results
-        self._goes_on = options.backend == "auto" and options.timeout is None  # while workers load the function
         self._judge: Judge | None = None
         self._process = os.getpid()
         self.consumer = threading.get_ident()  #: who took a result last; at first, who made this
@@ -115,17 +110,16 @@ class Mapping:
         # state
         self._bell: Bell | None = None  # what the consumer waits for
         self._pending = Pending(ordered)
+        self._placing = Placing(options, self._steering, source, self._pending)
         self._waiting = False
         self._rests = False  # who waits will look by itself in a moment, and is not to be woken before
         self._arrived = 0.0  # when it took a result last
-        self._caller_busy = False
         self._lent = False  # the input, to the consumer's own loop
         self._failed = False
         self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
         self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
-        self._readiness: Readiness | None = None
 
     # What the iterator asks
 
@@ -137,7 +131,8 @@ class Mapping:
         judge = None
         if steering.known and steering.facts.wall < TINY and self._source.left is not None:
             self._stretches.allow_longest()
-        if not steering.known and (self._options.chooses or self._options.backend == THREADS):
+        unknown = not steering.known and not self._source.exhausted
+        if unknown and (self._options.chooses or self._options.backend == THREADS):
             judge = self._judge = Judge(self._hear, self._start_without_consumer)  # before there is anything to see
         steering.begin(self._source.left)
         if steering.route != SERIAL or not self._caller_runs:
@@ -178,7 +173,8 @@ class Mapping:
         if self._progress is not None:
             self._progress.close()
         self._steering.conclude(self._source.pulled)
-        if self._readiness is not None and not self._readiness.used:
+        readiness = self._placing.readiness
+        if readiness is not None and not readiness.used:
             self._steering.outrun()
         error, self._source.error = self._source.error, None
         if error is None or self.closed:
@@ -312,9 +308,10 @@ class Mapping:
                         break
                     self._caller_runs = self._may_run_here
                     size, bell, lull = 0, None, 0.0
-                    if self._runs_here():
-                        self._caller_busy = self._waiting = True
-                        size = self._reserve()  # at once: what runs here counts among the busy workers
+                    aim = self._placing.aim()
+                    if self._runs_here(aim):
+                        self._pending.here = self._waiting = True
+                        size = self._reserve(aim)  # at once: what runs here counts among the busy workers
                     elif self._waiting:
                         bell = self._bell = Bell()
                         lull = self._arrived + LULL - perf_counter()
@@ -353,30 +350,32 @@ class Mapping:
         """Return how long to wait before looking after a pull that may be waiting for an item, or after Ctrl-C."""
         source = self._source
         patience = HEED if source.prompt or source.slow else STALLED
-        until_due = inf if self._readiness is None else self._readiness.due - perf_counter()
+        readiness = self._placing.readiness
+        until_due = inf if readiness is None else readiness.due - perf_counter()
         return min(patience, until_due) if until_due > 0 else patience
 
     def _rescue(self) -> None:
         """Start the items that a pull has drawn but keeps while it waits for the next, if there is a place for them."""
         with self._lock:
-            if self._busy() >= self._places():
+            aim = self._placing.aim()
+            if aim.busy >= aim.places:
                 return
         piece = self._source.rescue()
         if piece is not None:
             with self._lock:
                 self._pending.rescued(len(piece.items))
-                started = self._takes_off(piece)
-            if started:
-                self._launch(piece, self._batch(piece))
+                taken = self._takes_off(piece)
+            if taken is not None:
+                self._launch(piece, self._batch(piece, taken), taken)
 
     def _feed_aside(self, own: bool = False) -> "Ready | None":
         """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
-        if self._steering.route == PROCESSES and self._goes_on:
+        if self._steering.route == PROCESSES and self._placing.goes_on:
             self._make_ready()
         if self._source.prompt:
             return self._feed(own and self._source.instant)
         with self._lock:
-            if not self._has_place():
+            if not self._has_place(self._placing.aim()):
                 return None
         pools.threads().call(self._feed_alone, spread=True)  # not behind one that computes
         return None
@@ -387,25 +386,27 @@ class Mapping:
         with self._lock:
             if self.closed:
                 return
-            if self._readiness is None:
-                self._readiness = Readiness(width)
-            elif not self._readiness.wants(width):
+            readiness = self._placing.readiness
+            if readiness is None:
+                self._placing.readiness = Readiness(width)
+            elif not readiness.wants(width):
                 return
         self._ask_workers()
 
     def _ask_workers(self) -> None:
-        assert self._readiness is not None
+        readiness = self._placing.readiness
+        assert readiness is not None
         try:
-            self._readiness.ask(self._function, self._prepare(), self._loaded)
+            readiness.ask(self._function, self._prepare(), self._loaded)
         except Exception:  # it cannot travel, for one: the first batch meets that, and says so
             with self._lock:
-                self._readiness.give_up()
+                readiness.give_up()
 
     def _loaded(self) -> None:
         """Hear that a worker has loaded the function."""
         try:
             with self._lock:
-                readiness = self._readiness
+                readiness = self._placing.readiness
                 assert readiness is not None
                 first = readiness.answer() and not self.closed
             if first:  # before there are items: another that rests would get one
@@ -426,25 +427,23 @@ class Mapping:
             return True
         return self._source.exhausted and self._pending.nothing
 
-    def _runs_here(self) -> bool:
+    def _runs_here(self, aim: Aim) -> bool:
         """Whether the consumer's own thread runs a batch now instead of waiting."""
         steering = self._steering
         if not self._wants_more():
             return False
-        late = self._readiness is not None and self._readiness.late
-        if steering.route == PROCESSES and late and not self._stays_in_threads():
-            beside = self._options.max_workers is None or not self._busy()
-            return beside and self._source.prompt and self._room() > 0
+        if aim.route == PROCESSES and self._placing.late:
+            beside = self._options.max_workers is None or not aim.busy
+            return beside and self._source.prompt and self._room(aim) > 0
         if not self._caller_runs:
             return False
         if steering.route == SERIAL:
             return not self._pending.running
         if steering.route == PROCESSES and pools.processes().workers:
             return False  # its GIL is for delivering now; each batch here would delay that by the switch interval
-        facts = steering.facts
         if self._pending.running >= steering.width:
             return False  # the CPUs have what they need
-        return self._source.prompt and facts.computes and facts.wall < SHORT and self._room() > 0
+        return self._source.prompt and aim.facts.computes and aim.facts.wall < SHORT and self._room(aim) > 0
 
     def _run_here(self, size: int) -> None:
         """Run one batch in the consumer's thread."""
@@ -453,13 +452,13 @@ class Mapping:
             pulled = self._pull(size, here=True)
             if pulled is None:
                 return
-            piece, batch = pulled
+            piece, batch, _ = pulled
             began = perf_counter()
             seat.take()
             result = run_batch(batch)
         finally:
             seat.leave()
-            self._caller_busy = False
+            self._pending.here = False
         for error in result.errors.values():
             if isinstance(error, KeyboardInterrupt):
                 raise error
@@ -531,7 +530,7 @@ class Mapping:
     def _start_without_consumer(self) -> None:
         """Begin in the background when nobody has asked for a result yet."""
         with self._lock:
-            if self._pending.outstanding or self._caller_busy or self._lent or self.closed:
+            if self._pending.outstanding or self._pending.here or self._lent or self.closed:
                 return
             self._caller_runs = False
         try:
@@ -575,22 +574,20 @@ class Mapping:
             raise
         return kept
 
-    def _pull_next(self) -> tuple[Piece, Batch] | None:
+    def _pull_next(self) -> tuple[Piece, Batch, Aim] | None:
         """Pull the next batch, if there is a place for it."""
         while True:
-            # Without the lock first: whoever makes a place feeds after that.
-            if self._is_full():
-                return None
             with self._lock:
-                if not self._has_place():
+                aim = self._placing.aim()
+                if not self._has_place(aim):
                     return None
-                size = self._reserve()
+                size = self._reserve(aim)
             pulled = self._pull_aside(size)
             # Who ended meanwhile, and would have started what was put back, may have found this one in its place.
             if pulled is not None or not self._source.returned:
                 return pulled
 
-    def _pull_aside(self, size: int) -> tuple[Piece, Batch] | None:
+    def _pull_aside(self, size: int) -> tuple[Piece, Batch, Aim] | None:
         if self._source.prompt:
             return self._pull(size)
         before = set_depth(self._depth)  # an input that is code of the user's is as deep in work as in the loop
@@ -599,114 +596,48 @@ class Mapping:
         finally:
             set_depth(before)
 
-    def _reserve(self) -> int:
+    def _reserve(self, aim: Aim) -> int:
         """Make room for a batch that is about to be pulled; return its size."""
-        steering = self._steering
-        left, before = self._source.left, self._pending.size
-        size = batch_size(
-            steering.facts,
-            self._options,
-            steering.route,
-            steering.threads if self._stays_in_threads() else steering.width,
-            left,
-            before,
-            steering.pause,
-            self._abreast(),
-        )
-        if steering.route == SERIAL and not self._source.prompt:
-            size = 1
-        elif steering.route == SERIAL and self._options.chunksize is None and self._wants_looks():
-            size = max(size, int(LOOKS / steering.facts.wall))
-        if self._options.chunksize is None or self._options.buffersize is not None:
-            size = max(1, min(size, self._room()))
+        size = self._placing.size(aim, self._waiting, aim.route == SERIAL and self._wants_looks())
         self._pending.reserve(size)
         return size
 
-    def _has_place(self) -> bool:
-        steering = self._steering
+    def _has_place(self, aim: Aim) -> bool:
         if self.closed or self._lent or not self._wants_more():
             return False
-        if steering.route == SERIAL and self._caller_runs:
+        if aim.route == SERIAL and self._caller_runs:
             return False
-        if self._is_full():
+        if self._placing.is_full(aim):
             return False
         # A window of ours may shrink; with the user's, what was put back has made room for itself.
-        return self._room() > 0 or (self._source.returned and self._options.buffersize is None)
+        return self._room(aim) > 0 or (self._source.returned and self._options.buffersize is None)
 
-    def _is_full(self) -> bool:
-        """Whether as many batches as may are elsewhere, or about to be."""
-        return self._busy() + self._pending.reserved >= self._places()
+    def _room(self, aim: Aim) -> int:
+        return self._placing.room(aim, self._waiting)
 
-    def _busy(self) -> int:
-        """Return how many batches are elsewhere; not those left in threads by work that goes on in processes."""
-        busy = self._pending.flying - self._caller_busy
-        apart = self._steering.route == PROCESSES and not self._stays_in_threads()
-        if apart and self._options.max_workers is None:
-            busy -= self._pending.in_threads
-        return busy
+    def _takes_off(self, piece: Piece, here: bool = False) -> Aim | None:
+        """Have a piece count as flying, and return where to; or back it goes.
 
-    def _places(self) -> int:
-        """Return how many batches may be elsewhere."""
-        steering = self._steering
-        places = steering.width - self._caller_busy
-        if steering.route != PROCESSES:
-            return places
-        if self._stays_in_threads():
-            return steering.threads - self._caller_busy
-        if self._goes_on:
-            places = min(places, self._loaded_workers())
-        return 2 * places if self._runs_ahead() else places
-
-    def _stays_in_threads(self) -> bool:
-        """Whether work for processes goes on here: it waits most of the time, and no worker has loaded the function."""
-        steering = self._steering
-        if not (self._goes_on and steering.route == PROCESSES and steering.threads):
-            return False
-        return not self._loaded_workers()
-
-    def _abreast(self) -> int:
-        """Return how many items of the next batch run at the same time: one, unless it goes to a worker."""
-        late = self._readiness is not None and self._readiness.late
-        return self._steering.abreast if self._loaded_workers() and not late else 1
-
-    def _loaded_workers(self) -> int:
-        """Return how many workers there are for it that need not load the function first."""
-        return 0 if self._readiness is None else self._readiness.workers(self._steering.width)
-
-    def _takes_off(self, piece: Piece, here: bool = False) -> bool:
-        """Have a piece count as flying; where its place was given to what was rescued before it, back it goes."""
-        if not here and self._busy() >= self._places():
+        Its place may have been given meanwhile to what was rescued before it.
+        """
+        aim = self._placing.aim()
+        if not here and aim.busy >= aim.places:
             self._pending.put_back(len(piece.items))
             self._source.put_back(*piece)
-            return False
+            return None
         self._pending.take_off(piece.first, len(piece.items))
-        return True
+        return aim
 
     def _wants_more(self) -> bool:
         """Whether anything is to be pulled; where an item failed, only what was put back, for it may come before."""
         return self._source.returned if self._failed else not self._source.exhausted
 
-    def _runs_ahead(self) -> bool:
-        """Whether a worker is sent a second batch while it runs the first, so that it never waits for one."""
-        if not 0 < self._steering.facts.wall < SHORT:
-            return False
-        pool = pools.process_pool()  # if it is wider than this map may be, an idle worker would run it at once
-        return pool is None or pool.width <= self._steering.width
-
-    def _room(self) -> int:
-        pending = self._pending
-        demand = Demand(pending.taken, self._waiting or self._caller_busy)
-        steering, abreast = self._steering, self._abreast()
-        width = steering.threads if self._stays_in_threads() else steering.width * abreast
-        most = window(steering.facts, self._options, width, -(-pending.size // abreast), demand)
-        return most - pending.outstanding
-
-    def _pull(self, size: int, here: bool = False) -> tuple[Piece, Batch] | None:
+    def _pull(self, size: int, here: bool = False) -> tuple[Piece, Batch, Aim] | None:
         """Pull the piece that room was made for, have it count as flying, and make a batch of it.
 
         With `here`, it is to run in the consumer's thread.
         """
-        piece, started = None, False
+        piece, aim = None, None
         slow = self._source.slow
         try:
             with nullcontext() if self._source.prompt else pools.threads().away():
@@ -714,12 +645,12 @@ class Mapping:
         finally:
             with self._lock:
                 self._pending.pulled(size, 0 if piece is None else len(piece.items))
-                started = piece is not None and self._takes_off(piece, here)
+                aim = None if piece is None else self._takes_off(piece, here)
                 if piece is None or (slow and not self._source.slow):
                     self._ring()  # there may be no more to wait for, or less patience to wait with
         if piece is None and not self._source.pulled:
             self._dismiss_judge()  # an input without items: there is nothing to look at
-        return (piece, self._batch(piece, here)) if piece is not None and started else None
+        return (piece, self._batch(piece, aim, here), aim) if piece is not None and aim is not None else None
 
     def _enough(self, size: int) -> int:
         """Return how many items of so many are work enough for a worker, while the others are long in coming."""
@@ -729,10 +660,10 @@ class Mapping:
             return size
         return min(size, int(LEAST / wall) + 1)
 
-    def _batch(self, piece: Piece, here: bool = False) -> Batch:
+    def _batch(self, piece: Piece, aim: Aim, here: bool = False) -> Batch:
         # By where it runs, whatever became of the route while an item was waited for.
         nested = not here or self._steering.route != SERIAL or not self._caller_runs
-        abreast = 1 if here else min(self._abreast(), len(piece.items))
+        abreast = 1 if here else min(aim.abreast, len(piece.items))
         batch = Batch(
             self._function,
             piece.items,
@@ -744,7 +675,7 @@ class Mapping:
             watch=self._steering.watches(),
             timeout=self._options.timeout,
             turn=self._steering.turns() if nested else None,
-            patience=patience(self._steering.facts, self._options, len(piece.items), abreast),
+            patience=patience(aim.facts, self._options, len(piece.items), abreast),
             heeds_signals=here,
         )
         batch.abreast = abreast
@@ -762,7 +693,7 @@ class Mapping:
         if judge is not None:
             judge.watch(batch)
 
-    def _launch(self, piece: Piece, batch: Batch, own: bool = False) -> "Ready | None":
+    def _launch(self, piece: Piece, batch: Batch, aim: Aim, own: bool = False) -> "Ready | None":
         """Hand a batch to the backend of the route; what goes wrong there is what its first item raised.
 
         With `own`, it is returned if it is for a thread that it need not be handed to.
@@ -772,15 +703,14 @@ class Mapping:
             return None
         try:
             ticket: Ticket | None
-            leaves = self._steering.route == PROCESSES and not self._stays_in_threads()
-            if leaves and self._steering.may_leave(batch):
-                ticket = self._launch_process(piece, batch)
+            if aim.route == PROCESSES and self._steering.may_leave(batch):
+                ticket = self._launch_process(piece, batch, aim)
             elif batch.timeout is not None:
                 ticket = pools.threads().start(batch, self._done(piece, batch))
             else:
                 ticket = ready = pools.threads().ready(batch, self._done(piece, batch, own=True))
                 if not own:
-                    pools.threads().call(ready, spread=spreads(self._steering.facts, len(batch.items)))
+                    pools.threads().call(ready, spread=spreads(aim.facts, len(batch.items)))
         except Exception as error:
             self._deliver(piece, batch, all_failed(batch, error))
             return None
@@ -804,12 +734,12 @@ class Mapping:
 
         return done
 
-    def _launch_process(self, piece: Piece, batch: Batch) -> Ticket | None:
+    def _launch_process(self, piece: Piece, batch: Batch, aim: Aim) -> Ticket | None:
         done, steering = self._done(piece, batch), self._steering
-        width = max(1, self._loaded_workers()) if self._goes_on else steering.width
-        if self._readiness is not None:
+        readiness = self._placing.readiness
+        if readiness is not None:
             with self._lock:
-                self._readiness.send(len(batch.items) * steering.facts.wall / batch.abreast)
+                readiness.send(len(batch.items) * aim.facts.wall / batch.abreast)
         try:
             return start_in_processes(
                 batch,
@@ -817,13 +747,13 @@ class Mapping:
                 chooses=steering.auto,
                 stuck=steering.stay,
                 prepare=self._prepare,
-                width=width,
-                loaded=self._goes_on,
-                ahead=self._runs_ahead(),
-                spread=spreads(steering.facts, len(batch.items)),
+                width=aim.workers,
+                loaded=self._placing.goes_on,
+                ahead=aim.ahead,
+                spread=spreads(aim.facts, len(batch.items)),
             )
         except NotPicklableError as error:
-            return start_each_in_processes(batch, done, width=width, error=error)
+            return start_each_in_processes(batch, done, width=aim.workers, error=error)
 
     def _prepare(self) -> "Travelling":
         """Return the function as it travels: as it was when the first batch left."""
@@ -850,8 +780,9 @@ class Mapping:
         with self._lock:
             running = pending.flying
             pending.land(piece.first)
-            if result.readings.moved and self._readiness is not None:
-                self._readiness.come()
+            readiness = self._placing.readiness
+            if result.readings.moved and readiness is not None:
+                readiness.come()
             if not self.closed:
                 self._put_back(batch, result)
                 batch.items = range(len(batch.items))  # how many is all that is asked for now; the user's may go

@@ -21,6 +21,8 @@ class Pending:
         Items in flight.
     in_threads : int
         Batches in flight in threads of this process.
+    here : bool
+        Whether the consumer runs one of those in flight, or is about to.
     reserved : int
         Batches about to be pulled.
     outstanding : int
@@ -38,7 +40,7 @@ class Pending:
 
     __slots__ = (
         *("_batches", "_come", "_flying", "_handed", "_lengths", "_next", "_ordered"),
-        *("aloft", "in_threads", "outstanding", "reserved", "size", "taken"),
+        *("aloft", "here", "in_threads", "outstanding", "reserved", "size", "taken"),
     )
 
     def __init__(self, ordered: bool) -> None:
@@ -51,6 +53,7 @@ class Pending:
         self._next = 0  # the item whose result the user takes next
         self.aloft = 0
         self.in_threads = 0
+        self.here = False
         self.reserved = 0
         self.outstanding = 0
         self.taken = 0

@@ -117,7 +117,10 @@ class Source:
     @property
     def exhausted(self) -> bool:
         """Whether there is nothing left to pull; only then, for an input that does not tell its length."""
-        return self._ended and not self._returned
+        if self._returned:
+            return False
+        sequence = self._sequence  # it may yet grow, as under a plain loop
+        return self._ended or (sequence is not None and self.pulled >= len(sequence))
 
     @property
     def returned(self) -> bool:

@@ -28,9 +28,11 @@ __all__ = ["Steering"]
 #: Less work than this, in seconds, is not worth a decision: no route would be left for so little.
 WORTH = SECONDS[THREADS]
 #: Seconds between two decisions: after one that changed something, and at most, when none has for long.
-PAUSE, LONGEST_PAUSE = 1e-3, 16e-3
+PAUSE, LONGEST_PAUSE = 1e-3, 64e-3
 #: The pause after two decisions that changed nothing.
 SETTLED = 4 * PAUSE
+#: Seconds of a function's items in the loop after which the next map asks no more at each step; or `KNOWN` items.
+LONG_KNOWN = 8e-3
 #: Seconds an item up to which the loop is always faster, so that what pickling takes does not matter, and from which on
 #: some items say enough of that.
 LIGHT, HEAVY = 0.4e-6, 20e-6
@@ -137,7 +139,8 @@ class Steering:
             self._obey(left)
         elif self.known:
             self._go(self._choose_knowing(left, self.facts, SERIAL))
-            if self.route == SERIAL and self.facts.items > KNOWN:
+            facts = self.facts
+            if self.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
                 self.pause = LONGEST_PAUSE  # other maps have settled it
         elif self._options.timeout is not None:  # not with the caller, whom nothing interrupts
             # A user's policy is asked when there is something to tell it.

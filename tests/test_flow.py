@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from parallel_deco._flow import GROWTH, MOST_ITEMS, Demand, batch_size, window
 from parallel_deco._options import Options
-from parallel_deco.routing.cost import TARGET
+from parallel_deco.routing.cost import TARGET, grain
 from parallel_deco.routing.evidence import Facts
 
 LAWS = settings(max_examples=300, derandomize=True)
-walls = st.floats(1e-8, 10.0)
+walls = st.floats(-8.0, 1.0).map(lambda power: 10.0**power)  # each order of magnitude as often
 routes = st.sampled_from(["serial", "threads", "processes"])
 lefts = st.none() | st.integers(0, 10**6)
 
@@ -25,7 +25,7 @@ def test_batch_is_of_a_size_that_can_be_when_anything_varies(wall, route, width,
     """At least one item; no more than fit the target, and no more than so many times the batch before."""
     size = batch_size(known(wall), Options(), route, width, left, before)
     assert 1 <= size <= MOST_ITEMS // 8
-    assert size == 1 or size * wall <= TARGET * (1 + 1e-9)
+    assert size == 1 or size * wall <= grain(route, known(wall))[0] * (1 + 1e-9)
     assert not before or size <= GROWTH * before
 
 
@@ -42,8 +42,9 @@ def test_loop_is_cut_as_rarely_as_is_decided(wall, pause):
 @LAWS
 def test_batches_are_even_at_the_end_when_the_length_is_known(wall, width, left):
     """Each worker gets half of its share at the most, unless that would not be worth handing out."""
-    size = batch_size(known(wall), Options(), "processes", width, left, 0)
-    assert size <= max(-(-left // (2 * width)), 0.5e-3 / wall)
+    for route in ("threads", "processes"):
+        size = batch_size(known(wall), Options(), route, width, left, 0)
+        assert size <= max(-(-left // (2 * width)), grain(route, known(wall))[1] / wall)
 
 
 @given(st.floats(1e-4, 8e-3), st.floats(1.0, 8.0), st.integers(1, 64), st.integers(1, 10**6))

@@ -44,7 +44,7 @@ __all__ = ["serve"]
 #: be another worker's.
 BRIEF = 0.5e-3
 #: Seconds after which outcomes are sent although the batch goes on: what a worker's death can cost at most.
-FLUSH = 0.01
+FLUSH = 0.05
 
 
 def serve(template: int, socket: _socket.socket, slot: int) -> int:
