@@ -41,7 +41,7 @@ from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
 from parallel_deco._seats import Seat
 from parallel_deco._source import Piece, Source
-from parallel_deco._steering import Steering
+from parallel_deco._steering import Sample, Steering
 from parallel_deco._stretches import Stretches
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco._waiting import Bell
@@ -280,8 +280,9 @@ class Mapping:
             self._progress.close()
         self._steering.forget()
         self._dismiss_judge()
-        kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > MOMENT
-        call_off(flying, kill)
+        if flying:
+            kill = kill or isinstance(sys.exception(), KeyboardInterrupt) or self._steering.facts.wall > MOMENT
+            call_off(flying, kill)
 
     def give_up(self) -> None:
         """Close it at the interpreter's exit; a thread that takes from it yet ends, as the interpreter would end it."""
@@ -370,6 +371,8 @@ class Mapping:
 
     def _feed_aside(self, own: bool = False) -> "Ready | None":
         """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
+        if not self._wants_more():
+            return None
         if self._steering.route == PROCESSES and self._placing.goes_on:
             self._make_ready()
         if self._source.prompt:
@@ -463,11 +466,7 @@ class Mapping:
             if isinstance(error, KeyboardInterrupt):
                 raise error
         self._sets_context = self._sets_context or not same_context(batch.context or self._context, self._context)
-        if piece.first == 0:
-            self._dismiss_judge()
-        elif not result.errors:
-            self._steering.weigh(batch.items, result.values)
-        self._deliver(piece, batch, result)
+        self._deliver(piece, batch, result, None if result.errors else (batch.items, result.values))
         self._feed_aside()
         if not self._source.prompt:
             self._steering.looked += min(perf_counter() - began, MOST_OF_ONE)
@@ -481,8 +480,8 @@ class Mapping:
     def _is_loop(self) -> bool:
         """Whether the next items are run one by one, as by a plain loop; under the lock.
 
-        Tiny ones, for nothing else is as fast; and those that may have to be waited for, perhaps until the user has
-        done something with the results before them.
+        Tiny ones, for nothing else is as fast; those that may have to be waited for, perhaps until the user has done
+        something with the results before them; and all, where a map like this one has just been in the loop.
         """
         steering = self._steering
         return (
@@ -490,7 +489,7 @@ class Mapping:
             and steering.route == SERIAL
             and steering.facts.wall > 0
             and not self._wants_looks()
-            and (steering.facts.wall < TINY or not self._source.prompt)
+            and (steering.brief or steering.facts.wall < TINY or not self._source.prompt)
             and self._pending.nothing
             and not (self._source.returned or self._source.exhausted)
             and not self._stretches.many_takers
@@ -508,13 +507,15 @@ class Mapping:
         plain = not self._sets_context and same_context(copy_context(), self._context)
         own = None if plain else self._context.copy()
         keep = self._note_stretch if self._return_exceptions else None
-        stretch = self._stretches.begin(self._steering.facts.wall, own, keep)
+        wall = self._steering.facts.wall
+        stretch = self._stretches.begin(wall, own, keep)
         try:
             yield stretch
         finally:
             drawn = self._stretches.end(stretch)
+            self._steering.brief = False  # were there more, they would be measured
             self._steering.count(drawn)
-            unseen = MORE_LOOKS * drawn * self._steering.facts.wall
+            unseen = MORE_LOOKS * drawn * wall
             self._steering.looked = max(-MOST_LOOKS, self._steering.looked - unseen)
             if self._progress is not None and not self.closed:
                 self._progress.add(drawn)
@@ -766,8 +767,8 @@ class Mapping:
         left = self._source.left
         return None if left is None else left + self._pending.aloft
 
-    def _deliver(self, piece: Piece, batch: Batch, result: BatchResult) -> None:
-        """Take a result in, put back what did not run, learn, and decide again."""
+    def _deliver(self, piece: Piece, batch: Batch, result: BatchResult, sample: Sample | None = None) -> None:
+        """Take a result in, put back what did not run, learn, and decide again, for which there may be a sample."""
         if piece.first == 0:
             self._dismiss_judge()
         if self._progress is not None:
@@ -792,7 +793,7 @@ class Mapping:
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._ring()
         if decides:
-            self._steering.learn(result.readings, self._remaining(), running)
+            self._steering.learn(result.readings, self._remaining(), running, sample)
 
     def _put_back(self, batch: Batch, result: BatchResult) -> None:
         """Have the items of a batch that lost its patience be pulled again; under the lock."""

@@ -10,6 +10,7 @@ from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_deco import _machine
+from parallel_deco._brief import Brief
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import name_of
 from parallel_deco._nesting import depth, in_worker_process
@@ -63,6 +64,7 @@ class Profile:
         self._leaving: frozenset[type] = frozenset()  # the scalars of which it was seen that they lose nothing
         self._reading: static.Reading | None = None
         self._turns: dict[int, Turn] = {}
+        self.brief: Brief | None = None  #: the last short map in the loop, for the next ones
         self.places: dict[Options, Any] = {}  #: what keeps `max_workers` for submitted calls of all sizes
         _profiles.add(self)
 

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_deco import _machine, _sampler
+from parallel_deco._brief import BRIEF, Brief
 from parallel_deco._cpus import available_cpus
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from parallel_deco._turns import Turn
     from parallel_deco.routing.static import Effect
 
-__all__ = ["Steering"]
+__all__ = ["Sample", "Steering"]
+
+#: Items and their results.
+Sample: TypeAlias = tuple[Sequence[Any], Sequence[Any]]
 
 #: Less work than this, in seconds, is not worth a decision: no route would be left for so little.
 WORTH = SECONDS[THREADS]
@@ -75,6 +79,7 @@ class Steering:
         self.route: Route = SERIAL
         self.width = 1
         self.abreast = 1  #: items that each worker process runs at the same time
+        self.brief = False  #: all of it is to run in the loop, and need not be measured
         self.threads = 0  #: threads in which work that waits may go on here until worker processes can take it
 
     def follow(self, shape: Shape, item: Any) -> None:
@@ -90,7 +95,9 @@ class Steering:
     @property
     def facts(self) -> Facts:
         """What is known of an item; beside others, once that is much, what was known a moment ago."""
-        if self.route == SERIAL or self._facts.items <= KNOWN or perf_counter() - self._summed > MOMENT:
+        if self.route == SERIAL:
+            return self._evidence.facts()
+        if self._facts.items <= KNOWN or perf_counter() - self._summed > MOMENT:
             self._facts, self._summed = self._evidence.facts(), perf_counter()
         return self._facts
 
@@ -138,14 +145,35 @@ class Steering:
         if not self.auto:
             self._obey(left)
         elif self.known:
+            if left is not None and self._is_brief(left):
+                self.brief, self._most = True, left
+                return
             self._go(self._choose_knowing(left, self.facts, SERIAL))
             facts = self.facts
             if self.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
                 self.pause = LONGEST_PAUSE  # other maps have settled it
+                self._note_brief(left, facts)
         elif self._options.timeout is not None:  # not with the caller, whom nothing interrupts
             # A user's policy is asked when there is something to tell it.
             auto = self._options.changed(backend="auto")
             self._go(self._profile.decide(auto, left, self.facts, example=self._example))
+
+    def _note_brief(self, left: int | None, facts: Facts) -> None:
+        """Have the next maps that are no longer run in the loop at once, if this one is short and so much is known."""
+        options, decision = self._options, self._profile.decision
+        if left is None or left * facts.wall > BRIEF or self.unseen:
+            return
+        if options.backend != "auto" or options.timeout is not None or decision is None or decision.given is not None:
+            return
+        self._profile.brief = Brief(decision, left, self._evidence, options)
+
+    def _is_brief(self, left: int) -> bool:
+        """Whether a map that was no shorter was to run in the loop a moment ago, as it would be said of this one."""
+        brief = self._profile.brief
+        if brief is None or not brief.covers(left, self._evidence, self._options):
+            return False
+        self._profile.decision = brief.decision
+        return True
 
     def turns(self) -> "Callable[[Batch], Turn | None] | None":
         """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
@@ -180,24 +208,28 @@ class Steering:
             self._evidence.learn_size(received=rough_bytes(result.values[-1]))
         self._unmoved += 1
 
-    def weigh(self, items: Sequence[Any], values: Sequence[Any]) -> None:
-        """See what pickling such items would take, where that decides whether processes are worth it."""
+    def _weighs(self, items: Sequence[Any], values: Sequence[Any]) -> bool:
+        """See what pickling such items takes, if that is not known; return whether it is news.
+
+        It takes 0.1 to 2 ms, as much as many a map in the loop.
+        """
         facts = self.facts
-        if self._weighed or facts.weighed or facts.wall < LIGHT or not self.auto:
-            return
-        left = self._source.left
-        if (len(items) < FEW and facts.wall < HEAVY) or (left is not None and left * facts.wall < WORTH):
-            return
+        if self._weighed or facts.weighed or facts.wall < LIGHT or (len(items) < FEW and facts.wall < HEAVY):
+            return False
         self._weighed = True
         self._learn_pickling(items, values)
+        return True
 
     def _learn_pickling(self, items: Sequence[Any], values: Sequence[Any]) -> None:
         seconds = pickling_seconds(items, values)
         if seconds is not None:
             self._evidence.learn_pickling(seconds)
 
-    def learn(self, seen: Readings, left: int | None, running: int) -> None:
-        """Add what a batch cost beside others, with so many running, and decide again if it is worth it."""
+    def learn(self, seen: Readings, left: int | None, running: int, sample: Sample | None = None) -> None:
+        """Add what a batch cost beside others, with so many running, and decide again if it is worth it.
+
+        With a sample, what pickling takes is seen before the work goes to other processes.
+        """
         self._evidence.learn(seen)
         facts = self.facts
         now = perf_counter()
@@ -211,7 +243,10 @@ class Steering:
         if not self.auto:
             self._obey(left)
         else:
-            self._go(self._choose_knowing(left, facts, self.route))
+            decision = self._choose_knowing(left, facts, self.route)
+            if decision.route == PROCESSES and sample is not None and self._weighs(*sample):
+                decision = self._choose_knowing(left, self.facts, self.route)
+            self._go(decision)
         settled = (self.route, self.width) == before
         self.pause = min(2 * self.pause, LONGEST_PAUSE) if settled else PAUSE
 
@@ -256,8 +291,10 @@ class Steering:
 
     def conclude(self, items: int) -> None:
         """Say why so many items, which were all, ran in the loop, if they came to their end before any decision."""
+        if self._most or not self.auto:
+            return
         facts = self.facts
-        if self._most or not self.auto or not facts.items or not items:
+        if not facts.items or not items:
             return
         here = self._profile.situation(self._options, items, SERIAL, self._kept)
         self._profile.decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)

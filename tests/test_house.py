@@ -22,7 +22,7 @@ GROUND |= {"_died", "_importing", "_seats", "_starting", "_switching", "_waiting
 GROUND |= {"_texts", "_turns", "_readings", "_results", "_iterator", "_shared"}
 MAPPING = {"_mapping", "_submission", "_steering", "_profile", "_source", "_flow", "_judge", "_shutdown"}
 MAPPING |= {"_call", "_elsewhere", "_lanes", "_left_open", "_machine", "_pending", "_progress", "_quick"}
-MAPPING |= {"_placing", "_readiness", "_shift", "_stretches"}
+MAPPING |= {"_brief", "_placing", "_readiness", "_shift", "_stretches"}
 FACE = {"", "_decorator", "__main__", "_cli", "_demo", "_doctor", "_trial"}
 WINGS = {"routing", "backends"}
 

@@ -327,8 +327,9 @@ class Evidence:
     def learn_count(self, items: int) -> None:
         """Note that so many more items ran without being measured."""
         with self._lock:
-            self._facts = None
             self._items += items
+            if self._facts is not None:
+                self._facts = self._facts._replace(items=self._items)
 
     def learn_size(self, *, sent: int | None = None, received: int | None = None) -> None:
         """Note how large the argument or the result of an item is that has not been moved yet."""

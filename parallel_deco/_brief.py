@@ -1,0 +1,60 @@
+"""A short map that ran in the loop, remembered: the next ones like it go the same way without a decision.
+
+Where the loop is right for a job of 2 ms, to find that out again, and to measure it again, costs a tenth of it or more:
+none of that is in the CPU's caches by then.
+"""
+
+from time import perf_counter
+
+from parallel_deco._nesting import depth
+from parallel_deco._options import Options
+from parallel_deco.backends import pools
+from parallel_deco.routing.evidence import Evidence
+from parallel_deco.routing.router import Decision
+
+__all__ = ["BRIEF", "Brief"]
+
+#: Seconds of a map up to which that is worth it.
+BRIEF = 8e-3
+#: How many maps go by one that was decided about and measured, and for how many seconds. Guessed.
+MAPS, RECENT = 15, 1.0
+
+
+class Brief:
+    """A short map of a known function that was decided to run in the loop.
+
+    Parameters
+    ----------
+    decision : Decision
+        Its route and what that rests on; `explain` shows it after the others too.
+    items : int
+        How many it had.
+    evidence : Evidence
+        Of calls of that size.
+    options : Options
+    """
+
+    __slots__ = ("_depth", "_evidence", "_items", "_left", "_options", "_until", "decision")
+
+    def __init__(self, decision: Decision, items: int, evidence: Evidence, options: Options) -> None:
+        self.decision = decision
+        self._items = items
+        self._evidence = evidence
+        self._options = options
+        self._depth = depth()
+        self._left = MAPS
+        self._until = perf_counter() + RECENT
+
+    def covers(self, items: int, evidence: Evidence, options: Options) -> bool:
+        """Whether so many items are to go the same way: no more than it had, and nothing has changed around them.
+
+        Counts as one of the maps that may.
+        """
+        if items > self._items or evidence is not self._evidence or options is not self._options:
+            return False
+        pool = pools.process_pool()
+        workers = 0 if pool is None else pool.workers
+        if workers != self.decision.here.workers or depth() != self._depth or perf_counter() > self._until:
+            return False
+        self._left -= 1  # a lost count does no harm
+        return self._left >= 0
