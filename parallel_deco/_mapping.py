@@ -540,6 +540,8 @@ class Mapping:
             self._break(error)
 
     def _hear(self, seen: Readings) -> bool:
+        if not self._wants_more():  # then it is as good to hear when the call has ended
+            return True
         try:
             settled = self._steering.hear(seen, self._source.left)
             if settled:

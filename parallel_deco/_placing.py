@@ -124,7 +124,8 @@ class Placing:
             size = 1
         else:
             left, before, pause = self._source.left, self._pending.size, self._steering.pause
-            size = batch_size(facts, options, aim.route, aim.width, left, before, pause, aim.abreast)
+            free = max(1, aim.places - aim.busy - self._pending.reserved)
+            size = batch_size(facts, options, aim.route, aim.width, left, before, pause, aim.abreast, free)
             if aim.route == SERIAL and options.chunksize is None and looks:
                 size = max(size, int(LOOKS / facts.wall))
         if options.chunksize is None or options.buffersize is not None:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallel_deco._flow import GROWTH, MOST_ITEMS, Demand, batch_size, window
+from parallel_deco._flow import GROWTH, HANDING, MOST_ITEMS, Demand, batch_size, window
 from parallel_deco._options import Options
 from parallel_deco.routing.cost import TARGET, grain
 from parallel_deco.routing.evidence import Facts
@@ -47,7 +47,7 @@ def test_batches_are_even_at_the_end_when_the_length_is_known(wall, width, left)
         assert size <= max(-(-left // (2 * width)), grain(route, known(wall))[1] / wall)
 
 
-@given(st.floats(1e-4, 8e-3), st.floats(1.0, 8.0), st.integers(1, 64), st.integers(1, 10**6))
+@given(st.floats(2e-3, 8e-3), st.floats(1.0, 8.0), st.integers(1, 64), st.integers(1, 10**6))
 @LAWS
 def test_batches_stay_as_large_as_waits_are_crowded_when_the_end_comes(wall, crowded, width, left):
     """Where waits take so many times as long beside others, a batch has that many items, unless they take too long."""
@@ -55,6 +55,23 @@ def test_batches_stay_as_large_as_waits_are_crowded_when_the_end_comes(wall, cro
     size = batch_size(facts, Options(), "threads", width, left, 0)
     assert size >= min(int(crowded), int(TARGET / max(wall, facts.pace / 4)), left)
     assert size <= max(-(-left // (2 * width)), 0.5e-3 / wall, crowded)
+
+
+@given(st.floats(0.2e-3, 1.9e-3), st.integers(8, 128), st.integers(1, 10**4))
+@LAWS
+def test_short_waits_run_in_one_round_when_all_that_is_left_can_begin_at_once(wall, width, left):
+    """Each of so many threads has as many as the others; and no batch is over before all others were handed out."""
+    facts = known(wall)._replace(cpu=0.0, gil=0.0)
+    sizes, rest, before = [], left, 0
+    while rest and len(sizes) < width:
+        before = batch_size(facts, Options(), "threads", width, rest, before, free=width - len(sizes))
+        sizes.append(min(before, rest))
+        rest -= sizes[-1]
+    least = width * HANDING / wall
+    assert all(size >= int(least) for size in sizes[:-1])
+    if least <= left / width <= min(2 * least, 2 * width * HANDING / wall):
+        assert not rest
+        assert max(sizes) - min(sizes) <= 1
 
 
 @given(walls, routes, st.integers(1, 64), lefts, st.integers(1, 10**5), st.integers(0, 10**4))
