@@ -5,7 +5,7 @@ from typing import NamedTuple
 from parallel_deco._options import Options
 from parallel_deco._traits import SERIAL, Route
 from parallel_deco.backends.batch import Patience
-from parallel_deco.routing.cost import TARGET, grain
+from parallel_deco.routing.cost import GIL_HANDOVER, TARGET, grain
 from parallel_deco.routing.evidence import Facts
 
 __all__ = ["TINY", "Demand", "batch_size", "patience", "spreads", "window"]
@@ -82,14 +82,13 @@ def batch_size(
         return options.chunksize
     if not facts.items:
         return 1
-    target, least_seconds = grain(route, facts)
-    if _wait_briefly(facts):
-        target = max(LONGER * target, 2 * width * HANDING)
+    pace = _pace(facts)
+    target, least = grain(route, facts)
     if route == SERIAL:
         target = TINY_TARGET if facts.wall < TINY else min(TARGET, max(SERIAL_TARGET, pause))
-    # Short waits that take longer beside others do so for the GIL, the more the smaller the batches are.
-    pace = max(facts.wall, facts.pace / CROWDED) if facts.waits else facts.pace
-    size = min(int(target / max(pace, 1e-9)), MOST_ITEMS // 8)
+    elif _waits_briefly(facts):
+        target, least = max(LONGER * target, 2 * width * HANDING), max(least, width * HANDING)
+    size = min(int(target / pace), MOST_ITEMS // 8)
     if route == SERIAL and left is not None and left * pace < SERIAL_REST:
         size = left
     if abreast > 1:  # at its end, some of its threads have nothing to do: it is worth several rounds
@@ -99,31 +98,37 @@ def batch_size(
     if abreast > 1 and left is not None:
         size = min(size, max(-(-left // (2 * width)), abreast))
     elif left is not None and route != SERIAL:
-        least = least_seconds / max(pace, 1e-9)
-        share = -(-left // (2 * width))
-        if facts.waits and facts.wall:
-            # Waits that take so many times as long beside others wait for the GIL, which each batch wants for long:
-            # with as many items in each, it is free half of the time.
-            least = max(least, facts.pace / facts.wall)
-        if _wait_briefly(facts):
-            least = max(least, width * HANDING / facts.wall)
-            if left <= 2 * least * free:  # all that is left can begin at once, in batches no smaller than is good
-                share = -(-left // free)
-        size = min(size, max(share, int(least)))
+        size = min(size, _share(facts, width, left, least / pace, free))
     if options.buffersize is not None:
         size = min(size, options.buffersize // (4 * width))
     return max(1, size)
 
 
-def _wait_briefly(facts: Facts) -> bool:
-    return facts.waits and 0 < facts.wall < SHORT_WAIT
+def _share(facts: Facts, width: int, left: int, least: float, free: int) -> int:
+    """Return how many of the items that are left a batch has at most."""
+    if facts.waits and GIL_HANDOVER * width * facts.held > _pace(facts):
+        # They wait for the GIL too, so many times as long beside others as alone, and each batch wants it for long:
+        # with as many items in each, it is free half of the time.
+        least = max(least, facts.pace / max(facts.wall, 1e-9))
+    if _waits_briefly(facts) and left <= 2 * least * free:  # all can begin at once, in batches no smaller than is good
+        return -(-left // free)
+    return max(-(-left // (2 * width)), int(least))
+
+
+def _pace(facts: Facts) -> float:
+    """Return the seconds an item that batches are cut by: a wait's own, unless it is far longer beside others."""
+    return max(facts.wall, facts.pace / CROWDED, 1e-9) if facts.waits else max(facts.pace, 1e-9)
+
+
+def _waits_briefly(facts: Facts) -> bool:
+    return facts.waits and _pace(facts) < SHORT_WAIT
 
 
 def patience(facts: Facts, options: Options, size: int, abreast: int = 1) -> Patience | None:
     """Return the seconds that a batch of this size may take, and those for each item; None: it must run to its end."""
     if size == 1 or options.chunksize is not None or not facts.items:
         return None
-    grace = WAITING_GRACE if _wait_briefly(facts) else GRACE
+    grace = WAITING_GRACE if _waits_briefly(facts) else GRACE
     return grace + facts.wall * (abreast > 1), PATIENCE * max(facts.wall, facts.pace) / abreast
 
 

@@ -9,6 +9,7 @@ from parallel_deco.routing.evidence import INNER, Facts
 
 __all__ = [
     "BUSY",
+    "GIL_HANDOVER",
     "LEAST",
     "NO_GAIN",
     "PROCESSES_PER_CPU",
