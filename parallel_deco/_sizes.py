@@ -163,10 +163,12 @@ def size_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     largest = 0.0
     for value in (*args, *kwargs.values()) if kwargs else args:
         if type(value) is int or type(value) is float:
-            largest = max(largest, abs(value) if value == value else 0.0)
+            value = -value if value < 0 else value
         else:
-            largest = max(largest, rough_bytes(value))
-    return int(math.log10(min(largest, 1e300) + 1)) // 2
+            value = rough_bytes(value)
+        if value > largest:  # and is a number, if it is one
+            largest = value
+    return 0 if largest < 99 else int(math.log10(min(largest, 1e300) + 1)) // 2
 
 
 def _container(value: Any, base: Any, depth: int) -> int:

@@ -148,24 +148,24 @@ class Steering:
             if left is not None and self._is_brief(left):
                 self.brief, self._most = True, left
                 return
-            self._go(self._choose_knowing(left, self.facts, SERIAL))
-            facts = self.facts
-            if self.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
+            decision = self._choose_knowing(left, self.facts, SERIAL)
+            self._go(decision)
+            facts = decision.facts
+            if decision.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
                 self.pause = LONGEST_PAUSE  # other maps have settled it
-                self._note_brief(left, facts)
+                self._note_brief(left, decision)
         elif self._options.timeout is not None:  # not with the caller, whom nothing interrupts
             # A user's policy is asked when there is something to tell it.
             auto = self._options.changed(backend="auto")
             self._go(self._profile.decide(auto, left, self.facts, example=self._example))
 
-    def _note_brief(self, left: int | None, facts: Facts) -> None:
-        """Have the next maps that are no longer run in the loop at once, if this one is short and so much is known."""
-        options, decision = self._options, self._profile.decision
-        if left is None or left * facts.wall > BRIEF or self.unseen:
+    def _note_brief(self, left: int | None, decision: Decision) -> None:
+        """Have the next maps that are no longer run in the loop at once, if this one is short."""
+        options = self._options
+        if left is None or left * decision.facts.wall > BRIEF or self.unseen:
             return
-        if options.backend != "auto" or options.timeout is not None or decision is None or decision.given is not None:
-            return
-        self._profile.brief = Brief(decision, left, self._evidence, options)
+        if options.backend == "auto" and options.timeout is None and decision.given is None:
+            self._profile.brief = Brief(decision, left, self._evidence, options)
 
     def _is_brief(self, left: int) -> bool:
         """Whether a map that was no shorter was to run in the loop a moment ago, as it would be said of this one."""

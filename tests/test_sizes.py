@@ -5,9 +5,12 @@ import collections
 import concurrent.futures
 import dataclasses
 import io
+import math
 import types
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from parallel_deco._future import Future
 from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes, size_class
@@ -140,6 +143,12 @@ def test_processes_cost_more_when_pickling_does():
 def test_bytes_are_about_right_when_estimated(value, least, most):
     """Containers are taken to be like their first elements."""
     assert least <= rough_bytes(value) <= most
+
+
+@given(st.integers(-(10**12), 10**12) | st.floats(-1e12, 1e12))
+def test_size_class_is_half_the_power_of_ten_when_there_is_one_number(number):
+    """Of its distance from zero, plus one."""
+    assert size_class((number,), {}) == int(math.log10(abs(number) + 1)) // 2
 
 
 def test_size_classes_are_two_orders_of_magnitude_when_compared():
