@@ -162,12 +162,9 @@ def size_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     """Return in which two orders of magnitude the largest argument is: a number by its value, all else by its bytes."""
     largest = 0.0
     for value in (*args, *kwargs.values()) if kwargs else args:
-        if type(value) is int or type(value) is float:
-            value = -value if value < 0 else value
-        else:
-            value = rough_bytes(value)
-        if value > largest:  # and is a number, if it is one
-            largest = value
+        size = abs(value) if type(value) is int or type(value) is float else rough_bytes(value)
+        if size > largest:  # and is a number, if it is one
+            largest = size
     return 0 if largest < 99 else int(math.log10(min(largest, 1e300) + 1)) // 2
 
 
