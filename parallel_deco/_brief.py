@@ -12,10 +12,12 @@ from parallel_deco.backends import pools
 from parallel_deco.routing.evidence import Evidence
 from parallel_deco.routing.router import Decision
 
-__all__ = ["BRIEF", "Brief"]
+__all__ = ["ALIKE", "BRIEF", "Brief"]
 
 #: Seconds of a map up to which that is worth it.
 BRIEF = 8e-3
+#: What an item takes has changed when it is so many times what it was.
+ALIKE = 1.5
 #: How many maps go by one that was decided about and measured, and for how many seconds. Guessed.
 MAPS, RECENT = 15, 1.0
 
@@ -32,13 +34,18 @@ class Brief:
     evidence : Evidence
         Of calls of that size.
     options : Options
+
+    Attributes
+    ----------
+    last : int
+        How many items the last map had that went the same way.
     """
 
-    __slots__ = ("_depth", "_evidence", "_items", "_left", "_options", "_until", "decision")
+    __slots__ = ("_depth", "_evidence", "_items", "_left", "_options", "_until", "decision", "last")
 
     def __init__(self, decision: Decision, items: int, evidence: Evidence, options: Options) -> None:
         self.decision = decision
-        self._items = items
+        self.last = self._items = items
         self._evidence = evidence
         self._options = options
         self._depth = depth()
@@ -50,11 +57,17 @@ class Brief:
 
         Counts as one of the maps that may.
         """
-        if items > self._items or evidence is not self._evidence or options is not self._options:
+        if not 0 < items <= self._items or evidence is not self._evidence or options is not self._options:
+            return False
+        now, before = evidence.facts(), self.decision.facts
+        if now.wall > ALIKE * before.wall or now.waits != before.waits:
             return False
         pool = pools.process_pool()
         workers = 0 if pool is None else pool.workers
         if workers != self.decision.here.workers or depth() != self._depth or perf_counter() > self._until:
             return False
         self._left -= 1  # a lost count does no harm
-        return self._left >= 0
+        if self._left < 0:
+            return False
+        self.last = items
+        return True

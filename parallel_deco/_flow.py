@@ -88,6 +88,8 @@ def batch_size(
         target = TINY_TARGET if facts.wall < TINY else min(TARGET, max(SERIAL_TARGET, pause))
     elif _waits_briefly(facts):
         target, least = max(LONGER * target, 2 * width * HANDING), max(least, width * HANDING)
+    if facts.computes and not before:  # the first results are to come soon
+        target = min(target, TARGET)
     size = min(int(target / pace), MOST_ITEMS // 8)
     if route == SERIAL and left is not None and left * pace < SERIAL_REST:
         size = left
@@ -98,20 +100,21 @@ def batch_size(
     if abreast > 1 and left is not None:
         size = min(size, max(-(-left // (2 * width)), abreast))
     elif left is not None and route != SERIAL:
-        size = min(size, _share(facts, width, left, least / pace, free))
+        size = min(size, _share(facts, width, left, least / pace, free, before or left))
     if options.buffersize is not None:
         size = min(size, options.buffersize // (4 * width))
     return max(1, size)
 
 
-def _share(facts: Facts, width: int, left: int, least: float, free: int) -> int:
+def _share(facts: Facts, width: int, left: int, least: float, free: int, before: int) -> int:
     """Return how many of the items that are left a batch has at most."""
     if facts.waits and GIL_HANDOVER * width * facts.held > _pace(facts):
         # They wait for the GIL too, so many times as long beside others as alone, and each batch wants it for long:
         # with as many items in each, it is free half of the time.
         least = max(least, facts.pace / max(facts.wall, 1e-9))
     if _waits_briefly(facts) and left <= 2 * least * free:  # all can begin at once, in batches no smaller than is good
-        return -(-left // free)
+        share = -(-left // free)
+        return share if 2 * free > width else min(share, before)  # not the rest in one, while others come to their end
     return max(-(-left // (2 * width)), int(least))
 
 

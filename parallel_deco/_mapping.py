@@ -20,7 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from math import inf
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
@@ -118,7 +118,6 @@ class Mapping:
         self._failed = False
         self.closed = False  #: nothing more comes, and nothing more is to be done about it
         self._broken: BaseException | None = None
-        self._sets_context = False  # an item changed a context variable: each batch needs a copy of its own
         self._travelling: Travelling | None = None  # the function, as it goes to worker processes
 
     # What the iterator asks
@@ -465,7 +464,7 @@ class Mapping:
         for error in result.errors.values():
             if isinstance(error, KeyboardInterrupt):
                 raise error
-        self._sets_context = self._sets_context or not same_context(batch.context or self._context, self._context)
+        self._see_context(batch.context)
         self._deliver(piece, batch, result, None if result.errors else (batch.items, result.values))
         self._feed_aside()
         if not self._source.prompt:
@@ -504,7 +503,7 @@ class Mapping:
 
     def _stretch(self) -> Iterator[Stretch]:
         """Lend the input to the consumer's loop for a while; a measured batch comes after."""
-        plain = not self._sets_context and same_context(copy_context(), self._context)
+        plain = not self._steering.needs_context and same_context(copy_context(), self._context)
         own = None if plain else self._context.copy()
         keep = self._note_stretch if self._return_exceptions else None
         wall = self._steering.facts.wall
@@ -513,7 +512,8 @@ class Mapping:
             yield stretch
         finally:
             drawn = self._stretches.end(stretch)
-            self._steering.brief = False  # were there more, they would be measured
+            self._see_context(own)
+            self._steering.end_brief(self._source.exhausted)
             self._steering.count(drawn)
             unseen = MORE_LOOKS * drawn * wall
             self._steering.looked = max(-MOST_LOOKS, self._steering.looked - unseen)
@@ -522,6 +522,11 @@ class Mapping:
             with self._lock:
                 self._pending.skip(drawn)
                 self._lent = False
+
+    def _see_context(self, own: Context | None) -> None:
+        """See whether items changed a context variable in a context of their own."""
+        if own is not None and not same_context(own, self._context):
+            self._steering.sees_context_set()
 
     def _note_stretch(self, stretch: Stretch, error: BaseException) -> None:
         _note(error, self._function, self._stretches.last(stretch))

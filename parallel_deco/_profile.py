@@ -10,7 +10,7 @@ from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_deco import _machine
-from parallel_deco._brief import Brief
+from parallel_deco._brief import ALIKE, Brief
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import name_of
 from parallel_deco._nesting import depth, in_worker_process
@@ -40,8 +40,6 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 WEIGHED = 64
 #: Items that are assumed to be left at least when the input does not tell its length.
 UNKNOWN_LENGTH = 64
-#: What an item takes has changed when it is so many times what it was.
-ALIKE = 1.5
 
 #: The rule of a decision that had to be made before the code was read.
 _READING = "reading the code"
@@ -64,6 +62,7 @@ class Profile:
         self._leaving: frozenset[type] = frozenset()  # the scalars of which it was seen that they lose nothing
         self._reading: static.Reading | None = None
         self._turns: dict[int, Turn] = {}
+        self.sets_context = False  #: a call changed a context variable
         self.brief: Brief | None = None  #: the last short map in the loop, for the next ones
         self.places: dict[Options, Any] = {}  #: what keeps `max_workers` for submitted calls of all sizes
         _profiles.add(self)
@@ -222,7 +221,9 @@ class Profile:
 
     def explain(self, options: Options) -> "Explanation":
         """Return why the last work went where it went, or where the next would go."""
-        decision = self.decision or self._guess(options)
+        decision, brief = self.decision or self._guess(options), self.brief
+        if brief is not None and decision is brief.decision and brief.last != decision.here.items:
+            decision = decide(decision.facts, decision.here._replace(items=brief.last))
         if decision.rule == _READING:  # it was over before; who asks why can wait
             kept = decision.here.kept.and_by(self._read().pin(()))
             decision = decision._replace(here=decision.here._replace(kept=kept))

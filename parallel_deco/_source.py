@@ -65,6 +65,7 @@ class Source:
         if _is_plain(iterable):
             self._sequence = iterable  # type: ignore[assignment]  # mypy does not narrow by type()
         self._iterator: Iterator[Any] = iter(iterable)
+        self._head: tuple[Any, ...] = ()  # the first item, where no sequence has it
         self.context: Context | None = None if prompt or self._sequence is not None else copy_context()
         self._lock = threading.Lock()
         self._book = threading.Lock()
@@ -95,6 +96,8 @@ class Source:
         if prompt and not all(type(row) in (tuple, list) for row in some):  # then they may be code of the user's
             source.context = copy_context()
         source.instant = prompt and set(map(type, rows)) <= _ROWS  # 20 ns for each
+        if source.instant and rows:
+            source._head = (tuple(rows[0]),)  # type: ignore[index]
         return source
 
     @classmethod
@@ -104,7 +107,10 @@ class Source:
             return cls(iterables[0], _length(iterables[0]))
         lengths = [_length(iterable) for iterable in iterables]
         length = None if None in lengths else min(lengths)  # type: ignore[type-var]
-        return cls(zip(*iterables, strict=False), length, prompt=all(map(_is_plain, iterables)))
+        source = cls(zip(*iterables, strict=False), length, prompt=all(map(_is_plain, iterables)))
+        if source.prompt and length:
+            source._head = (tuple(iterable[0] for iterable in iterables),)  # type: ignore[index]
+        return source
 
     @property
     def left(self) -> int | None:
@@ -119,18 +125,19 @@ class Source:
         """Whether there is nothing left to pull; only then, for an input that does not tell its length."""
         if self._returned:
             return False
-        sequence = self._sequence  # it may yet grow, as under a plain loop
-        return self._ended or (sequence is not None and self.pulled >= len(sequence))
+        sequence = self._sequence  # it may yet grow, as under a plain loop; a range may be too long for `len`
+        spent = sequence is not None and self._length is not None and self.pulled >= len(sequence)
+        return self._ended or spent
 
     @property
     def returned(self) -> bool:
         """Whether items were put back that were not pulled again."""
         return bool(self._returned)
 
-    def first(self) -> tuple[Any, ...]:
-        """Return the first item in a tuple where looking at it takes nothing away; else an empty tuple."""
+    def first(self, most: int = 1) -> tuple[Any, ...]:
+        """Return the first item in a tuple, or some more, where looking at it takes nothing away; else an empty one."""
         sequence = self._sequence
-        return tuple(sequence[:1]) if sequence is not None else ()
+        return self._head if sequence is None else tuple(sequence[:most])
 
     def pull(self, most: int, enough: int | None = None) -> Piece | None:
         """Take up to so many items; None when there are no more, or when they were rescued.
@@ -261,6 +268,7 @@ class Source:
         if self._lock.acquire(blocking=False):
             self._iterator = iter(())
             self._sequence = None
+            self._head = ()
             self._lock.release()
 
 

@@ -18,7 +18,7 @@ from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape
 from parallel_deco.routing.cost import waiting_width
 from parallel_deco.routing.evidence import INNER, KNOWN, Facts, facts_so_far
-from parallel_deco.routing.router import NOTHING, SECONDS, Decision
+from parallel_deco.routing.router import NOTHING, SECONDS, Decision, decide
 
 if TYPE_CHECKING:
     from parallel_deco._turns import Turn
@@ -148,7 +148,7 @@ class Steering:
             if left is not None and self._is_brief(left):
                 self.brief, self._most = True, left
                 return
-            decision = self._choose_knowing(left, self.facts, SERIAL)
+            decision = self._choose_knowing(left, self._weighed_facts(left, (self._source.first(FEW), ())), SERIAL)
             self._go(decision)
             facts = decision.facts
             if decision.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
@@ -162,7 +162,7 @@ class Steering:
     def _note_brief(self, left: int | None, decision: Decision) -> None:
         """Have the next maps that are no longer run in the loop at once, if this one is short."""
         options = self._options
-        if left is None or left * decision.facts.wall > BRIEF or self.unseen:
+        if left is None or left * decision.facts.wall > BRIEF or self.unseen or self._example is None:
             return
         if options.backend == "auto" and options.timeout is None and decision.given is None:
             self._profile.brief = Brief(decision, left, self._evidence, options)
@@ -170,10 +170,25 @@ class Steering:
     def _is_brief(self, left: int) -> bool:
         """Whether a map that was no shorter was to run in the loop a moment ago, as it would be said of this one."""
         brief = self._profile.brief
-        if brief is None or not brief.covers(left, self._evidence, self._options):
+        if brief is None or self._example is None or not brief.covers(left, self._evidence, self._options):
             return False
         self._profile.decision = brief.decision
         return True
+
+    def end_brief(self, whole: bool) -> None:
+        """Note that a stretch has ended: were there more items, they would be measured, and so would the next map's."""
+        if self.brief and not whole:
+            self._profile.brief = None
+        self.brief = False
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether items run in a copy of the context: they set a variable once, or nobody has looked this time."""
+        return self.brief or self._profile.sets_context
+
+    def sees_context_set(self) -> None:
+        """Note that an item set a context variable."""
+        self._profile.sets_context = True
 
     def turns(self) -> "Callable[[Batch], Turn | None] | None":
         """Return what gives a batch its turn among threads; None where the user answers for what they do at once."""
@@ -208,17 +223,22 @@ class Steering:
             self._evidence.learn_size(received=rough_bytes(result.values[-1]))
         self._unmoved += 1
 
-    def _weighs(self, items: Sequence[Any], values: Sequence[Any]) -> bool:
-        """See what pickling such items takes, if that is not known; return whether it is news.
+    def _weighed_facts(self, left: int | None, sample: Sample) -> Facts:
+        """Return what is known of an item; first, if it would go to other processes, see what pickling some takes.
 
-        It takes 0.1 to 2 ms, as much as many a map in the loop.
+        That is 0.1 to 2 ms, as much as many a map in the loop.
         """
-        facts = self.facts
-        if self._weighed or facts.weighed or facts.wall < LIGHT or (len(items) < FEW and facts.wall < HEAVY):
-            return False
+        facts, (items, values) = self.facts, sample
+        if self._weighed or facts.weighed or facts.wall < LIGHT:
+            return facts
+        if not items or (len(items) < FEW and facts.wall < HEAVY):
+            return facts
+        here = self._profile.situation(self._options, left, self.route, self._kept, self._abreast)
+        if decide(facts, here).route != PROCESSES:
+            return facts
         self._weighed = True
         self._learn_pickling(items, values)
-        return True
+        return self.facts
 
     def _learn_pickling(self, items: Sequence[Any], values: Sequence[Any]) -> None:
         seconds = pickling_seconds(items, values)
@@ -243,10 +263,8 @@ class Steering:
         if not self.auto:
             self._obey(left)
         else:
-            decision = self._choose_knowing(left, facts, self.route)
-            if decision.route == PROCESSES and sample is not None and self._weighs(*sample):
-                decision = self._choose_knowing(left, self.facts, self.route)
-            self._go(decision)
+            facts = facts if sample is None else self._weighed_facts(left, sample)
+            self._go(self._choose_knowing(left, facts, self.route))
         settled = (self.route, self.width) == before
         self.pause = min(2 * self.pause, LONGEST_PAUSE) if settled else PAUSE
 

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from contextvars import ContextVar
+from itertools import islice
 
 import pytest
 
@@ -14,6 +16,7 @@ from parallel_deco.routing.evidence import Evidence, Facts
 from parallel_deco.routing.router import Situation, decide
 
 SHORT = 0.2e-3
+SEEN = ContextVar("SEEN", default=0)
 
 
 def spin(seconds):
@@ -109,6 +112,94 @@ def test_map_leaves_the_loop_when_its_items_wait_and_those_of_short_ones_before_
     slow.set()
     assert list(work.map(range(10))) == list(range(10))
     assert max(most) > 1
+
+
+def test_maps_stay_out_of_the_loop_when_one_found_that_items_wait_now():
+    """What went by short maps before is forgotten then: no item of the next one runs here."""
+    slow = threading.Event()
+
+    @parallel(shared=False)
+    def work(_):
+        if slow.is_set():
+            time.sleep(0.02)
+        else:
+            spin(SHORT)
+        return threading.current_thread() is threading.main_thread()
+
+    for _ in range(10):
+        assert all(work.map(range(10)))
+    slow.set()
+    list(work.map(range(10)))
+    assert not any(work.map(range(10)))
+
+
+def test_context_is_that_of_the_map_when_items_of_short_ones_set_a_variable():
+    """The caller's is as it was, and each map begins with it, whether it is measured or not."""
+
+    @parallel(shared=True)
+    def work(number):
+        spin(SHORT)
+        seen = SEEN.get()
+        SEEN.set(number + 1)
+        return seen
+
+    for _ in range(25):
+        first, *_ = work.map(range(5))
+        assert first == 0
+        assert SEEN.get() == 0
+
+
+def test_sizes_are_kept_apart_when_short_maps_have_several_arguments():
+    """What calls with large numbers take does not count for those with small ones, in `map` and in `starmap`."""
+
+    @parallel(shared=False)
+    def work(number, other):
+        spin(SHORT if number < 50 else 2e-3)
+        return number + other
+
+    small, large = [1] * 10, [10**7] * 10
+    for _ in range(8):
+        assert list(work.map(small, small)) == [2] * 10
+        assert list(work.starmap(zip(small, small, strict=True))) == [2] * 10
+        assert list(work.starmap([*zip(small, small, strict=True)])) == [2] * 10
+    for _ in range(4):
+        assert list(work.map(large, large)) == [2 * 10**7] * 10
+        assert list(work.starmap([*zip(large, large, strict=True)])) == [2 * 10**7] * 10
+    walls = [work._profile.evidence((number, number), {}).facts().wall for number in (1, 10**7)]
+    assert walls[0] < 1e-3 < walls[1]
+
+
+def test_explanation_is_of_the_last_map_when_short_ones_differ_in_length():
+    """It counts its items, and not those of the one that was decided about."""
+
+    @parallel(shared=False)
+    def work(number):
+        spin(SHORT)
+        return number
+
+    for _ in range(8):
+        list(work.map(range(12)))
+    assert "the 12 items" in work.explain().reason
+    twelve = work.explain().predicted["serial"]
+    list(work.map(range(3)))
+    assert "the 3 items" in work.explain().reason
+    assert work.explain().predicted["serial"] < twelve / 2
+
+
+def test_pickling_is_tried_when_a_long_map_follows_short_ones():
+    """These need not know what it takes; before the long one leaves for other processes it is known."""
+
+    @parallel(shared=False)
+    def work(rows):
+        spin(SHORT)
+        return len(rows)
+
+    rows = [{"number": number, "text": str(number)} for number in range(100)]
+    for _ in range(8):
+        assert list(work.map([rows] * 10)) == [100] * 10
+    list(islice(work.map([rows] * 3000), 600))
+    facts = work._profile.latest.facts()
+    assert facts.weighed or work.explain().route != "processes"
 
 
 def test_list_that_grows_is_mapped_to_its_end_when_the_maps_before_were_short():

@@ -220,6 +220,13 @@ def test_few_items_are_drawn_when_one_result_is_taken(backend):
     assert source.drawn < 2500
 
 
+@pytest.mark.parametrize("numbers", [range(10**30), range(-(2**63), 2**63)])
+def test_range_may_be_longer_than_python_counts_when_some_results_are_taken(backend, numbers):
+    """`len` of it raises, where a plain loop does not mind."""
+    with contextlib.closing(parallel(double, backend=backend).map(numbers)) as results:
+        assert list(itertools.islice(results, 100)) == [2 * x for x in numbers[:100]]
+
+
 def test_endless_input_works_when_some_results_are_taken(backend):
     """An endless input gives results as they are asked for, and stops being drawn."""
     source = Counted(itertools.count())
