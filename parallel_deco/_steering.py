@@ -32,7 +32,7 @@ Sample: TypeAlias = tuple[Sequence[Any], Sequence[Any]]
 #: Less work than this, in seconds, is not worth a decision: no route would be left for so little.
 WORTH = SECONDS[THREADS]
 #: Seconds between two decisions: after one that changed something, and at most, when none has for long.
-PAUSE, LONGEST_PAUSE = 1e-3, 64e-3
+PAUSE, LONGEST_PAUSE = 1e-3, 16e-3
 #: The pause after two decisions that changed nothing.
 SETTLED = 4 * PAUSE
 #: Seconds of a function's items in the loop after which the next map asks no more at each step; or `KNOWN` items.
