@@ -1577,6 +1577,21 @@ def test_shutdown_does_not_wait_when_a_function_takes_long_to_load(backend, work
     assert kill or call.result().values == [2, 4]
 
 
+def test_worker_that_arrives_has_nothing_to_load_when_a_shutdown_has_begun(backend, work, monkeypatch):
+    """It would be at that for ever, and what is to be done yet would wait for it."""
+    assert run(backend, work.double, [1]).values == [2]
+    loading(backend, loaded_by(time.sleep, 3600), width=3, most=3)
+    deliver, errands = backend._deliver, []
+
+    def look(task, complete):
+        errands.extend(errand for link in backend._crew for errand in link.errands)
+        deliver(task, complete)
+
+    monkeypatch.setattr(backend, "_deliver", look)
+    backend.shutdown()
+    assert not errands
+
+
 @dataclasses.dataclass(frozen=True)
 class Refused(Exception):
     """Refuses attributes."""

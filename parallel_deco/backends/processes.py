@@ -257,6 +257,7 @@ class ProcessBackend:
         with self._lock:
             tasks = {task for task in self._docket if not task.batch.items}
             for link in self._crew:
+                link.errands.clear()  # now: a worker that arrives before these tasks are over would begin with one
                 if link.work and link.work[0].task in tasks:
                     self._crew.kill(link, blameless=True)
         for task in tasks:
