@@ -151,7 +151,7 @@ class Steering:
             decision = self._choose_knowing(left, self._weighed_facts(left, (self._source.first(FEW), ())), SERIAL)
             self._go(decision)
             facts = decision.facts
-            if decision.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
+            if self.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
                 self.pause = LONGEST_PAUSE  # other maps have settled it
                 self._note_brief(left, decision)
         elif self._options.timeout is not None:  # not with the caller, whom nothing interrupts
