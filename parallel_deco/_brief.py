@@ -62,9 +62,7 @@ class Brief:
         now, before = evidence.facts(), self.decision.facts
         if now.wall > ALIKE * before.wall or now.waits != before.waits:
             return False
-        pool = pools.process_pool()
-        workers = 0 if pool is None else pool.workers
-        if workers != self.decision.here.workers or depth() != self._depth or perf_counter() > self._until:
+        if pools.workers() != self.decision.here.workers or depth() != self._depth or perf_counter() > self._until:
             return False
         self._left -= 1  # a lost count does no harm
         if self._left < 0:

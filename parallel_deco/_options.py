@@ -187,7 +187,7 @@ def _names() -> str:
 def _environment() -> dict[str, Any]:
     # The environment's own dictionary, where it has one: to ask os.environ costs 1 µs for each name.
     names = getattr(os.environ, "_data", os.environ)
-    if not (_KEYS[0] in names or _KEYS[1] in names):
+    if names.keys().isdisjoint(_KEYS):
         return {}
     overrides: dict[str, Any] = {}
     backend = os.environ.get(_ENVIRONMENT["backend"])

@@ -118,7 +118,7 @@ class Placing:
         return window(aim.facts, self._options, aim.width * aim.abreast, rounds, demand) - pending.outstanding
 
     def size(self, aim: Aim, awaited: bool, looks: bool) -> int:
-        """Return how many items the next batch gets; with `looks`, enough for the sampler."""
+        """Return how many items the next batch gets; with `looks`, in the loop, enough for the sampler."""
         options, facts, prompt = self._options, aim.facts, self._source.prompt
         if aim.route == SERIAL and not prompt:
             size = 1
@@ -126,7 +126,7 @@ class Placing:
             left, before, pause = self._source.left, self._pending.size, self._steering.pause
             free = max(1, aim.places - aim.busy - self._pending.reserved)
             size = batch_size(facts, options, aim.route, aim.width, left, before, pause, aim.abreast, free)
-            if aim.route == SERIAL and options.chunksize is None and looks:
+            if looks and options.chunksize is None:
                 size = max(size, int(LOOKS / facts.wall))
         if options.chunksize is None or options.buffersize is not None:
             size = max(1, min(size, self.room(aim, awaited)))

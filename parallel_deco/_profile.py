@@ -301,8 +301,7 @@ class Profile:
         cpus = self.cpus()
         if self.stuck is not None:
             kept = kept._replace(stuck=self.stuck)
-        pool = pools.process_pool()
-        workers = 0 if pool is None else pool.workers
+        workers = pools.workers()
         return Situation(
             items=UNKNOWN_LENGTH if items is None else items,
             cpus=cpus,

@@ -12,7 +12,7 @@ from parallel_deco.backends.threads import ThreadBackend
 if TYPE_CHECKING:
     from parallel_deco.backends.processes import ProcessBackend
 
-__all__ = ["processes", "shutdown", "threads"]
+__all__ = ["process_pool", "processes", "shutdown", "threads", "workers"]
 
 _lock = threading.Lock()
 _threads: ThreadBackend | None = None
@@ -52,6 +52,11 @@ def _first_processes() -> "ProcessBackend":
 def process_pool() -> "ProcessBackend | None":
     """Return the worker processes if there ever were any."""
     return _processes
+
+
+def workers() -> int:
+    """Return how many worker processes are ready."""
+    return 0 if _processes is None else _processes.workers
 
 
 def shutdown(
