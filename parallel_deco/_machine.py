@@ -35,7 +35,7 @@ STARTS = 5
 SLOWEST = 10
 #: Seconds after which no more than the fewest round trips of a kind are made; after which none is begun, and the guess
 #: stands if it is less; and after which one is given up.
-BUDGET = 5e-3
+BUDGET = 2e-3
 WHOLE = 18e-3
 PATIENCE = 1.0
 #: Bytes that are sent to a worker to time the way.

@@ -14,7 +14,7 @@ try:  # without what `pickle` imports
 except ImportError:
     from pickle import dumps, loads
 
-__all__ = ["FEW", "pickling_seconds", "rough_bytes", "size_class"]
+__all__ = ["FEW", "MANY", "pickling_seconds", "rough_bytes", "size_class"]
 
 #: Elements of a container that are looked at; the others are taken to be like them.
 SAMPLE = 8
@@ -114,7 +114,9 @@ def _pickling(column: Sequence[Any]) -> float:
         whole += size if part is value else rough_bytes(value)
         if seen > ENOUGH:
             break
-    return _round_trip(parts) * max(1.0, whole / max(1, seen)) / max(1, len(parts))
+    # A batch is one pickle, whatever is in it, and has its price already.
+    empty = _round_trip([]) if len(parts) >= FEW else 0.0
+    return max(0.0, _round_trip(parts) - empty) * max(1.0, whole / max(1, seen)) / max(1, len(parts))
 
 
 def _round_trip(values: list[Any]) -> float:

@@ -11,14 +11,14 @@ from parallel_deco._cpus import available_cpus
 from parallel_deco._measure import Readings
 from parallel_deco._options import Options
 from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile, call_arguments
-from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes
+from parallel_deco._sizes import FEW, MANY, pickling_seconds, rough_bytes
 from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape
 from parallel_deco.routing.cost import waiting_width
 from parallel_deco.routing.evidence import INNER, KNOWN, Facts, facts_so_far
-from parallel_deco.routing.router import NOTHING, SECONDS, Decision, decide
+from parallel_deco.routing.router import ENOUGH, NOTHING, SECONDS, Decision, decide
 
 if TYPE_CHECKING:
     from parallel_deco._turns import Turn
@@ -108,9 +108,10 @@ class Steering:
 
     @property
     def unseen(self) -> bool:
-        """Whether it must yet be seen how such items hold the GIL, for that decides."""
+        """Whether it must yet be seen how such items hold the GIL, or how long they take: that decides."""
         facts = self.facts
-        return facts.gil is None and facts.wall >= LIGHT and self.auto and _sampler.works
+        little = facts.gil is None or facts.seconds < ENOUGH
+        return little and facts.wall >= LIGHT and self.auto and _sampler.works
 
     @property
     def looked(self) -> float:
@@ -148,7 +149,7 @@ class Steering:
             if left is not None and self._is_brief(left):
                 self.brief, self._most = True, left
                 return
-            decision = self._choose_knowing(left, self._weighed_facts(left, (self._source.first(FEW), ())), SERIAL)
+            decision = self._choose_knowing(left, self._weighed_facts(left, (self._source.first(MANY), ())), SERIAL)
             self._go(decision)
             facts = decision.facts
             if self.route == SERIAL and (facts.items > KNOWN or facts.seconds > LONG_KNOWN):
@@ -224,9 +225,9 @@ class Steering:
         self._unmoved += 1
 
     def _weighed_facts(self, left: int | None, sample: Sample) -> Facts:
-        """Return what is known of an item; first, if it would go to other processes, see what pickling some takes.
+        """Return what is known of an item; first, if it may go to other processes, see what pickling some takes.
 
-        That is 0.1 to 2 ms, as much as many a map in the loop.
+        That is 0.1 to 2 ms, as much as many a map in the loop: not where it would not go if that took nothing.
         """
         facts, (items, values) = self.facts, sample
         if self._weighed or facts.weighed or facts.wall < LIGHT:
@@ -234,7 +235,7 @@ class Steering:
         if not items or (len(items) < FEW and facts.wall < HEAVY):
             return facts
         here = self._profile.situation(self._options, left, self.route, self._kept, self._abreast)
-        if decide(facts, here).route != PROCESSES:
+        if decide(facts._replace(pickling=0.0), here).route != PROCESSES:
             return facts
         self._weighed = True
         self._learn_pickling(items, values)
@@ -246,9 +247,10 @@ class Steering:
             self._evidence.learn_pickling(seconds)
 
     def learn(self, seen: Readings, left: int | None, running: int, sample: Sample | None = None) -> None:
-        """Add what a batch cost beside others, with so many running, and decide again if it is worth it.
+        """Add what a batch cost, with so many running, itself included, and decide again if it is worth it.
 
-        With a sample, what pickling takes is seen before the work goes to other processes.
+        With a sample, it ran in the consumer's thread: there, what pickling takes is seen before the work goes to other
+        processes, and the machine is measured if nothing else runs.
         """
         self._evidence.learn(seen)
         facts = self.facts
@@ -264,7 +266,8 @@ class Steering:
             self._obey(left)
         else:
             facts = facts if sample is None else self._weighed_facts(left, sample)
-            self._go(self._choose_knowing(left, facts, self.route))
+            choose = self._choose if sample is None or running > 1 else self._choose_knowing
+            self._go(choose(left, facts, self.route))
         settled = (self.route, self.width) == before
         self.pause = min(2 * self.pause, LONGEST_PAUSE) if settled else PAUSE
 

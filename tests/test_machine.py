@@ -5,10 +5,15 @@ import zlib
 import pytest
 
 from parallel_deco import _machine, parallel
+from parallel_deco._options import Options
+from parallel_deco._profile import Profile
+from parallel_deco._source import Source
+from parallel_deco._steering import Steering
 from parallel_deco.backends import pools
 from parallel_deco.routing.cost import Machine
 from parallel_deco.routing.evidence import Facts
 from parallel_deco.routing.router import Situation, decide
+from tests.test_routing import batch
 from tests.workloads import double
 
 #: Computes for 30 µs with the GIL released.
@@ -103,3 +108,17 @@ def test_maps_are_right_when_they_are_the_ones_to_measure(backend):
     for _ in range(4):
         assert list(function.map(data)) == [zlib.crc32(block) for block in data]
     assert list(parallel(double, backend=backend).map(range(10))) == list(range(0, 20, 2))
+
+
+def test_a_map_measures_only_where_the_consumer_runs_items_and_nothing_else_does(monkeypatch):
+    """The thread that reads what a worker sends would wait for what it has to read itself."""
+    measured = []
+    monkeypatch.setattr(_machine, "may_matter", lambda decision: True)
+    monkeypatch.setattr(_machine, "measure", lambda: measured.append(True))
+    items = range(5000)
+    steering = Steering(Profile(double), Options(shared=True), Source.of((items,)))  # it holds the GIL, and stays
+    for running, sample in ((2, None), (1, None), (2, (items, items)), (1, (items, items))):
+        assert not measured
+        steering.pause = 0.0
+        steering.learn(batch(100, 20e-6), 4000, running, sample)
+    assert measured

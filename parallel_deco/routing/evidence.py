@@ -325,11 +325,12 @@ class Evidence:
         return self._moved.weight > 0
 
     def learn_count(self, items: int) -> None:
-        """Note that so many more items ran without being measured."""
+        """Note that so many more items ran without being measured, each as long as those that were."""
         with self._lock:
             self._items += items
+            self._seconds += items * self._alone.value
             if self._facts is not None:
-                self._facts = self._facts._replace(items=self._items)
+                self._facts = self._facts._replace(items=self._items, seconds=self._seconds)
 
     def learn_size(self, *, sent: int | None = None, received: int | None = None) -> None:
         """Note how large the argument or the result of an item is that has not been moved yet."""

@@ -11,7 +11,7 @@ from parallel_deco.routing.evidence import INNER, Facts
 if TYPE_CHECKING:
     from parallel_deco.routing.static import Effect
 
-__all__ = ["NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
+__all__ = ["ENOUGH", "NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
 
 #: How much better than the loop a route must be: a share of its time, and seconds, or the time of so many trips there
 #: and back, where the machine is slow at these. Processes need a little more.
