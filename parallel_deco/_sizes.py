@@ -114,9 +114,11 @@ def _pickling(column: Sequence[Any]) -> float:
         whole += size if part is value else rough_bytes(value)
         if seen > ENOUGH:
             break
+    if not parts:
+        return 0.0
     # A batch is one pickle, whatever is in it, and has its price already.
-    empty = _round_trip([]) if len(parts) >= FEW else 0.0
-    return max(0.0, _round_trip(parts) - empty) * max(1.0, whole / max(1, seen)) / max(1, len(parts))
+    seconds = max(0.0, _round_trip(parts) - _round_trip([]))
+    return seconds * max(1.0, whole / max(1, seen)) / len(parts)
 
 
 def _round_trip(values: list[Any]) -> float:

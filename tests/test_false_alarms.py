@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from parallel_deco.routing.effects import find_effects, subject_of
+from parallel_deco.routing.ledger import Ledger
 from parallel_deco.routing.static import EffectKind, read
 
 # Nothing below is typed: the functions are what users write.
@@ -948,3 +950,20 @@ def test_place_is_that_of_the_function_when_it_is_too_long_to_be_read() -> None:
     exec(compile("\n\ndef f(x):\n    return [" + "x, x + 1, " * 4000 + "]", "made.py", "exec"), namespace)
     (effect,) = read(namespace["f"]).effects
     assert (effect.kind, effect.file, effect.line) == (EffectKind.UNKNOWN, "made.py", 3)
+
+
+@pytest.mark.parametrize("case", CHANGES, ids=name_of)
+def test_a_reading_takes_the_same_steps_each_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever its objects lie in memory: else the same function is read to the end one day, and not on another."""
+    steps: list[int] = []
+    spend = Ledger.spend
+    monkeypatch.setattr(Ledger, "spend", lambda ledger, count: steps.append(count) or spend(ledger, count))
+    subject = subject_of(case.function)
+    taken = set()
+    kept = []
+    for number in range(12):
+        kept.append([object() for _ in range(37 * number)])
+        steps.clear()
+        find_effects(subject, subject.bind(case.args, {}))
+        taken.add(sum(steps))
+    assert len(taken) == 1

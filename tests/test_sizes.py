@@ -5,15 +5,18 @@ import collections
 import concurrent.futures
 import dataclasses
 import io
+import itertools
 import math
+import pickle
 import types
+from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parallel_deco._future import Future
-from parallel_deco._sizes import FEW, MANY, pickling_seconds, rough_bytes, size_class
+from parallel_deco._sizes import FEW, pickling_seconds, rough_bytes, size_class
 from parallel_deco._traits import PROCESSES
 from parallel_deco.routing.cost import Machine, predict
 from parallel_deco.routing.evidence import Evidence, Facts
@@ -171,11 +174,13 @@ def test_future_has_one_size_whatever_has_become_of_it():
 
 
 def test_what_a_pickle_takes_is_no_price_of_its_items():
-    """Of 16 and of 24 small numbers each takes the same, for what a pickle takes anyhow is that of a batch."""
-    few = min(pickling_seconds(range(FEW), ()) for _ in range(50))
-    many = min(pickling_seconds(range(MANY), ()) for _ in range(50))
-    alone = min(pickling_seconds([1], ()) for _ in range(50))
-    assert max(few, many) < alone / 3
+    """Of small numbers each takes a tenth of what a pickle does, which is that of a batch."""
+    each = min(pickling_seconds(range(FEW), range(FEW)) for _ in range(50))
+    begins = []
+    for _ in range(50):
+        begins.append(perf_counter())
+        pickle.loads(pickle.dumps([]))
+    assert each < min(after - before for before, after in itertools.pairwise(begins))
 
 
 def test_items_that_ran_unmeasured_count_as_long_as_the_others():

@@ -30,6 +30,7 @@ from parallel_deco.routing.values import (
     follow,
     identity,
     is_scalar,
+    number_anew,
     signature,
     unsure,
 )
@@ -120,6 +121,7 @@ class Ledger:
     """
 
     def __init__(self, steps: int = STEPS_MAX) -> None:
+        number_anew()
         self.depends = False
         self.guards: dict[Outside, frozenset[int] | None] = {}
         self.globals_read: dict[tuple[int, str], tuple[dict[str, object], object]] = {}

@@ -54,6 +54,7 @@ __all__ = [
     "identity",
     "is_scalar",
     "joined",
+    "number_anew",
     "signature",
     "unsure",
 ]
@@ -80,7 +81,27 @@ _ENDS_LOOKED_AT: Final = 32  # of a long container that was looked through befor
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
 
-class Outside:
+class _Numbered:
+    """A place that sets keep by its number, not by where it lies in memory: each reading takes the same steps."""
+
+    __slots__ = ("number",)
+    number: int
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+_numbers = itertools.count()
+_FIRST: Final = 1 << 10  # after the numbers of those that all readings share
+
+
+def number_anew() -> None:
+    """Begin the numbers of a reading; should another be under way, both are right, but may take other steps."""
+    global _numbers
+    _numbers = itertools.count(_FIRST)
+
+
+class Outside(_Numbered):
     """A place outside of the call: a root (an argument, a global) or something reached from one."""
 
     __slots__ = ("examples", "name", "origin", "parent", "path", "step")
@@ -93,6 +114,7 @@ class Outside:
         parent: Outside | None = None,
         step: str = "",
     ) -> None:
+        self.number = next(_numbers)
         self.origin = origin
         self.name = name
         self.examples = examples
@@ -104,7 +126,7 @@ class Outside:
         return f"<{describe(self)}>"
 
 
-class Site:
+class Site(_Numbered):
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
     __slots__ = (
@@ -113,6 +135,7 @@ class Site:
     )
 
     def __init__(self) -> None:
+        self.number = next(_numbers)
         self.contents: set[Place] = set()
         self.attributes: dict[str, Value] = {}
         self.opaque = False  # what it keeps under which attribute nobody knows: any may give any of the contents
@@ -128,24 +151,26 @@ class Site:
         self.read = False  # somebody has used the contents: growing means reading again
 
 
-class Cell:
+class Cell(_Numbered):
     """A variable shared by a function under way and the functions made in it; `value` is what these may find."""
 
     __slots__ = ("read", "since", "value", "written")
 
     def __init__(self) -> None:
+        self.number = next(_numbers)
         self.value: Value = EMPTY
         self.written: Value = EMPTY  # by inner functions
         self.since = sys.maxsize  # the first instruction at which there may be a function that sees it
         self.read = False  # one has: growing means reading again
 
 
-class Made:
+class Made(_Numbered):
     """A function made during the call."""
 
     __slots__ = ("closure", "code", "defaults", "keyword_defaults", "module")
 
     def __init__(self, code: types.CodeType, module: dict[str, object]) -> None:
+        self.number = next(_numbers)
         self.code = code
         self.module = module
         self.defaults: Value = EMPTY
@@ -153,41 +178,45 @@ class Made:
         self.closure: tuple[Value, ...] = ()
 
 
-class Const:
+class Const(_Numbered):
     """A constant whose value matters: a string, a truth value, a code object, a tuple of names."""
 
     __slots__ = ("value",)
 
     def __init__(self, value: object) -> None:
+        self.number = next(_numbers)
         self.value = value
 
 
-class Method:
+class Method(_Numbered):
     """An attribute of something made during the call, most likely about to be called."""
 
     __slots__ = ("name", "owner")
 
     def __init__(self, owner: Place, name: str) -> None:
+        self.number = next(_numbers)
         self.owner = owner
         self.name = name
 
 
-class Bound:
+class Bound(_Numbered):
     """A function that exists outside, bound to a receiver."""
 
     __slots__ = ("function", "receiver")
 
     def __init__(self, function: object, receiver: Value) -> None:
+        self.number = next(_numbers)
         self.function = function
         self.receiver = receiver
 
 
-class Super:
+class Super(_Numbered):
     """What ``super()`` gave: the receiver, and the class after which the search begins."""
 
     __slots__ = ("after", "receiver")
 
     def __init__(self, after: type, receiver: Value) -> None:
+        self.number = next(_numbers)
         self.after = after
         self.receiver = receiver
 
