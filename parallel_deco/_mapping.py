@@ -487,12 +487,17 @@ class Mapping:
             self._caller_runs
             and steering.route == SERIAL
             and steering.facts.wall > 0
-            and not self._wants_looks()
-            and (steering.brief or steering.facts.wall < TINY or not self._source.prompt)
+            and (steering.brief or self._are_short())
             and self._pending.nothing
             and not (self._source.returned or self._source.exhausted)
             and not self._stretches.many_takers
         )
+
+    def _are_short(self) -> bool:
+        """Whether items are known to be tiny, or may have to be waited for."""
+        if self._wants_looks():
+            return False
+        return self._steering.facts.wall < TINY or not self._source.prompt
 
     def _wants_looks(self) -> bool:
         """Whether it must yet be seen how such items hold the GIL, which nobody sees in a stretch."""

@@ -163,7 +163,10 @@ class Steering:
     def _note_brief(self, left: int | None, decision: Decision) -> None:
         """Have the next maps that are no longer run in the loop at once, if this one is short."""
         options = self._options
-        if left is None or left * decision.facts.wall > BRIEF or self.unseen or self._example is None:
+        if left is None or self._example is None:
+            return
+        work = left * decision.facts.wall
+        if work > BRIEF or (work > WORTH and self.unseen):
             return
         if options.backend == "auto" and options.timeout is None and decision.given is None:
             self._profile.brief = Brief(decision, left, self._evidence, options)

@@ -7,12 +7,13 @@ from itertools import islice
 
 import pytest
 
-from parallel_deco import parallel
+from parallel_deco import _mapping, parallel
 from parallel_deco._brief import MAPS, Brief
 from parallel_deco._cpus import available_cpus
 from parallel_deco._nesting import set_depth
 from parallel_deco._options import Options
 from parallel_deco.backends import pools
+from parallel_deco.backends.batch import run_batch
 from parallel_deco.routing.evidence import Evidence, Facts
 from parallel_deco.routing.router import Situation, decide
 
@@ -221,3 +222,17 @@ def test_list_that_grows_is_mapped_to_its_end_when_the_maps_before_were_short():
         assert list(work.map(items)) == [0] * 6
     items[:] = [1] * 6
     assert list(work.map(items)) == [1] * 12
+
+
+def test_tiny_jobs_run_unmeasured_when_they_are_known(monkeypatch):
+    """Whatever is not known of them: four calls of a microsecond stay in the loop, and to look at them takes 100 µs."""
+    measured = []
+    monkeypatch.setattr(_mapping, "run_batch", lambda batch: measured.append(batch) or run_batch(batch))
+    function = parallel(lambda x: x + 1)
+    for _ in range(100):
+        assert list(function.map(range(4))) == [1, 2, 3, 4]
+    assert len(measured) > 10
+    measured.clear()
+    for _ in range(160):
+        assert list(function.map(range(4))) == [1, 2, 3, 4]
+    assert len(measured) < 80

@@ -61,7 +61,7 @@ class Part(NamedTuple):
     path: tuple[str, ...]
     expected: tuple[object, ...]  # references to what it held
 
-    def holds(self, function: types.FunctionType) -> bool:
+    def holds(self, function: object) -> bool:
         """Say whether there is still nothing of another kind."""
         examples: Examples = (_held(function, self.where, self.name),)
         for step in self.path:
@@ -79,7 +79,7 @@ class Findings(NamedTuple):
     relied: tuple[tuple[str, str, object], ...]  # (module or cell, name, reference to what it held)
     parts: tuple[Part, ...]
 
-    def stands(self, function: types.FunctionType) -> bool:
+    def stands(self, function: object) -> bool:
         """Say whether the globals and closures that were read still hold what they held."""
         held = all(_reference_holds(_held(function, where, name), kept) for where, name, kept in self.relied)
         return held and all(part.holds(function) for part in self.parts)
@@ -284,16 +284,19 @@ def _is_gone(reference: object) -> bool:
     return is_a(reference, weakref.ReferenceType) and reference() is None
 
 
-def _held(function: types.FunctionType, where: str, name: str) -> object:
-    if where == CELL:
-        try:
-            return (function.__closure__ or ())[int(name)].cell_contents
-        except ValueError:
-            return MISSING
+def _held(function: object, where: str, name: str) -> object:
     if where == MODULE:
         return loaded(name)
-    namespace = _namespace(where) if where else function.__globals__
-    return dict.get(namespace, name, MISSING) if is_a(namespace, dict) else MISSING
+    if where not in ("", CELL):
+        namespace = _namespace(where)
+        return dict.get(namespace, name, MISSING) if is_a(namespace, dict) else MISSING
+    assert is_a(function, types.FunctionType)  # others have no globals of their own
+    if where == "":
+        return dict.get(function.__globals__, name, MISSING)
+    try:
+        return (function.__closure__ or ())[int(name)].cell_contents
+    except ValueError:
+        return MISSING
 
 
 def _reference_holds(thing: object, kept: object) -> bool:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeGuard
 
 from parallel_deco.routing.effects import Findings, Subject, find_effects, subject_of
 from parallel_deco.routing.ledger import Effect, EffectKind
@@ -45,7 +45,7 @@ class Reading:
     prior: Prior
     effects: tuple[Effect, ...]
     depends: bool = False
-    _subject: weakref.ReferenceType[types.FunctionType] | Subject | None = field(
+    _subject: weakref.ReferenceType[Callable[..., object]] | Subject | None = field(
         default=None, repr=False, compare=False
     )
     _answers: list[Findings] = field(default_factory=list, repr=False, compare=False)
@@ -99,7 +99,8 @@ class Reading:
 # and every global and closure variable that it relied on holds an object of the same type (a function, class or
 # module: the same object), as does each part of them that was looked into. Not checked again: attributes of modules of
 # libraries, the middle of long containers, and what was reached in another way than from a global or closure variable.
-_readings: weakref.WeakKeyDictionary[types.FunctionType, tuple[types.CodeType, Findings, Reading]]
+# That of a compiled function stands as long as the function does.
+_readings: weakref.WeakKeyDictionary[Callable[..., object], tuple[types.CodeType | None, Findings, Reading]]
 _readings = weakref.WeakKeyDictionary()
 
 
@@ -136,23 +137,34 @@ def _read(function: object) -> Reading:
         return known
     subject = subject_of(function)
     plain = subject.function
-    if subject.arguments or subject.keywords or not is_a(plain, types.FunctionType):
+    if subject.arguments or subject.keywords or not (is_a(plain, types.FunctionType) or _is_compiled(plain)):
         findings = find_effects(subject)
         return Reading(guess(plain), findings.effects, findings.depends, subject)
     if (known := _read_before(plain)) is not None:
         return known
     findings = find_effects(subject)
     reading = Reading(guess(plain), findings.effects, findings.depends, weakref.ref(plain))
-    _readings[plain] = (plain.__code__, findings, reading)
+    _readings[plain] = (_code(plain), findings, reading)
     return reading
+
+
+def _is_compiled(function: object) -> TypeGuard[types.BuiltinFunctionType]:
+    """Whether it is a function of a compiled module, and no method of an object, which may be another in a moment."""
+    if type(function) is types.BuiltinFunctionType:
+        return type(function.__self__) in (types.ModuleType, types.NoneType)
+    return type(function).__name__ == "cython_function_or_method"
+
+
+def _code(function: Callable[..., object]) -> types.CodeType | None:
+    return function.__code__ if type(function) is types.FunctionType else None
 
 
 def _read_before(function: object) -> Reading | None:
     """Return the reading of a plain function that was read before, if nothing that it relied on has changed."""
-    if type(function) is not types.FunctionType:
+    if not (type(function) is types.FunctionType or _is_compiled(function)):
         return None
     cached = _readings.get(function)
-    if cached is None or cached[0] is not function.__code__ or not cached[1].stands(function):
+    if cached is None or cached[0] is not _code(function) or not cached[1].stands(function):
         return None
     answers = cached[2]._answers
     answers[:] = [findings for findings in answers if findings.stands(function)]
