@@ -9,16 +9,21 @@ from .ratios import base_of
 
 __all__ = ["write_page"]
 
+#: The entry of a kernel that is to be compared.
+KERNEL = "the kernel, one thread"
+
 HEAD = """# parallel_deco beside its peers
 
 Made by `python -m benchmarks.report` from [{file}](../benchmarks/results/{file}); nothing here is written by hand.
 {processor}, {cpus} CPUs, {system}, Python {python}, {date}. {versions}.
 
+It is one machine with one version of Python: of more CPUs, and of builds without a GIL, it says nothing.
+
 All contenders take turns, round after round ({rounds} rounds), so what slows the machine down for a while hits
-everybody; the figures are medians. Each library is used as its documentation says, and once more with the width or the
-chunk size that somebody would set who knows the work: that is named. Differences under a quarter are ties on a machine
-like this one. Where a peer is better than parallel_deco, the table says so; what each route would have cost is in the
-rows of its explicit backends.
+everybody; the figures are medians. Each library runs with its defaults, and once more, where the row names a width or a
+chunk size, with what somebody would set who knows the work. Differences under a quarter are ties on a machine like this
+one. Where a peer is better than parallel_deco, the table says so; what each route would have cost is in the rows of its
+explicit backends. A kernel is compared on one thread, as the others are, but for NumPy's BLAS, which has all CPUs.
 """
 
 
@@ -71,8 +76,8 @@ def best(medians: dict[str, float], ours: bool) -> str | None:
 
 
 def chosen(medians: dict[str, float]) -> str | None:
-    """Return the entry of this library as it is used by default; its fastest where there is none."""
-    return "parallel_deco" if "parallel_deco" in medians else best(medians, ours=True)
+    """Return the entry of this library as it is used by default; a kernel's is that on one thread; or its fastest."""
+    return next((name for name in ("parallel_deco", KERNEL) if name in medians), best(medians, ours=True))
 
 
 def shown(seconds: float, group: dict[str, Any]) -> str:
@@ -89,15 +94,16 @@ def times(ratio: float) -> str:
 
 def overview(groups: list[dict[str, Any]]) -> str:
     """Return the table of all questions."""
-    lines = ["| question | parallel_deco | fastest other | parallel_deco takes |", "|---|---|---|---|"]
+    lines = ["| question | parallel_deco | fastest other | as many times as long |", "|---|---|---|--:|"]
     for group in groups:
         medians = group["medians"]
         us, other = chosen(medians), best(medians, ours=False)
         if us is None or other is None:
             continue
+        title = f"{us}: " if us == KERNEL else ""
         lines.append(
-            f"| [{group['question']}](#{group['name']}) | {shown(medians[us], group)} |"
-            f" {other}: {shown(medians[other], group)} | {times(medians[us] / medians[other])} of its time |"
+            f"| [{group['question']}](#{group['name']}) | {title}{shown(medians[us], group)} |"
+            f" {other}: {shown(medians[other], group)} | {times(medians[us] / medians[other])} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -154,7 +154,7 @@ class _Parts:
     kills = True
 
     def __init__(self, batch: Batch, done: Done, width: int) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may run under it, and let go of the map
         self._batch = batch
         self._done = done
         self._width = width

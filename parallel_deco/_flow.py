@@ -8,7 +8,7 @@ from parallel_deco.backends.batch import Patience
 from parallel_deco.routing.cost import GIL_HANDOVER, TARGET, grain
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["TINY", "Demand", "batch_size", "patience", "spreads", "window"]
+__all__ = ["TINY", "Aim", "Demand", "batch_size", "patience", "spreads", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
@@ -44,6 +44,39 @@ MOST_ITEMS = 200_000
 MOST_BYTES = 256 << 20
 
 
+class Aim(NamedTuple):
+    """Where batches go now.
+
+    Parameters
+    ----------
+    route : str
+        Threads, where work for worker processes goes on here until these are ready.
+    facts : Facts
+        What is known of an item.
+    width : int
+        How many batches are to run at the same time, elsewhere or by the consumer.
+    places : int
+        How many may be elsewhere.
+    busy : int
+        How many are; of those in threads none, where they were left there by work that goes on in processes.
+    abreast : int
+        How many items of a batch run at the same time.
+    workers : int
+        How many worker processes there may be for it.
+    ahead : bool
+        Whether a worker is sent a second batch while it runs the first, so that it never waits for one.
+    """
+
+    route: Route
+    facts: Facts
+    width: int
+    places: int
+    busy: int
+    abreast: int = 1
+    workers: int = 0
+    ahead: bool = False
+
+
 class Demand(NamedTuple):
     """What the consumer did so far and does now."""
 
@@ -51,33 +84,25 @@ class Demand(NamedTuple):
     waiting: bool = False
 
 
-def batch_size(
-    facts: Facts,
-    options: Options,
-    route: Route,
-    width: int,
-    left: int | None,
-    before: int,
-    pause: float = 0.0,
-    abreast: int = 1,
-    free: int = 1,
-) -> int:
+def batch_size(aim: Aim, options: Options, left: int | None, before: int, pause: float = 0.0, free: int = 1) -> int:
     """Return how many items the next batch gets: the target's worth, growing gently, smaller towards the end.
 
     Parameters
     ----------
+    aim : Aim
+        Where it goes.
+    options : Options
+    left : int or None
+        Items that are still to pull, where that is known. Towards the end each worker gets half of its share, as in
+        guided self-scheduling, so that all end at the same time.
     before : int
         The size of the batch before; 0 for the first.
     pause : float
         Seconds for which nothing is decided anew: shorter batches of the loop would gain nothing.
-    left : int or None
-        Items that are still to pull, where that is known. Towards the end each worker gets half of its share, as in
-        guided self-scheduling, so that all end at the same time.
-    abreast : int
-        How many items of a batch run at the same time.
     free : int
         How many batches can begin now.
     """
+    route, facts, width, abreast = aim.route, aim.facts, aim.width, aim.abreast
     if options.chunksize is not None:
         return options.chunksize
     if not facts.items:

@@ -84,7 +84,10 @@ cdef double PATIENCE = 2
 # Seconds that a thread waits at a time for another to come out of a stretch, or for its turn.
 cdef double HEED = 0.1
 
-cdef str OWN = "an item or the input of a map takes from that map, whose next result is its own, or comes after it"
+cdef str OWN = (
+    "an item or the input of a map takes from that map, whose next result is its own, or comes after it, and so would"
+    " never come; take the results outside of it, or start another map"
+)
 
 
 @cython.final
@@ -319,12 +322,17 @@ class Guard:
 
 @cython.final
 cdef class MapIterator:
-    """The results of a map as they come; letting go of it, or `close`, cancels what has not run.
+    """The results of a map as they come; made by `map` and `starmap`.
 
-    Parameters
-    ----------
-    mapping : Mapping
-        Gives lists of results, and stretches that are still to run.
+    Methods
+    -------
+    close()
+        Cancel what has not run. So does letting go of the iterator; use `contextlib.closing` to be sure of the moment.
+
+    Notes
+    -----
+    Any thread may take from it, and several by turns. It has no ``len()``, but `operator.length_hint` says how many
+    results are to come, where the input says it.
     """
 
     # A class of its own in C, with no subclass in Python: that would send each __next__ through a method look-up.

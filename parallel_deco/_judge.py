@@ -1,7 +1,7 @@
 """Live judging: looks at a call that is still running, so that the next one already goes the right way."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import islice
 from time import perf_counter
@@ -44,10 +44,13 @@ class Judge:
         self._verdict = verdict
         self._nothing_running = nothing_running
         self._batch: Batch | None = None
+        self._threads: ThreadBackend | None = None  # where it sits
+        self._expects = False  # a call that had not begun at the last look
         self._over = Bell()  # takes no lock: who lets go of a map may be the collector, within any lock
 
     def sit(self, threads: ThreadBackend) -> None:
         """Begin to look, in a thread of the pool; where there can be none, the end of the call will tell."""
+        self._threads = threads
         with suppress(RuntimeError):
             threads.call(partial(self._look, perf_counter()))
 
@@ -75,9 +78,12 @@ class Judge:
     def _is_settled_after(self, pause: float) -> bool:
         """Look after so many seconds; return whether there is nothing more to look for."""
         due = perf_counter() + pause
-        if self._over.wait(pause):
-            return True
+        # A shutdown does not wait for a call that may never begin, as its item may never come.
+        with self._threads.away() if self._expects and self._threads else nullcontext():
+            if self._over.wait(pause):
+                return True
         batch = self._batch
+        self._expects = batch is None
         if batch is None:
             self._nothing_running()
             return False

@@ -24,10 +24,12 @@ class Lane:
     extra : int
         Places beyond the width, for those that run wait and do not end.
     watched : float
-        Somebody looks whether that is so, before that time of `monotonic`, unless all was ended.
+        Somebody looks whether that is so, before that time of `monotonic`, unless what was set for later was dropped.
+    era : int
+        How often that had happened by then.
     """
 
-    __slots__ = ("extra", "probing", "progress", "running", "waiting", "watched")
+    __slots__ = ("era", "extra", "probing", "progress", "running", "waiting", "watched")
 
     def __init__(self) -> None:
         self.waiting: deque[Call] = deque()
@@ -36,6 +38,7 @@ class Lane:
         self.progress = 0
         self.extra = 0
         self.watched = 0.0
+        self.era = 0
 
 
 class _Member(Protocol):

@@ -34,10 +34,12 @@ STARTS = 5
 #: programs have the CPUs, or a thread of the user's has the GIL.
 SLOWEST = 10
 #: Seconds after which no more than the fewest round trips of a kind are made; after which none is begun, and the guess
-#: stands if it is less; and after which one is given up.
+#: stands if it is less; after which one is given up, for somebody else has got the worker (in `measure_all`, which
+#: somebody waits for, later); and for which nothing is tried then.
 BUDGET = 2e-3
 WHOLE = 18e-3
-PATIENCE = 1.0
+PATIENCE, LONG_PATIENCE = 30e-3, 1.0
+AGAIN = 1.0
 #: Bytes that are sent to a worker to time the way.
 LOAD = 256 << 10
 
@@ -46,6 +48,7 @@ _Start: TypeAlias = Callable[[Batch, Done], Any]
 _lock = threading.Lock()
 _threads: tuple[float, float] | None = None  # dispatch and wake-up
 _processes: tuple[float, float] | None = None  # dispatch and bandwidth
+_not_before = 0.0  # the time at which that may be tried, after a try in vain
 
 
 def constants() -> Machine:
@@ -65,7 +68,7 @@ def constants() -> Machine:
 
 def may_matter(decision: Decision) -> bool:
     """Whether a decision hangs on a constant that could be measured now but was not."""
-    if _threads is not None and (_processes is not None or not _idle_worker()):
+    if _threads is not None and (_processes is not None or not _at_rest() or perf_counter() < _not_before):
         return False
     facts, here = decision.facts, decision.here
     if not SMALL < here.items * facts.wall < LARGE or len(here.open) == 1:
@@ -77,15 +80,16 @@ def may_matter(decision: Decision) -> bool:
     )
 
 
-def measure(seconds: float = WHOLE) -> None:
+def measure(seconds: float = WHOLE, patience: float = PATIENCE) -> None:
     """Measure what can be measured now, in 2 ms to so many; not in a thread of the pools, and with nothing running."""
-    global _threads, _processes
+    global _threads, _processes, _not_before
     with _lock:
         end = perf_counter() + seconds
         if _threads is None:
-            _threads = _time_threads(end)
-        if _processes is None and _idle_worker():
-            _processes = _time_processes(end)
+            _threads = _time_threads(end, patience)
+        if _processes is None and _at_rest():
+            _processes = _time_processes(end, patience)
+            _not_before = perf_counter() + AGAIN
 
 
 def measure_all() -> tuple[Machine, frozenset[str]]:
@@ -94,8 +98,8 @@ def measure_all() -> tuple[Machine, frozenset[str]]:
     if pool.unavailable is None:
         done = threading.Event()
         pool.start(Batch(id, [0], Shape.ONE), lambda _: done.set(), width=1)
-        done.wait(10 * PATIENCE)
-    measure(10 * PATIENCE)
+        done.wait(10 * LONG_PATIENCE)
+    measure(10 * LONG_PATIENCE, LONG_PATIENCE)
     measured = {"dispatch_thread", "wake"} if _threads else set()
     if _processes is not None:
         measured |= {"dispatch_process", "bandwidth"}
@@ -104,16 +108,17 @@ def measure_all() -> tuple[Machine, frozenset[str]]:
     return constants(), frozenset(measured)
 
 
-def _idle_worker() -> bool:
+def _at_rest() -> bool:
+    """Whether there are worker processes, and all are idle: what others run there would be timed too."""
     pool = pools.process_pool()
-    return pool is not None and pool.idle > 0
+    return pool is not None and 0 < pool.workers <= pool.idle
 
 
-def _time_threads(end: float) -> tuple[float, float]:
+def _time_threads(end: float, patience: float) -> tuple[float, float]:
     """Return what a batch costs when a thread waits for it, and what starting a thread adds at most."""
     start = pools.threads().start
-    _trip(start, 0)  # there is a thread now
-    dispatch = _typical(start, 0, end, Machine().dispatch_thread) or Machine().dispatch_thread
+    _trip(start, 0, patience)  # there is a thread now
+    dispatch = _typical(start, 0, end, Machine().dispatch_thread, patience) or Machine().dispatch_thread
     begun: list[float] = []
     for _ in range(STARTS):
         if begun and perf_counter() > end:  # a thread of the user's computes, with the GIL
@@ -121,28 +126,29 @@ def _time_threads(end: float) -> tuple[float, float]:
         up = threading.Event()
         before = perf_counter()
         threading.Thread(target=up.set, daemon=True).start()
-        up.wait(PATIENCE)
+        up.wait(patience)
         begun.append(perf_counter() - before)
     return dispatch, max(dispatch, min(_quartile(begun), SLOWEST * Machine().wake))
 
 
-def _time_processes(end: float) -> tuple[float, float] | None:
+def _time_processes(end: float, patience: float) -> tuple[float, float] | None:
     start = pools.processes().start
-    _trip(start, 0)  # the worker learns the function
-    guess = Machine()
-    dispatch = _typical(start, 0, end, guess.dispatch_process)
-    loaded = _typical(start, bytes(LOAD), end, guess.dispatch_process + LOAD / guess.bandwidth)
-    if dispatch is None or loaded is None:
+    if _trip(start, 0, patience) is None:  # the worker learns the function
         return None
-    return dispatch, LOAD / max(loaded - dispatch, 1e-6)
+    guess = Machine()
+    dispatch = _typical(start, 0, end, guess.dispatch_process, patience)
+    if dispatch is None:
+        return None
+    loaded = _typical(start, bytes(LOAD), end, guess.dispatch_process + LOAD / guess.bandwidth, patience)
+    return None if loaded is None else (dispatch, LOAD / max(loaded - dispatch, 1e-6))
 
 
-def _typical(start: _Start, item: object, last: float, guess: float) -> float | None:
+def _typical(start: _Start, item: object, last: float, guess: float, patience: float) -> float | None:
     """Return what most round trips take at least; None when one did not come back."""
     end = perf_counter() + BUDGET
     times = []
     for _ in range(TRIPS):
-        seconds = _trip(start, item)
+        seconds = _trip(start, item, patience)
         if seconds is None:
             return None
         times.append(seconds)
@@ -158,8 +164,8 @@ def _quartile(times: list[float]) -> float:
     return sorted(times)[(len(times) - 1) // 4]
 
 
-def _trip(start: _Start, item: object) -> float | None:
-    """Return how long one batch takes there and back."""
+def _trip(start: _Start, item: object, patience: float) -> float | None:
+    """Return how long one batch takes there and back; None where it does not come back in time."""
     back = threading.Event()
 
     def done(_: BatchResult) -> None:
@@ -168,7 +174,7 @@ def _trip(start: _Start, item: object) -> float | None:
     batch = Batch(id, [item], Shape.ONE)
     before = perf_counter()
     start(batch, done)
-    return perf_counter() - before if back.wait(PATIENCE) else None
+    return perf_counter() - before if back.wait(patience) else None
 
 
 def _scaled(machine: Machine, factor: float) -> Machine:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
 from parallel_deco._errors import NotPicklableError, name_of
-from parallel_deco._flow import TINY, patience, spreads
+from parallel_deco._flow import TINY, Aim, patience, spreads
 from parallel_deco._importing import note_call
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
@@ -36,7 +36,7 @@ from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
 from parallel_deco._pending import Pending
-from parallel_deco._placing import SHORT, Aim, Placing
+from parallel_deco._placing import SHORT, Placing
 from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
 from parallel_deco._seats import Seat

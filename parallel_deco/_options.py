@@ -95,7 +95,8 @@ class Options(_Fields):
         _check_seconds(self.timeout, "timeout")
         if self.timeout is not None and self.backend == "serial":
             raise InvalidOptionError(
-                "backend='serial' runs items in the caller's thread, which no timeout can interrupt"
+                f"timeout={self.timeout!r} cannot be kept with backend='serial', for nothing interrupts the caller's"
+                " thread; choose 'auto', 'processes' or 'threads', or leave the timeout out"
             )
 
     def changed(self, **changes: Any) -> Options:

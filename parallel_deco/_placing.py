@@ -3,58 +3,23 @@
 Arithmetic on what a map knows: no lock, no clock but that of what is awaited, and nothing is started here.
 """
 
-from typing import NamedTuple
-
-from parallel_deco._flow import Demand, batch_size, window
+from parallel_deco._flow import Aim, Demand, batch_size, window
 from parallel_deco._options import Options
 from parallel_deco._pending import Pending
 from parallel_deco._readiness import Readiness
 from parallel_deco._source import Source
 from parallel_deco._steering import Steering
-from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
+from parallel_deco._traits import PROCESSES, SERIAL, THREADS
 from parallel_deco.backends import pools
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["SHORT", "Aim", "Placing"]
+__all__ = ["SHORT", "Placing"]
 
 #: Items shorter than this, in seconds, are computed by the consumer too, and sent to a worker before it is free; with
 #: longer ones the consumer stays free to deliver and to be interrupted.
 SHORT = 50e-3
 #: Seconds of tiny items in a batch in which the sampler is to look at them a few times.
 LOOKS = 1.5e-3
-
-
-class Aim(NamedTuple):
-    """Where batches go now.
-
-    Parameters
-    ----------
-    route : str
-        Threads, where work for worker processes goes on here until these are ready.
-    facts : Facts
-        What is known of an item.
-    width : int
-        How many batches are to run at the same time, elsewhere or by the consumer.
-    places : int
-        How many may be elsewhere.
-    busy : int
-        How many are; of those in threads none, where they were left there by work that goes on in processes.
-    abreast : int
-        How many items of a batch run at the same time.
-    workers : int
-        How many worker processes there may be for it.
-    ahead : bool
-        Whether a worker is sent a second batch while it runs the first, so that it never waits for one.
-    """
-
-    route: Route
-    facts: Facts
-    width: int
-    places: int
-    busy: int
-    abreast: int = 1
-    workers: int = 0
-    ahead: bool = False
 
 
 class Placing:
@@ -119,15 +84,14 @@ class Placing:
 
     def size(self, aim: Aim, awaited: bool, looks: bool) -> int:
         """Return how many items the next batch gets; with `looks`, in the loop, enough for the sampler."""
-        options, facts, prompt = self._options, aim.facts, self._source.prompt
-        if aim.route == SERIAL and not prompt:
+        options = self._options
+        if aim.route == SERIAL and not self._source.prompt:
             size = 1
         else:
-            left, before, pause = self._source.left, self._pending.size, self._steering.pause
             free = max(1, aim.places - aim.busy - self._pending.reserved)
-            size = batch_size(facts, options, aim.route, aim.width, left, before, pause, aim.abreast, free)
+            size = batch_size(aim, options, self._source.left, self._pending.size, self._steering.pause, free)
             if looks and options.chunksize is None:
-                size = max(size, int(LOOKS / facts.wall))
+                size = max(size, int(LOOKS / aim.facts.wall))
         if options.chunksize is None or options.buffersize is not None:
             size = max(1, min(size, self.room(aim, awaited)))
         return size

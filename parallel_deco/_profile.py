@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
+from time import perf_counter
 from types import MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -38,6 +39,8 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Calls of one order of size whose arguments are weighed.
 WEIGHED = 64
+#: Seconds for which a function that could not travel stays, the first time and at most; twice as many each time.
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 64.0
 #: Items that are assumed to be left at least when the input does not tell its length.
 UNKNOWN_LENGTH = 64
 
@@ -56,7 +59,9 @@ class Profile:
     def __init__(self, function: Callable[..., Any], evidence: dict[int, Evidence] | None = None) -> None:
         self.function = function
         self.decision: Decision | None = None
-        self.stuck: str | None = None  #: why no call of it can be sent to another process
+        self._stuck = ""  # why no call of it can be sent to another process
+        self._stays_until = 0.0
+        self._pause = 0.0
         self._evidence: dict[int, Evidence] = {} if evidence is None else evidence
         self._latest = Evidence()
         self._leaving: frozenset[type] = frozenset()  # the scalars of which it was seen that they lose nothing
@@ -88,6 +93,16 @@ class Profile:
     def latest(self) -> Evidence:
         """The evidence of the calls that came last: the best guess at those whose size is not known yet."""
         return self._latest
+
+    @property
+    def stuck(self) -> str | None:
+        """Why no call of it can be sent to another process; after a while that is tried again, ever more rarely."""
+        return self._stuck if perf_counter() < self._stays_until else None
+
+    def stay(self, reason: str) -> None:
+        """Note that the function itself could not be sent: what it refers to may be another next time."""
+        self._pause = min(2 * self._pause, LONGEST_PAUSE) or FIRST_PAUSE
+        self._stuck, self._stays_until = reason, perf_counter() + self._pause
 
     def may_leave(self, batch: Batch, options: Options) -> bool:
         """Whether the calls of a batch lose nothing in another process; `explain` tells what they would lose."""
@@ -299,8 +314,9 @@ class Profile:
     ) -> Situation:
         """Return where a decision about so many more items would be made, with what keeps them here."""
         cpus = self.cpus()
-        if self.stuck is not None:
-            kept = kept._replace(stuck=self.stuck)
+        stuck = self.stuck
+        if stuck is not None:
+            kept = kept._replace(stuck=stuck)
         workers = pools.workers()
         return Situation(
             items=UNKNOWN_LENGTH if items is None else items,

@@ -73,11 +73,13 @@ class QuickCall(_Claimed):
             failure = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         finally:
             set_depth(before)
-        self._freed(self._level)
-        if failure is None:
-            call.future.set_result(value)
-        else:
-            call.future.set_exception(failure)
+        try:
+            self._freed(self._level)
+        finally:  # whatever a policy of the user's raised there
+            if failure is None:
+                call.future.set_result(value)
+            else:
+                call.future.set_exception(failure)
 
 
 class SentCall(_Claimed):
@@ -109,5 +111,7 @@ class SentCall(_Claimed):
 
     def _done(self, result: BatchResult) -> None:
         if self._take():
-            self._freed(self._level)
-            call_back_aside(settle((self._call,), result))  # a worker's reader must go on reading
+            try:
+                self._freed(self._level)
+            finally:
+                call_back_aside(settle((self._call,), result))  # a worker's reader must go on reading

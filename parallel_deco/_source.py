@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextvars import Context, copy_context
 from operator import attrgetter
 from time import perf_counter
+from types import WrapperDescriptorType
 from typing import Any, NamedTuple
 
 __all__ = ["Piece", "Source"]
@@ -21,8 +22,6 @@ LONG = 1e-3
 TRUST = 16
 #: Rows of these very types are there, whole.
 _ROWS = {tuple, list}
-#: Rows of `starmap` that are looked at, to know whether they are there.
-SOME = 256
 
 
 class Piece(NamedTuple):
@@ -88,14 +87,12 @@ class Source:
 
         Each row becomes a tuple once, for looking into an iterator empties it.
         """
-        prompt = _is_plain(rows)
-        if prompt:  # unless the rows are iterators, which may wait, each of them
-            some = rows[:: len(rows) // SOME + 1]  # type: ignore[arg-type, index]
-            prompt = all(hasattr(type(row), "__len__") for row in some)
+        kinds: set[type] = set(map(type, rows)) if type(rows) in (list, tuple) else {object}  # 20 ns for each
+        prompt = all(map(_holds_its_items, kinds))
         source = cls(map(tuple, rows), _length(rows), prompt=prompt)
-        if prompt and not all(type(row) in (tuple, list) for row in some):  # then they may be code of the user's
+        source.instant = prompt and kinds <= _ROWS
+        if prompt and not source.instant:  # they may be somebody's compiled code
             source.context = copy_context()
-        source.instant = prompt and set(map(type, rows)) <= _ROWS  # 20 ns for each
         if source.instant and rows:
             source._head = (tuple(rows[0]),)  # type: ignore[index]
         return source
@@ -147,7 +144,9 @@ class Source:
         if self._returned and (piece := self._pull_returned(most)) is not None:
             return piece
         if self.is_drawn_by(threading.get_ident(), alone=False):
-            raise RuntimeError("the input of a map takes from that map a result that comes after it")
+            raise RuntimeError(
+                "the input of a map takes from that map a result that comes after it; take from another map"
+            )
         with self._lock:
             if self._ended:
                 return None
@@ -270,6 +269,11 @@ class Source:
             self._sequence = None
             self._head = ()
             self._lock.release()
+
+
+def _holds_its_items(kind: type) -> bool:
+    """Whether what an object of this type consists of is there, and no code in Python is asked for it."""
+    return hasattr(kind, "__len__") and type(getattr(kind, "__iter__", None)) is WrapperDescriptorType
 
 
 def _is_plain(iterable: object) -> bool:

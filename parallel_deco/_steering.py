@@ -9,6 +9,7 @@ from parallel_deco import _machine, _sampler
 from parallel_deco._brief import BRIEF, Brief
 from parallel_deco._cpus import available_cpus
 from parallel_deco._measure import Readings
+from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile, call_arguments
 from parallel_deco._sizes import FEW, MANY, pickling_seconds, rough_bytes
@@ -277,7 +278,7 @@ class Steering:
     def stay(self, reason: str, of_function: bool) -> None:
         """Note that something cannot be sent to another process; if not the function, another map may try."""
         if of_function:
-            self._profile.stuck = reason
+            self._profile.stay(reason)
         if self._kept.stuck is None:
             self._evidence.refusals.refused(reason)
             self._kept = self._kept._replace(stuck=reason)
@@ -350,10 +351,10 @@ class Steering:
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere.
 
-        Nor before it is seen how the GIL is held, which may decide by itself.
+        Nor before it is seen how the GIL is held, which may decide by itself; nor inside of parallel work.
         """
         decision = self._choose(left, facts, current)
-        if current != SERIAL or (self.unseen and not facts.blind) or not _machine.may_matter(decision):
+        if current != SERIAL or depth() or (self.unseen and not facts.blind) or not _machine.may_matter(decision):
             return decision
         _machine.measure()
         return self._choose(left, facts, current)

@@ -131,7 +131,7 @@ class Submissions:
             full = known is not None and (lane.running >= known.width + lane.extra or self._places.are_full(level))
         if not full:
             self._drain(level)
-        if lane.waiting and lane.watched < monotonic():
+        if lane.waiting and (lane.watched < monotonic() or lane.era != pools.threads().era):
             now = perf_counter()
             self._watch(level, FIRST_LOOK, now, now, process_time())
 
@@ -202,8 +202,10 @@ class Submissions:
         """
         lane = self._lanes[level]
         look = partial(self._look, level, pause, since, looked, computed, lane.progress)
-        when = monotonic() + pause
-        lane.watched = when + LATE if pools.threads().later(when, look) else 0.0
+        when, threads = monotonic() + pause, pools.threads()
+        lane.watched, lane.era = when + LATE, threads.era  # first: it may look at once, and find that none waits
+        if not threads.later(when, look):
+            lane.watched = 0.0
 
     def _look(self, level: int, pause: float, since: float, looked: float, computed: float, progress: int) -> None:
         """Give a lane more places if those that run may be waiting for those that have none; in the alarms' thread.
@@ -472,9 +474,11 @@ class Submissions:
         def done(result: BatchResult) -> None:
             if claim.acquire(blocking=False):
                 free(result.readings)
-                self._drain(level)  # before: a callback of a future may wait for other calls
-                heard = settle(calls, result)
-                call_back_aside(heard) if there else call_back(heard)  # a worker's reader must go on reading
+                try:
+                    self._drain(level)  # before: a callback of a future may wait for other calls
+                finally:  # whatever a policy of the user's raised there
+                    heard = settle(calls, result)
+                    call_back_aside(heard) if there else call_back(heard)  # a worker's reader must go on reading
 
         def ended(readings: Readings) -> None:
             free(readings)
@@ -575,7 +579,7 @@ class Submissions:
 
     def _note_stuck(self, reason: str, of_function: bool) -> None:
         if of_function:
-            self._profile.stuck = reason
+            self._profile.stay(reason)
         self._refusals.refused(reason)
         self._profile.show(stuck=reason)
         self._decision = None

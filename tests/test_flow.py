@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallel_deco._flow import GROWTH, HANDING, MOST_ITEMS, Demand, batch_size, window
+from parallel_deco._flow import GROWTH, HANDING, MOST_ITEMS, Aim, Demand, batch_size, window
 from parallel_deco._options import Options
 from parallel_deco.routing.cost import TARGET, grain
 from parallel_deco.routing.evidence import Facts
@@ -19,11 +19,16 @@ def known(wall, received=0.0):
     return Facts(items=10, seconds=1.0, wall=wall, cpu=wall, gil=wall, received=received, pace=wall)
 
 
+def aim(facts, route, width):
+    """Return that batches of such items go there."""
+    return Aim(route, facts, width, width, 0)
+
+
 @given(walls, routes, st.integers(1, 64), lefts, st.integers(0, 10**5))
 @LAWS
 def test_batch_is_of_a_size_that_can_be_when_anything_varies(wall, route, width, left, before):
     """At least one item; no more than fit the target, and no more than so many times the batch before."""
-    size = batch_size(known(wall), Options(), route, width, left, before)
+    size = batch_size(aim(known(wall), route, width), Options(), left, before)
     assert 1 <= size <= MOST_ITEMS // 8
     assert size == 1 or size * wall <= grain(route, known(wall))[0] * (1 + 1e-9)
     assert not before or size <= GROWTH * before
@@ -33,7 +38,7 @@ def test_batch_is_of_a_size_that_can_be_when_anything_varies(wall, route, width,
 @LAWS
 def test_loop_is_cut_as_rarely_as_is_decided(wall, pause):
     """A batch costs a tenth of a millisecond, and nothing comes of it before the next decision."""
-    size = batch_size(known(wall), Options(), "serial", 1, None, 0, pause)
+    size = batch_size(aim(known(wall), "serial", 1), Options(), None, 0, pause)
     assert size <= max(1, TARGET * (1 + 1e-9) / wall)
     assert (size + 1) * wall >= min(max(pause, 1e-3), TARGET) * (1 - 1e-9)
 
@@ -43,7 +48,7 @@ def test_loop_is_cut_as_rarely_as_is_decided(wall, pause):
 def test_batches_are_even_at_the_end_when_the_length_is_known(wall, width, left):
     """Each worker gets half of its share at the most, unless that would not be worth handing out."""
     for route in ("threads", "processes"):
-        size = batch_size(known(wall), Options(), route, width, left, 0)
+        size = batch_size(aim(known(wall), route, width), Options(), left, 0)
         assert size <= max(-(-left // (2 * width)), grain(route, known(wall))[1] / wall)
 
 
@@ -54,7 +59,7 @@ def test_batches_stay_as_large_as_waits_are_crowded_when_the_end_comes(wall, cro
     pace = max(wall, crowded * wall / 4)
     held = 1.01 * pace / 1.4 / width if by_gil else 0.0
     facts = known(wall)._replace(cpu=min(held, 0.4 * wall), gil=held, pace=crowded * wall)
-    size = batch_size(facts, Options(), "threads", width, left, 0)
+    size = batch_size(aim(facts, "threads", width), Options(), left, 0)
     assert not by_gil or size >= min(int(crowded), int(TARGET / pace), left)
     assert size <= max(-(-left // (2 * width)), 0.5e-3 / pace, crowded if by_gil else 1)
 
@@ -66,7 +71,7 @@ def test_short_waits_run_in_one_round_when_all_that_is_left_can_begin_at_once(wa
     facts = known(wall)._replace(cpu=0.0, gil=0.0)
     sizes, rest, before = [], left, 0
     while rest and len(sizes) < width:
-        before = batch_size(facts, Options(), "threads", width, rest, before, free=width - len(sizes))
+        before = batch_size(aim(facts, "threads", width), Options(), rest, before, free=width - len(sizes))
         sizes.append(min(before, rest))
         rest -= sizes[-1]
     least = width * HANDING / wall
@@ -81,12 +86,12 @@ def test_short_waits_run_in_one_round_when_all_that_is_left_can_begin_at_once(wa
 @LAWS
 def test_chunksize_is_obeyed_when_given(wall, route, width, left, chunksize, before):
     """Whatever is known."""
-    assert batch_size(known(wall), Options(chunksize=chunksize), route, width, left, before) == chunksize
+    assert batch_size(aim(known(wall), route, width), Options(chunksize=chunksize), left, before) == chunksize
 
 
 def test_first_batch_is_one_item_when_nothing_is_known():
     """It may be a long one."""
-    assert batch_size(Facts(), Options(), "serial", 1, 1000, 0) == 1
+    assert batch_size(aim(Facts(), "serial", 1), Options(), 1000, 0) == 1
 
 
 @given(walls, st.floats(0, 1e9), st.integers(1, 64), st.integers(1, 10**4), st.integers(0, 10**6), st.booleans())

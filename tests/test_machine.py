@@ -1,5 +1,6 @@
 """What handing out costs on this machine: measured when it could change a decision, and only then."""
 
+import time
 import zlib
 
 import pytest
@@ -25,6 +26,7 @@ def unknown(monkeypatch):
     """Nothing was measured yet."""
     monkeypatch.setattr(_machine, "_threads", None)
     monkeypatch.setattr(_machine, "_processes", None)
+    monkeypatch.setattr(_machine, "_not_before", 0.0)
 
 
 def of(items, facts=FREE, cpus=2):
@@ -59,7 +61,7 @@ def test_a_slow_start_is_believed_when_it_was_not_the_only_one(monkeypatch, star
 
 def test_constants_are_bounded_when_other_programs_have_the_cpus(monkeypatch):
     """A batch that took a second to come back says nothing of the next."""
-    monkeypatch.setattr(_machine, "_trip", lambda start, item: 1.0)
+    monkeypatch.setattr(_machine, "_trip", lambda start, item, patience: 1.0)
     _machine.measure(60.0)
     assert _machine.constants().dispatch_thread == 10 * Machine().dispatch_thread
 
@@ -71,6 +73,31 @@ def test_start_is_that_of_one_more_worker_when_there_is_a_template(monkeypatch):
     monkeypatch.setattr(crew, "started_in", 9.0)
     monkeypatch.setattr(type(crew), "forked_in", 2.0)
     assert _machine.constants().start == 2.0
+
+
+def test_measuring_is_given_up_at_once_when_a_worker_does_not_answer(monkeypatch):
+    """Somebody else has got it: nothing is tried again for a while, and the guesses stand."""
+    list(parallel(double, backend="processes").map(range(8)))
+    trips = []
+    monkeypatch.setattr(_machine, "_trip", lambda start, item, patience: trips.append(start))
+    assert any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+    _machine.measure()
+    assert len([start for start in trips if start == pools.processes().start]) <= 1
+    assert _machine.constants().dispatch_process == Machine().dispatch_process
+    assert not any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+
+
+def test_processes_are_not_measured_when_one_of_them_has_work(monkeypatch):
+    """It would be timed too."""
+    function = parallel(time.sleep, backend="processes", max_workers=2)
+    list(function.map([0, 0]))
+    task = function.submit(0.5)
+    while not task.running():
+        time.sleep(1e-3)
+    _machine.measure()
+    assert _machine._threads is not None
+    assert _machine._processes is None
+    task.result()
 
 
 def test_only_threads_are_measured_when_no_worker_is_there(monkeypatch):

@@ -190,3 +190,18 @@ def test_items_that_ran_unmeasured_count_as_long_as_the_others():
     assert evidence.facts().seconds == pytest.approx(10e-6)
     evidence.learn_count(5000)
     assert evidence.facts().seconds == pytest.approx(5010e-6)
+
+
+def test_what_moving_took_is_forgotten_when_nothing_was_moved_for_long():
+    """It may be that of other arguments, and keeps a function here, where nothing contradicts it; ever more rarely."""
+    evidence, worked = Evidence(), []
+    for _ in range(3):
+        evidence.learn(batch(1, 1e-3, moved=1.0))
+        evidence.learn_pickling(1.0)
+        for seconds in range(1, 100):
+            evidence.learn(batch(10, 10e-3))
+            if not evidence.facts().weighed:
+                worked.append(seconds)
+                break
+    assert len(worked) == 3
+    assert 1.5 * worked[0] < worked[1] < worked[2] / 1.5

@@ -19,9 +19,9 @@ from parallel_deco._errors import NotPicklableError, RemoteError, RemoteTracebac
 from parallel_deco._readings import Readings
 from parallel_deco.backends.connection import Connection
 from parallel_deco.backends.contexts import pack, unpack
-from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.outcomes import Outcomes, pack_error, pack_outcomes, unpack_error, unpack_outcomes
 from parallel_deco.backends.payload import dump
+from parallel_deco.backends.replay import Replayer, replay
 from parallel_deco.backends.slot import FINISHED, Slot
 from parallel_deco.backends.worker import Worker
 
@@ -145,7 +145,9 @@ def test_echo_is_reported_when_a_handler_of_the_users_fails(capsys, monkeypatch)
     monkeypatch.setattr(logger, "handlers", [Broken()])
     monkeypatch.setattr(logger, "propagate", False)
     record = logger.makeRecord(logger.name, logging.ERROR, __file__, 1, "text", (), None)
-    replay(("log", vars(record)))
+    replayer = Replayer()
+    replayer.wait(replayer.say(dump(("log", vars(record)))))
+    replayer.end()
     assert "RuntimeError: broken" in capsys.readouterr().err
 
 

@@ -34,6 +34,7 @@ class Alarms:
         self._set: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._thread: threading.Thread | None = None
+        self.era = 0  #: how often all were forgotten
 
     def at(self, when: float, alarm: Callable[[], None]) -> bool:
         """Have something called at a time of `time.monotonic`, in the thread of the alarms; False if there is none."""
@@ -60,6 +61,7 @@ class Alarms:
         """Forget all alarms; return the thread that ends therefore."""
         with self._lock:
             self._set.clear()
+            self.era += 1
             self._bell.ring()
             return self._thread
 

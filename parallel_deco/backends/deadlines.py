@@ -62,6 +62,11 @@ class Deadlines:
         """Have something short called at a time of `time.monotonic`, unless all ends before; False if nothing will."""
         return self._alarms.at(when, look)
 
+    @property
+    def era(self) -> int:
+        """How often what was set was dropped."""
+        return self._alarms.era
+
     def clear(self) -> None:
         """Let the alarm's thread end, unless something runs."""
         with self._lock:

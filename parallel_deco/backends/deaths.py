@@ -69,6 +69,8 @@ def _died(link: Link, task: Task, position: int) -> WorkerDied:
     message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
     if code == -signal.SIGKILL:
         message += " Something killed it from outside: perhaps the system was out of memory."
+    elif code is None or code < 0:
+        message += " The others go on. To see why, run that item alone, with backend='serial' in a program of its own."
     report = _crash_report(link.slot.report())
     return WorkerDied(f"{message}\n{report}" if report else message, code)
 
@@ -102,7 +104,7 @@ def _was_stuck(link: Link, task: Task, position: int) -> ItemTimeoutError:
     return ItemTimeoutError(
         f"{name_of(task.batch.function)} or the argument of its item {task.batch.first + position} could not be"
         f" unpickled, or the result not be pickled, in {pickling_limit(task.batch.timeout):g} s;"
-        f" its worker process {link.pid} was killed"
+        f" its worker process {link.pid} was killed; make it smaller, or stay in this process with backend='threads'"
     )
 
 

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Echoes", "replay"]
+__all__ = ["LOG", "TEXT", "WARNING", "Echoes", "flush_streams", "open_streams"]
 
 Ship = Callable[[bytes], None]
 
@@ -26,7 +26,7 @@ class Echoes:
     Parameters
     ----------
     ship : callable
-        Sends bytes that `replay` understands.
+        Sends bytes that `Replayer` understands.
 
     Notes
     -----
@@ -209,51 +209,6 @@ class _Lines:
     def closed(self) -> bool:
         """Return False."""
         return False
-
-
-def replay(echo: tuple[Any, ...]) -> None:
-    """Give a worker's echo to the caller's loggers, filters or streams; called in a thread of the pool."""
-    kind, *what = echo
-    try:
-        _REPLAY[kind](*what)
-    except Exception:  # a handler, filter or stream of the user's failed; the worker's reader must go on
-        sys.excepthook(*sys.exc_info())
-
-
-def _replay_log(state: dict[str, Any]) -> None:
-    import logging
-
-    record = logging.makeLogRecord(state)
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
-
-
-def _replay_warning(message: Any, category: type[Warning], filename: str, lineno: int) -> None:
-    module = _module_of(filename)
-    if module is None:  # with None for a name, it would be dropped
-        warnings.warn_explicit(message, category, filename, lineno)
-        return
-    registry = vars(module).setdefault("__warningregistry__", {})
-    warnings.warn_explicit(message, category, filename, lineno, module=module.__name__, registry=registry)
-
-
-def _module_of(filename: str) -> Any:
-    """Return the caller's module with this file: its registry decides what was shown already."""
-    for module in list(sys.modules.values()):
-        if getattr(module, "__file__", None) == filename:
-            return module
-    return None
-
-
-def _replay_text(stream: str, text: str) -> None:
-    target = getattr(sys, stream)
-    if target is not None:
-        target.write(text)
-        target.flush()
-
-
-_REPLAY: dict[str, Callable[..., None]] = {LOG: _replay_log, WARNING: _replay_warning, TEXT: _replay_text}
 
 
 def open_streams() -> None:

@@ -37,13 +37,13 @@ from parallel_deco.backends.connection import Frame
 from parallel_deco.backends.crew import Crew
 from parallel_deco.backends.deaths import did_not_start, verdict
 from parallel_deco.backends.docket import Docket, tasks_of
-from parallel_deco.backends.echoes import replay
 from parallel_deco.backends.frames import DONE, ECHO, FAILED, HELLO, PART
 from parallel_deco.backends.functions import Functions, Travelling
 from parallel_deco.backends.launch import unavailable
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.outcomes import Outcomes, unpack_error, unpack_outcomes
 from parallel_deco.backends.payload import load
+from parallel_deco.backends.replay import Replayer
 from parallel_deco.backends.surroundings import Surroundings
 from parallel_deco.backends.task import Piece, Task, report
 
@@ -95,6 +95,7 @@ class ProcessBackend:
         self._endings: list[threading.Thread] = []
         self._functions = Functions()
         self._surroundings = Surroundings()
+        self._replayer = Replayer()
 
     # What a router may ask.
 
@@ -342,7 +343,7 @@ class ProcessBackend:
 
     def _fits_ahead(self, link: Link, piece: Piece) -> bool:
         """Return whether a piece can be sent to a busy worker at once."""
-        ahead = piece.task.ahead and not link.outgoing
+        ahead = piece.task.ahead and not link.outgoing and not link.errands  # which wait until it has nothing to do
         return ahead and link.fits_ahead(piece, self._surroundings.version)
 
     def _send(self, link: Link, piece: Piece) -> None:
@@ -411,12 +412,18 @@ class ProcessBackend:
             PART: self._on_part,
             DONE: self._on_done,
             FAILED: self._on_failed,
-            ECHO: _on_echo,
         }
+        said = 0  # the last echo of this worker
         bells = gather()
         try:
             # Where more than one runs, the CPUs have better to do than to wait awake.
             while (frame := link.receive(alert=len(self._docket) <= 1)) is not None:
+                if frame.kind == ECHO:
+                    said = self._replayer.say(frame.body)
+                    continue
+                if said:
+                    self._replayer.wait(said)
+                    said = 0
                 kinds[frame.kind](link, frame)
         except BaseException:  # a mistake of ours (or no memory) must not leave callers waiting for ever
             with self._lock:
@@ -427,6 +434,7 @@ class ProcessBackend:
                 scatter()
             finally:
                 del bells
+                self._replayer.wait(said)
                 self._on_end(link)
 
     def _on_hello(self, link: Link, frame: Frame) -> None:
@@ -448,7 +456,13 @@ class ProcessBackend:
             link.batches += 1
             link.loaded.add(piece.task.function.key)
             following = self._next(link)
-        self._send_on(link, following)
+        try:
+            self._send_on(link, following)
+        finally:  # whatever was raised there, this one has ended
+            self._take_in(piece, frame)
+
+    def _take_in(self, piece: Piece, frame: Frame) -> None:
+        """Take in what came of a piece that a worker has run."""
         clock = piece.task.batch.clock
         began = clock()
         try:
@@ -584,6 +598,7 @@ class ProcessBackend:
         """End all workers; once more, for those that the last results of the first round led to."""
         self._end_workers()
         self._end_workers()
+        self._replayer.end()
 
     def _end_workers(self) -> None:
         self._stop_loading()
@@ -597,7 +612,11 @@ class ProcessBackend:
             at_work = [piece for link in self._crew for piece in (*link.work, *link.errands)]
             tasks = tasks_of([*self._docket.clear(), *at_work])
             for task in tasks:
-                task.abandon(lambda _: WorkerDied("the workers were shut down while this item waited or ran"))
+                task.abandon(
+                    lambda _: WorkerDied(
+                        "shutdown() ended the workers while this item waited or ran; the next call starts new ones"
+                    )
+                )
                 self._docket.close(task)
             self._crew.kill_all()
         for task in tasks:
@@ -607,15 +626,6 @@ class ProcessBackend:
         """Let go of everything in the child of a fork: it belongs to the parent, whose threads are not here."""
         self._crew.forget()
         self._reset()
-
-
-def _on_echo(link: Link, frame: Frame) -> None:
-    try:
-        echo = load(frame.body)
-    except Exception:  # something in it cannot be rebuilt here, though it could there; the reader must go on
-        sys.excepthook(*sys.exc_info())
-    else:
-        replay(echo)
 
 
 def _before_fork() -> None:

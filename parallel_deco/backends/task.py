@@ -195,7 +195,7 @@ class Task:
             Makes the error for an item's position in the batch.
         """
         reported = len(piece.values)
-        if position is not None and position < reported:  # it had just reported this one
+        if position is not None and not reported <= position < len(piece):  # it had just reported this, or had none
             position = None
         self._keep(piece)
         rest = piece.start + reported, piece.stop

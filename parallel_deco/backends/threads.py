@@ -184,6 +184,11 @@ class ThreadBackend:
         """Have something short called at a time of `time.monotonic`, unless all ends before; False if nothing will."""
         return self._deadlines.later(when, look)
 
+    @property
+    def era(self) -> int:
+        """How often all ended, and what was to be done later was dropped."""
+        return self._deadlines.era
+
     def _leave_to_others(self, function: _Call) -> bool:
         """Have a call for which no thread could be started wait for one that is busy now; False where there is none.
 

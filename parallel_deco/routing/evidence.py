@@ -47,7 +47,7 @@ CROWDING = 0.35
 #: Calls alone after which a first one counts no more.
 SETTLED = 4
 #: Seconds of work alone after which that is forgotten, to be tried again: the first time, and at most; twice as many
-#: each time. It may have been a busy moment of the machine.
+#: each time. It may have been a busy moment of the machine. So is what moving takes, after so many in which none was.
 SOON, LATE = 0.25, 64.0
 
 
@@ -152,6 +152,8 @@ class Evidence:
         self._unseen = 0.0  # seconds in which it should have looked and did not
         self._moved = _Mean()
         self._pickling: float | None = None
+        self._still = 0.0  # seconds since something was moved
+        self._patience = SOON  # after how many what moving takes is to be found out again
         self._sent = _Mean()
         self._received = _Mean()
         self._inside = _Mean()  # CPU seconds of the process, for each of the batch's own
@@ -200,11 +202,22 @@ class Evidence:
             self._time(wall, seen, first)
             if seen.crowd == 1 and self._beside.rest(wall):
                 self._beside = _Beside(min(2 * self._beside.patience, LATE))
+            self._rest(0.0 if seen.moved else wall)
             if seen.moved:
                 if not seen.first:  # in that, a worker may import what the arguments are made of
                     self._moved.add(max(0.0, seen.moved - HANDING), seen.items)
                 self._sent.add(seen.sent, seen.items)
                 self._received.add(seen.received, seen.items)
+
+    def _rest(self, wall: float) -> None:
+        """Note so many seconds in which nothing was moved, or (0) that something was.
+
+        What is known of moving keeps work here, where nothing contradicts it: it may be that of other arguments.
+        """
+        self._still = self._still + wall if wall else 0.0
+        if self._still > self._patience and (self._moved.weight or self._pickling is not None):
+            self._moved, self._pickling = _Mean(), None
+            self._still, self._patience = 0.0, min(2 * self._patience, LATE)
 
     def _forget_provisional(self) -> None:
         self._items = 0
@@ -329,6 +342,7 @@ class Evidence:
         with self._lock:
             self._items += items
             self._seconds += items * self._alone.value
+            self._rest(items * self._alone.value)
             if self._facts is not None:
                 self._facts = self._facts._replace(items=self._items, seconds=self._seconds)
 

@@ -73,13 +73,16 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return the report."""
-        workers = f", {self.width} wide" if self.route != "serial" else ""
-        lines = [f"{self.function} → {self.route}{workers}", f"  why        {self.reason}"]
+        lines = [self._title(), f"  why        {self.reason}"]
         lines.append(f"  measured   {self._measured()}")
         if self.predicted:
             lines.append(f"  predicted  {self._predicted()}")
         lines += [f"  note       {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def _title(self) -> str:
+        workers = f", {self.width} wide" if self.route != "serial" else ""
+        return f"{self.function} → {self.route}{workers}"
 
     def _measured(self) -> str:
         seen = self.readings
@@ -100,11 +103,10 @@ class Explanation:
         """Return the report as a table, for notebooks."""
         ranked = sorted(self.predicted.items(), key=lambda entry: entry[1])
         rows = [("why", self.reason), ("measured", self._measured())]
-        rows += [("predicted", f"{route}: {seconds_text(seconds)}") for route, seconds in ranked]
+        rows += [("predicted", f"{route}: {seconds_text(seconds)} for what was left") for route, seconds in ranked]
         rows += [("note", note) for note in self.notes]
         body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)
-        title = f"{escape(self.function)} → {self.route}"
-        return f"<table><caption><b>{title}</b></caption><tbody>{body}</tbody></table>"
+        return f"<table><caption><b>{escape(self._title())}</b></caption><tbody>{body}</tbody></table>"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain dicts, lists, strings and numbers, ready for JSON."""

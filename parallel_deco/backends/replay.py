@@ -1,0 +1,156 @@
+"""Log records, warnings and printed text of workers, as they are given to the caller's loggers, filters and streams.
+
+These are code of the user's: a handler may wait for a lock that the thread has which waits for the worker's results. So
+no thread that reads from a worker calls it.
+
+Guarantees
+    - Echoes are replayed one after the other, in the order in which they came, and before the results that came behind
+      them; unless one of them takes long, for then results no longer wait for it.
+    - `_lock` is held for the bookkeeping only.
+"""
+
+import sys
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from parallel_deco._starting import start_thread
+from parallel_deco._waiting import Bell
+from parallel_deco.backends.echoes import LOG, TEXT, WARNING
+from parallel_deco.backends.payload import load
+
+__all__ = ["Replayer", "replay"]
+
+#: Seconds that results wait for what was printed or logged before them, and that the end waits.
+PATIENCE = 0.1
+#: Seconds that the thread waits for further echoes before it ends.
+LINGER = 1.0
+
+
+class Replayer:
+    """Replays echoes in a thread of its own, which is there while there are any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Any] = deque()
+        self._bell = Bell()  # the thread waits for it
+        self._awaited: list[tuple[int, Bell]] = []
+        self._thread: threading.Thread | None = None
+        self._running = False
+        self._ends = False  # as soon as nothing is left
+        self._late = False  # the one under way has kept results waiting for long
+        self.said = 0  #: echoes so far
+        self._told = 0  # those that were replayed
+
+    def say(self, echo: Any) -> int:
+        """Have an echo, as bytes, replayed; return its number."""
+        with self._lock:
+            self._waiting.append(echo)
+            self.said += 1
+            number = self.said
+            starts, self._running = not self._running, True
+            self._bell.ring()
+        if starts:
+            thread = threading.Thread(target=self._serve, name="parallel_deco-echoes", daemon=True)
+            try:
+                start_thread(thread)
+                self._thread = thread
+            except RuntimeError:  # there can be no more threads; at its exit, Python 3.12 starts none
+                self._ends = True
+                self._serve()
+        return number
+
+    def wait(self, number: int) -> None:
+        """Wait until that echo was replayed, unless that takes long."""
+        with self._lock:
+            if self._told >= number or self._late:
+                return
+            bell = Bell()
+            self._awaited.append((number, bell))
+        if not bell.wait(PATIENCE):
+            self._late = True
+
+    def end(self) -> None:
+        """Let the thread end, once all was replayed."""
+        self.wait(self.said)
+        with self._lock:
+            self._ends = True
+            self._bell.ring()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(PATIENCE)
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                bell = self._bell = Bell()  # first: what is said from here on rings it
+                echo = self._waiting.popleft() if self._waiting else None
+                if echo is None and self._ends:
+                    self._running = self._ends = False
+                    return
+            if echo is not None:
+                self._replay(echo)
+            elif not bell.wait(LINGER):
+                with self._lock:
+                    if not self._waiting:
+                        self._running = self._ends = False
+                        return
+
+    def _replay(self, echo: Any) -> None:
+        try:
+            replay(load(echo))
+        except Exception:  # it cannot be rebuilt here, though it could there; or what it was given to failed
+            with suppress(Exception):
+                sys.excepthook(*sys.exc_info())
+        with self._lock:
+            self._told += 1
+            self._late = False
+            ready = [bell for number, bell in self._awaited if number <= self._told]
+            self._awaited = [(number, bell) for number, bell in self._awaited if number > self._told]
+        for bell in ready:
+            bell.ring()
+
+
+def replay(echo: tuple[Any, ...]) -> None:
+    """Give a worker's echo to the caller's loggers, filters or streams."""
+    kind, *what = echo
+    _REPLAY[kind](*what)
+
+
+def _replay_log(state: dict[str, Any]) -> None:
+    import logging
+
+    record = logging.makeLogRecord(state)
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+def _replay_warning(message: Any, category: type[Warning], filename: str, lineno: int) -> None:
+    module = _module_of(filename)
+    if module is None:  # with None for a name, it would be dropped
+        warnings.warn_explicit(message, category, filename, lineno)
+        return
+    registry = vars(module).setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, filename, lineno, module=module.__name__, registry=registry)
+
+
+def _module_of(filename: str) -> Any:
+    """Return the caller's module with this file: its registry decides what was shown already."""
+    for module in list(sys.modules.values()):
+        if getattr(module, "__file__", None) == filename:
+            return module
+    return None
+
+
+def _replay_text(stream: str, text: str) -> None:
+    target = getattr(sys, stream)
+    if target is not None:
+        target.write(text)
+        target.flush()
+
+
+_REPLAY: dict[str, Callable[..., None]] = {LOG: _replay_log, WARNING: _replay_warning, TEXT: _replay_text}

@@ -1,0 +1,200 @@
+"""Threads of ours that others rely on wait for nobody: what is the user's, and may take for ever, they do not run."""
+
+import logging
+import os
+import threading
+import time
+
+import pytest
+
+from parallel_deco import _profile, parallel, shutdown
+from parallel_deco.backends.link import Link
+from tests.workloads import burn, double, place
+
+#: Seconds that anything here may take; far more than it does.
+LONG = 20
+
+
+def in_time(what):
+    """Return what a function returns, in a thread of its own."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(what()), daemon=True)
+    thread.start()
+    thread.join(LONG)
+    assert found, "it hangs"
+    return found[0]
+
+
+def test_shutdown_does_not_wait_when_the_first_item_of_a_map_is_long_in_coming():
+    """An input that waits for a queue, say: nothing runs yet that a shutdown could wait for."""
+    gate = threading.Event()
+
+    def items():
+        gate.wait(2 * LONG)
+        yield 1
+
+    results = parallel(double).map(items())
+    time.sleep(0.1)  # it begins by itself when nobody asks for a result
+    try:
+        assert in_time(lambda: (shutdown(), True)[1])
+    finally:
+        gate.set()
+    assert list(results) == [2]
+
+
+def test_calls_that_wait_for_each_other_get_places_when_a_shutdown_was_in_between():
+    """What was to look after those that wait is dropped by it, and set anew by the next call."""
+    gate = threading.Event()
+
+    @parallel(shared=True)
+    def meets(kind):
+        if kind == "wait":
+            return gate.wait(LONG)
+        if kind == "set":
+            return gate.set()
+        return burn(2e-3)
+
+    for task in [meets.submit("burn") for _ in range(100)]:
+        task.result()
+    shutdown()
+    waiting = [meets.submit("wait") for _ in range(len(os.sched_getaffinity(0)))]
+    meets.submit("set")
+    assert [task.result(LONG) for task in waiting] == [True] * len(waiting)
+
+
+class Row:
+    """Two numbers, which a map of its own computes when they are asked for."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        return iter(list(self.function.map([1, 2])))
+
+
+def test_rows_may_be_computed_by_a_map_of_their_own(backend):
+    """They are code of the user's, and may wait for a worker whose reader must not wait for them."""
+    inner = parallel(abs, backend="processes")
+    outer = parallel(add_slowly, backend=backend, chunksize=1)
+    assert in_time(lambda: sum(outer.starmap([Row(inner) for _ in range(60)]))) == 180
+
+
+def add_slowly(a, b):
+    """Add, in 5 ms."""
+    time.sleep(5e-3)
+    return a + b
+
+
+def logs(x):
+    """Log a number, and return it."""
+    logging.getLogger("test_waits").warning("%s", x)
+    return x
+
+
+def test_results_come_when_a_log_handler_waits_for_who_takes_them(monkeypatch):
+    """As a handler does that shows records in a window of the main thread's."""
+    lock, seen = threading.RLock(), []
+
+    class Shows(logging.Handler):
+        def emit(self, record):
+            with lock:
+                seen.append(record.getMessage())
+
+    monkeypatch.setattr(logging.getLogger("test_waits"), "handlers", [Shows()])
+    monkeypatch.setattr(logging.getLogger("test_waits"), "propagate", False)
+
+    def work():
+        with lock:
+            return list(parallel(logs, backend="processes").map(range(4)))
+
+    assert in_time(work) == [0, 1, 2, 3]
+    until = time.monotonic() + LONG
+    while len(seen) < 4 and time.monotonic() < until:
+        time.sleep(1e-3)
+    assert sorted(seen) == ["0", "1", "2", "3"]
+    assert list(parallel(logs, backend="processes").map(range(4, 6))) == [4, 5]
+    assert sorted(seen) == ["0", "1", "2", "3", "4", "5"]  # where nobody is in the way, before the results
+
+
+def test_a_map_comes_to_its_end_when_the_next_batch_cannot_be_sent(monkeypatch):
+    """The result that has just come is not lost with the worker; here there is no memory, once."""
+    send, failed = Link.send, []
+
+    def fails_once(link, *args):
+        if "reader" in threading.current_thread().name and not failed:
+            failed.append(link)
+            raise MemoryError
+        return send(link, *args)
+
+    monkeypatch.setattr(Link, "send", fails_once)
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    function = parallel(double, backend="processes", chunksize=1)
+    results = in_time(lambda: list(function.map(range(40), return_exceptions=True)))
+    assert failed
+    assert [result for result in results if isinstance(result, int)] == [
+        2 * number for number, result in enumerate(results) if isinstance(result, int)
+    ]
+    assert len(results) == 40
+
+
+def test_another_map_gets_workers_when_one_sends_them_batches_ahead():
+    """They load its function when they have nothing to do, so nothing is sent ahead to who is to load one."""
+    others = threading.Event()
+
+    def long():
+        for _ in parallel(burn, backend="processes").map([5e-3] * 4000):
+            if others.is_set():
+                return True
+        return True
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    time.sleep(0.3)
+    try:
+        where = set(parallel(burn, shared=False, backend=goes_to_processes).map([5e-3] * 400))
+    finally:
+        others.set()
+        thread.join()
+    assert where - {os.getpid()}
+
+
+def goes_to_processes(explanation):
+    """Choose processes, as somebody would who knows."""
+    return "processes"
+
+
+def test_a_function_that_could_not_travel_is_tried_again(monkeypatch):
+    """What it refers to may be another by then."""
+    monkeypatch.setattr(_profile, "FIRST_PAUSE", 0.05)
+    lock = threading.Lock()
+
+    def tells(seconds):
+        return burn(seconds if lock is None else 1.0 * seconds)
+
+    function = parallel(tells, shared=False)
+    assert set(function.map([2e-3] * 60)) == {os.getpid()}
+    lock = None
+    until = time.monotonic() + LONG
+    while set(function.map([2e-3] * 60)) == {os.getpid()} and time.monotonic() < until:
+        time.sleep(0.05)
+    assert set(function.map([2e-3] * 60)) != {os.getpid()}
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_outcome_of_a_call_is_given_when_a_policy_ends_its_thread(count, monkeypatch):
+    """Whatever comes after it: the policy is asked about the next ones."""
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    asked = []
+
+    def leaves(explanation):
+        asked.append(explanation)
+        if len(asked) == 3:
+            raise SystemExit
+        return "threads"
+
+    function = parallel(place, backend=leaves)
+    tasks = [function.submit() for _ in range(count)]
+    assert tasks[0].result(LONG)[0] == os.getpid()
