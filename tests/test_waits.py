@@ -2,13 +2,14 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 
 import pytest
 
 from parallel_deco import _profile, parallel, shutdown
-from parallel_deco.backends.link import Link
+from parallel_deco.backends.processes import ProcessBackend
 from tests.workloads import burn, double, place
 
 #: Seconds that anything here may take; far more than it does.
@@ -78,11 +79,11 @@ class Row:
 def test_rows_may_be_computed_by_a_map_of_their_own(backend):
     """They are code of the user's, and may wait for a worker whose reader must not wait for them."""
     inner = parallel(abs, backend="processes")
-    outer = parallel(add_slowly, backend=backend, chunksize=1)
+    outer = parallel(adds_slowly, backend=backend, chunksize=1)
     assert in_time(lambda: sum(outer.starmap([Row(inner) for _ in range(60)]))) == 180
 
 
-def add_slowly(a, b):
+def adds_slowly(a, b):
     """Add, in 5 ms."""
     time.sleep(5e-3)
     return a + b
@@ -119,51 +120,52 @@ def test_results_come_when_a_log_handler_waits_for_who_takes_them(monkeypatch):
     assert sorted(seen) == ["0", "1", "2", "3", "4", "5"]  # where nobody is in the way, before the results
 
 
-def test_a_map_comes_to_its_end_when_the_next_batch_cannot_be_sent(monkeypatch):
+def test_maps_come_to_their_end_when_the_next_batch_cannot_be_sent(monkeypatch):
     """The result that has just come is not lost with the worker; here there is no memory, once."""
-    send, failed = Link.send, []
+    send, failed = ProcessBackend._send_on, []
 
-    def fails_once(link, *args):
-        if "reader" in threading.current_thread().name and not failed:
+    def fails_once(backend, link, piece):
+        if piece is not None and sys._getframe(1).f_code.co_name == "_on_done" and not failed:
             failed.append(link)
             raise MemoryError
-        return send(link, *args)
+        return send(backend, link, piece)
 
-    monkeypatch.setattr(Link, "send", fails_once)
+    monkeypatch.setattr(ProcessBackend, "_send_on", fails_once)
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
-    function = parallel(double, backend="processes", chunksize=1)
-    results = in_time(lambda: list(function.map(range(40), return_exceptions=True)))
+    function = parallel(adds_slowly, backend="processes", chunksize=1)
+    others = threading.Thread(target=lambda: list(function.map(range(200), range(200))), daemon=True)
+    others.start()  # so that there is more to do than workers are sent ahead
+    results = in_time(lambda: list(function.map(range(200), range(200), return_exceptions=True)))
+    others.join(LONG)
     assert failed
-    assert [result for result in results if isinstance(result, int)] == [
-        2 * number for number, result in enumerate(results) if isinstance(result, int)
-    ]
-    assert len(results) == 40
+    assert not others.is_alive()
+    assert all(result == 2 * number for number, result in enumerate(results) if isinstance(result, int))
+    assert len(results) == 200
+
+
+def toils(seconds):
+    """Compute for so long, and say where."""
+    return burn(seconds)
 
 
 def test_another_map_gets_workers_when_one_sends_them_batches_ahead():
     """They load its function when they have nothing to do, so nothing is sent ahead to who is to load one."""
-    others = threading.Event()
+    over = threading.Event()
 
     def long():
         for _ in parallel(burn, backend="processes").map([5e-3] * 4000):
-            if others.is_set():
-                return True
-        return True
+            if over.is_set():
+                return
 
     thread = threading.Thread(target=long)
     thread.start()
     time.sleep(0.3)
     try:
-        where = set(parallel(burn, shared=False, backend=goes_to_processes).map([5e-3] * 400))
+        where = set(parallel(toils, shared=False).map([5e-3] * 400))
     finally:
-        others.set()
+        over.set()
         thread.join()
     assert where - {os.getpid()}
-
-
-def goes_to_processes(explanation):
-    """Choose processes, as somebody would who knows."""
-    return "processes"
 
 
 def test_a_function_that_could_not_travel_is_tried_again(monkeypatch):
