@@ -9,11 +9,13 @@ import time
 import pytest
 
 from parallel_deco import _profile, parallel, shutdown
+from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco.backends.processes import ProcessBackend
 from tests.workloads import burn, double, place
 
 #: Seconds that anything here may take; far more than it does.
 LONG = 20
+ELSEWHERE = pytest.mark.skipif(available_cpus() == 1 or not gil_enabled(), reason="no process is worth it here")
 
 
 def in_time(what):
@@ -148,6 +150,7 @@ def toils(seconds):
     return burn(seconds)
 
 
+@ELSEWHERE
 def test_another_map_gets_workers_when_one_sends_them_batches_ahead():
     """They load its function when they have nothing to do, so nothing is sent ahead to who is to load one."""
     over = threading.Event()
@@ -168,6 +171,7 @@ def test_another_map_gets_workers_when_one_sends_them_batches_ahead():
     assert where - {os.getpid()}
 
 
+@ELSEWHERE
 def test_a_function_that_could_not_travel_is_tried_again(monkeypatch):
     """What it refers to may be another by then."""
     monkeypatch.setattr(_profile, "FIRST_PAUSE", 0.05)

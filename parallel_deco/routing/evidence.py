@@ -216,7 +216,7 @@ class Evidence:
         """
         self._still = self._still + wall if wall else 0.0
         if self._still > self._patience and (self._moved.weight or self._pickling is not None):
-            self._moved, self._pickling = _Mean(), None
+            self._facts, self._moved, self._pickling = None, _Mean(), None
             self._still, self._patience = 0.0, min(2 * self._patience, LATE)
 
     def _forget_provisional(self) -> None:
