@@ -187,7 +187,10 @@ class Profile:
 
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
-        reading: static.Reading = _reader.load().read(self.function)
+        function = self.function
+        if type(function) is MethodType:  # its object is the first argument, as `_with_self` has it
+            function = function.__func__
+        reading: static.Reading = _reader.load().read(function)
         if reading is not self._reading:
             self._reading, self._leaving = reading, frozenset()
         return reading
@@ -240,7 +243,7 @@ class Profile:
         if brief is not None and decision is brief.decision and brief.last != decision.here.items:
             decision = decide(decision.facts, decision.here._replace(items=brief.last))
         if decision.rule == _READING:  # it was over before; who asks why can wait
-            kept = decision.here.kept.and_by(self._read().pin(()))
+            kept = decision.here.kept.and_by(self._read().pin(*_with_self(self.function, (), {})))
             decision = decision._replace(here=decision.here._replace(kept=kept))
         elif options.backend == "auto":
             decision = self._in_hindsight(decision)

@@ -728,3 +728,28 @@ SEEN_LATER = []
 def _changed_later(x):
     x += 1
     return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Offset:
+    """Adds to a number, or to what a list holds."""
+
+    by: int = 1
+
+    def add(self, x):
+        """Change nothing of the caller's, if `x` is a number."""
+        x += self.by
+        return x
+
+    def append(self, x):
+        """Change the caller's list."""
+        x.append(self.by)
+
+
+def test_the_object_of_a_bound_method_is_not_taken_for_its_first_argument():
+    """What a method writes to depends on its arguments, which come after the object."""
+    offset = Offset()
+    add, append = parallel(offset.add)._profile, parallel(offset.append)._profile
+    assert add.lost(Batch(offset.add, [1], Shape.ONE), Options()) is None
+    assert add.lost(Batch(offset.add, [np.ones(3)], Shape.ONE), Options()) is not None
+    assert append.lost(Batch(offset.append, [[1]], Shape.ONE), Options()) is not None
