@@ -143,7 +143,7 @@ def test_a_map_measures_only_where_the_consumer_runs_items_and_nothing_else_does
     monkeypatch.setattr(_machine, "may_matter", lambda decision: True)
     monkeypatch.setattr(_machine, "measure", lambda: measured.append(True))
     items = range(5000)
-    steering = Steering(Profile(double), Options(shared=True), Source.of((items,)))  # it holds the GIL, and stays
+    steering = Steering(Profile(double), Options(max_workers=1, shared=True), Source.of((items,)))  # it stays
     for running, sample in ((2, None), (1, None), (2, (items, items)), (1, (items, items))):
         assert not measured
         steering.pause = 0.0
