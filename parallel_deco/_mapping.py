@@ -96,7 +96,7 @@ class Mapping:
         self._progress = progress
         self._context = copy_context()
         self._depth = depth()
-        self._steering = Steering(profile, options, source)
+        self._steering = Steering(profile, options, source, function)
         for item in source.first():
             self._steering.follow(shape, item)
         self._stretches = Stretches(function, shape, source)

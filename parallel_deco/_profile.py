@@ -179,18 +179,24 @@ class Profile:
             scalar = batch.shape is Shape.ONE and type(item) in _SCALARS
             if scalar and type(item) in self._leaving:
                 continue
-            effect = reading.pin(*_with_self(batch.function, *call_arguments(batch.shape, item)))
+            effect = reading.pin(*self.read_with(batch.function, *call_arguments(batch.shape, item)))
             if effect is not None:
                 yield effect
             elif scalar:
                 self._leaving |= {type(item)}
 
+    def read_with(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        """Return the arguments of what was read: of a decorated method, that is without its object; a bound one has it.
+
+        The reading of a bound method knows its object, and what its operators do.
+        """
+        if type(function) is MethodType and type(self.function) is not MethodType:
+            args = (function.__self__, *args)
+        return args, kwargs
+
     def _read(self) -> "static.Reading":
         """Read the code; again only when the function or what it refers to has changed."""
-        function = self.function
-        if type(function) is MethodType:  # its object is the first argument, as `_with_self` has it
-            function = function.__func__
-        reading: static.Reading = _reader.load().read(function)
+        reading: static.Reading = _reader.load().read(self.function)
         if reading is not self._reading:
             self._reading, self._leaving = reading, frozenset()
         return reading
@@ -206,7 +212,7 @@ class Profile:
         kept: Kept = NOTHING,
         abreast: bool = False,
     ) -> Decision:
-        """Decide from facts, for calls like the example, and from what is known already to keep them here.
+        """Decide from facts, for calls like the example (as `read_with` has it), and from what keeps them here.
 
         The code is only read when the loop is to be left: work that stays cannot lose anything. Who is not patient
         stays there while the reader is being loaded.
@@ -221,7 +227,7 @@ class Profile:
                 return stays._replace(
                     given=(_READING, "its code was being read, which comes before it leaves the loop")
                 )
-            effect = self._read().pin(*_with_self(self.function, *example))
+            effect = self._read().pin(*example)
             if effect is not None:
                 decision = decide(facts, self.situation(options, items, current, kept.and_by(effect), abreast))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
@@ -243,7 +249,7 @@ class Profile:
         if brief is not None and decision is brief.decision and brief.last != decision.here.items:
             decision = decide(decision.facts, decision.here._replace(items=brief.last))
         if decision.rule == _READING:  # it was over before; who asks why can wait
-            kept = decision.here.kept.and_by(self._read().pin(*_with_self(self.function, (), {})))
+            kept = decision.here.kept.and_by(self._read().pin(()))
             decision = decision._replace(here=decision.here._replace(kept=kept))
         elif options.backend == "auto":
             decision = self._in_hindsight(decision)
@@ -424,8 +430,3 @@ def call_arguments(shape: Shape, item: Any) -> Arguments:
         args, kwargs = item
         return args, kwargs
     return ((item,) if shape is Shape.ONE else tuple(item)), {}
-
-
-def _with_self(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """Put the object of a bound method before its arguments."""
-    return ((function.__self__, *args) if type(function) is MethodType else args), kwargs

@@ -56,8 +56,11 @@ class Steering:
     most one batch the old way, which is right on every route.
     """
 
-    def __init__(self, profile: Profile, options: Options, source: Source) -> None:
+    def __init__(
+        self, profile: Profile, options: Options, source: Source, function: Callable[..., Any] | None = None
+    ) -> None:
         self._profile = profile
+        self._function = profile.function if function is None else function  # a decorated method has its object
         self._source = source
         self._evidence = profile.latest
         self._options = options
@@ -88,6 +91,10 @@ class Steering:
         self._example = call_arguments(shape, item)
         self._evidence = self._profile.evidence(*self._example)
         self._facts = Facts()
+
+    @property
+    def _read_example(self) -> Arguments | None:
+        return None if self._example is None else self._profile.read_with(self._function, *self._example)
 
     def forget(self) -> None:
         """Let go of the user's arguments."""
@@ -159,7 +166,7 @@ class Steering:
         elif self._options.timeout is not None:  # not with the caller, whom nothing interrupts
             # A user's policy is asked when there is something to tell it.
             auto = self._options.changed(backend="auto")
-            self._go(self._profile.decide(auto, left, self.facts, example=self._example))
+            self._go(self._profile.decide(auto, left, self.facts, example=self._read_example))
 
     def _note_brief(self, left: int | None, decision: Decision) -> None:
         """Have the next maps that are no longer run in the loop at once, if this one is short."""
@@ -338,7 +345,7 @@ class Steering:
         if left is None:  # as many as there were: what is not done in time then costs as much again, and no more
             left = max(UNKNOWN_LENGTH, self._source.pulled)
         decide = self._profile.decide
-        decision = decide(self._options, left, facts, current, self._example, patient, self._kept, self._abreast)
+        decision = decide(self._options, left, facts, current, self._read_example, patient, self._kept, self._abreast)
         if decision.route != PROCESSES or not self.auto or self._asked:
             return decision
         self._asked = True
@@ -346,7 +353,7 @@ class Steering:
         if reason is None:
             return decision
         self._kept = self._kept._replace(stuck=reason)
-        return decide(self._options, left, facts, current, self._example, patient, self._kept, self._abreast)
+        return decide(self._options, left, facts, current, self._read_example, patient, self._kept, self._abreast)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere.

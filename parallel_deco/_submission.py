@@ -377,7 +377,7 @@ class Submissions:
                 call = lane.waiting[0]
             except IndexError:
                 continue
-            return call.args, call.kwargs
+            return self._profile.read_with(call.function, call.args, call.kwargs)
         return None
 
     def _obey(self, facts: Facts) -> Decision:

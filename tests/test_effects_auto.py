@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from parallel_deco import _profile, config, parallel
-from parallel_deco._cpus import available_cpus
+from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._options import Options
 from parallel_deco.backends.batch import Batch, Shape
 
@@ -753,3 +753,69 @@ def test_the_object_of_a_bound_method_is_not_taken_for_its_first_argument():
     assert add.lost(Batch(offset.add, [1], Shape.ONE), Options()) is None
     assert add.lost(Batch(offset.add, [np.ones(3)], Shape.ONE), Options()) is not None
     assert append.lost(Batch(offset.append, [[1]], Shape.ONE), Options()) is not None
+
+
+class Counts:
+    """Has operators that write."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getitem__(self, key):
+        self.calls.append(key)
+        return key
+
+    def reads(self, x):
+        """Write, by an operator of the object's own."""
+        return self[x]
+
+
+def test_operators_of_a_bound_methods_object_are_read():
+    """The object is known, and what they write would be lost in another process."""
+    counts = Counts()
+    assert parallel(counts.reads)._profile.lost(Batch(counts.reads, [1], Shape.ONE), Options()) is not None
+
+
+class Decorated:
+    """Has parallel methods."""
+
+    by = 1
+
+    @parallel
+    def add(self, x):
+        """Change nothing of the caller's, if `x` is a number."""
+        x += self.by
+        return x
+
+
+def test_arguments_of_a_decorated_method_come_after_its_object():
+    """Numbers leave, and arrays that would be changed do not."""
+    add = Decorated().add
+    assert add._profile.lost(Batch(add.__wrapped__, [1], Shape.ONE), Options()) is None
+    assert add._profile.lost(Batch(add.__wrapped__, [np.ones(3)], Shape.ONE), Options()) is not None
+
+
+@pytest.mark.skipif(available_cpus() == 1 or not gil_enabled(), reason="no process is worth it here")
+def test_decorated_methods_leave_the_process_when_they_change_nothing():
+    """The first look at a map's arguments has the object too."""
+    toil = Toil()
+    assert list(toil.add.map(range(100))) == list(range(1, 101))
+    assert toil.add.explain().route == "processes"
+    arrays = [np.zeros(1) for _ in range(50)]
+    list(toil.add.map(arrays))
+    assert sum(array[0] for array in arrays) == 50
+
+
+class Toil:
+    """Takes its time."""
+
+    by = 1
+
+    @parallel
+    def add(self, x):
+        """Compute for 3 ms, and add."""
+        end = time.perf_counter() + 3e-3
+        while time.perf_counter() < end:
+            sum(range(100))
+        x += self.by
+        return x

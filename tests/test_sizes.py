@@ -199,7 +199,7 @@ def test_what_moving_took_is_forgotten_when_nothing_was_moved_for_long():
         evidence.learn(batch(1, 1e-3, moved=1.0))
         evidence.learn_pickling(1.0)
         for seconds in range(1, 100):
-            evidence.learn(batch(10, 10e-3))
+            evidence.learn(batch(10, 0.1))
             if not evidence.facts().weighed:
                 worked.append(seconds)
                 break

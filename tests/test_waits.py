@@ -1,5 +1,6 @@
 """Threads of ours that others rely on wait for nobody: what is the user's, and may take for ever, they do not run."""
 
+import io
 import logging
 import os
 import sys
@@ -204,3 +205,63 @@ def test_outcome_of_a_call_is_given_when_a_policy_ends_its_thread(count, monkeyp
     function = parallel(place, backend=leaves)
     tasks = [function.submit() for _ in range(count)]
     assert tasks[0].result(LONG)[0] == os.getpid()
+
+
+class Slow(io.StringIO):
+    """A stream that takes a while for each line, and whose first is refused."""
+
+    refused = False
+
+    def write(self, text):
+        time.sleep(5e-3)
+        if not self.refused:
+            self.refused = True
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def prints(x):
+    """Print a number."""
+    print(f"item {x}")
+    return x
+
+
+def test_what_workers_print_comes_before_their_results_when_the_stream_is_slow(monkeypatch, capsys):
+    """Each line in turn, into the stream that was there; and after one that has failed, whatever it raised."""
+    stream, late = Slow(), []
+    with monkeypatch.context() as replaced:
+        replaced.setattr(sys, "stdout", stream)
+        for x in parallel(prints, backend="processes").map(range(60)):
+            if f"item {x}\n" not in stream.getvalue():
+                late.append(x)
+    assert stream.getvalue().count("item") == 60 - len(late)
+    assert late  # what was refused, with the lines that came in one piece with it
+    assert len(late) < 60
+    assert "KeyboardInterrupt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["", "shutdown()", "1 / 0"])
+def test_everything_is_logged_when_a_program_ends_and_its_handler_is_slow(how, run_program):
+    """The end waits for what workers have said, as long as it is getting less."""
+    code, out, _ = run_program(f"""
+        import logging, os, time
+        from parallel_deco import parallel, shutdown
+
+        class Handler(logging.Handler):
+            def emit(self, record):
+                time.sleep(0.02)
+                os.write(1, (record.getMessage() + "\\n").encode())
+
+        logging.getLogger("slow").addHandler(Handler())
+        logging.getLogger("slow").propagate = False
+
+        @parallel(backend="processes")
+        def says(x):
+            for number in range(4):
+                logging.getLogger("slow").warning("item %d", x)
+
+        list(says.map(range(10)))
+        {how}
+        """)
+    assert code == (1 if "/" in how else 0)
+    assert out.count("item") == 40

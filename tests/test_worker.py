@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import struct
+import sys
 import threading
 import time
 import warnings
@@ -156,7 +157,7 @@ def test_warning_is_shown_once_when_the_filter_says_so():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for _ in range(3):
-            replay(("warning", UserWarning("once"), UserWarning, __file__, 10))
+            replay(("warning", UserWarning("once"), UserWarning, __file__, 10), (sys.stdout, sys.stderr))
     assert len(caught) == 1
     assert dump(1)
 

@@ -6,6 +6,7 @@ no thread that reads from a worker calls it.
 Guarantees
     - Echoes are replayed one after the other, in the order in which they came, and before the results that came behind
       them; unless one of them takes long, for then results no longer wait for it.
+    - Text goes to the stream that was there when it came.
     - `_lock` is held for the bookkeeping only.
 """
 
@@ -24,8 +25,8 @@ from parallel_deco.backends.payload import load
 
 __all__ = ["Replayer", "replay"]
 
-#: Seconds that results wait for what was printed or logged before them, and that the end waits.
-PATIENCE = 0.1
+#: Seconds that one echo may keep the results behind it waiting, and a shutdown.
+PATIENCE, LONG_PATIENCE = 1.0, 5.0
 #: Seconds that the thread waits for further echoes before it ends.
 LINGER = 1.0
 
@@ -48,7 +49,7 @@ class Replayer:
     def say(self, echo: Any) -> int:
         """Have an echo, as bytes, replayed; return its number."""
         with self._lock:
-            self._waiting.append(echo)
+            self._waiting.append((echo, (sys.stdout, sys.stderr)))
             self.said += 1
             number = self.said
             starts, self._running = not self._running, True
@@ -64,24 +65,34 @@ class Replayer:
         return number
 
     def wait(self, number: int) -> None:
-        """Wait until that echo was replayed, unless that takes long."""
-        with self._lock:
-            if self._told >= number or self._late:
-                return
-            bell = Bell()
-            self._awaited.append((number, bell))
-        if not bell.wait(PATIENCE):
+        """Wait until that echo was replayed, unless one takes long."""
+        if not self._late and not self._wait(number, PATIENCE):
             self._late = True
 
+    def _wait(self, number: int, patience: float) -> bool:
+        """Wait until that echo was replayed; False as soon as nothing was for so many seconds."""
+        told = -1
+        while True:
+            with self._lock:
+                if self._told >= number:
+                    return True
+                if self._told == told:
+                    return False
+                told = self._told
+                bell = Bell()
+                self._awaited.append((number, bell))
+            if bell.wait(patience):
+                return True
+
     def end(self) -> None:
-        """Let the thread end, once all was replayed."""
-        self.wait(self.said)
+        """Let the thread end, once all was replayed; unless one is stuck."""
+        self._wait(self.said, LONG_PATIENCE)
         with self._lock:
             self._ends = True
             self._bell.ring()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(PATIENCE)
+            thread.join(PATIENCE / 10)
 
     def _serve(self) -> None:
         while True:
@@ -100,10 +111,11 @@ class Replayer:
                         return
 
     def _replay(self, echo: Any) -> None:
+        packed, streams = echo
         try:
-            replay(load(echo))
-        except Exception:  # it cannot be rebuilt here, though it could there; or what it was given to failed
-            with suppress(Exception):
+            replay(load(packed), streams)
+        except BaseException:  # it cannot be rebuilt here, though it could there; or what it was given to failed
+            with suppress(BaseException):
                 sys.excepthook(*sys.exc_info())
         with self._lock:
             self._told += 1
@@ -114,10 +126,13 @@ class Replayer:
             bell.ring()
 
 
-def replay(echo: tuple[Any, ...]) -> None:
-    """Give a worker's echo to the caller's loggers, filters or streams."""
+def replay(echo: tuple[Any, ...], streams: tuple[Any, Any]) -> None:
+    """Give a worker's echo to the caller's loggers, filters or streams: those for output and for errors."""
     kind, *what = echo
-    _REPLAY[kind](*what)
+    if kind == TEXT:
+        _replay_text(streams[what[0] == "stderr"], what[1])
+    else:
+        _REPLAY[kind](*what)
 
 
 def _replay_log(state: dict[str, Any]) -> None:
@@ -146,11 +161,10 @@ def _module_of(filename: str) -> Any:
     return None
 
 
-def _replay_text(stream: str, text: str) -> None:
-    target = getattr(sys, stream)
+def _replay_text(target: Any, text: str) -> None:
     if target is not None:
         target.write(text)
         target.flush()
 
 
-_REPLAY: dict[str, Callable[..., None]] = {LOG: _replay_log, WARNING: _replay_warning, TEXT: _replay_text}
+_REPLAY: dict[str, Callable[..., None]] = {LOG: _replay_log, WARNING: _replay_warning}

@@ -47,8 +47,10 @@ CROWDING = 0.35
 #: Calls alone after which a first one counts no more.
 SETTLED = 4
 #: Seconds of work alone after which that is forgotten, to be tried again: the first time, and at most; twice as many
-#: each time. It may have been a busy moment of the machine. So is what moving takes, after so many in which none was.
+#: each time. It may have been a busy moment of the machine.
 SOON, LATE = 0.25, 64.0
+#: The same for what moving takes, after so many in which nothing was moved: to find out again may cost a map.
+STALE, LONG_STALE = 4.0, 256.0
 
 
 class Facts(NamedTuple):
@@ -153,7 +155,7 @@ class Evidence:
         self._moved = _Mean()
         self._pickling: float | None = None
         self._still = 0.0  # seconds since something was moved
-        self._patience = SOON  # after how many what moving takes is to be found out again
+        self._patience = STALE  # after how many what moving takes is to be found out again
         self._sent = _Mean()
         self._received = _Mean()
         self._inside = _Mean()  # CPU seconds of the process, for each of the batch's own
@@ -217,7 +219,7 @@ class Evidence:
         self._still = self._still + wall if wall else 0.0
         if self._still > self._patience and (self._moved.weight or self._pickling is not None):
             self._facts, self._moved, self._pickling = None, _Mean(), None
-            self._still, self._patience = 0.0, min(2 * self._patience, LATE)
+            self._still, self._patience = 0.0, min(2 * self._patience, LONG_STALE)
 
     def _forget_provisional(self) -> None:
         self._items = 0
