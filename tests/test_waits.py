@@ -194,11 +194,11 @@ def test_a_function_that_could_not_travel_is_tried_again(monkeypatch):
 def test_outcome_of_a_call_is_given_when_a_policy_ends_its_thread(count, monkeypatch):
     """Whatever comes after it: the policy is asked about the next ones."""
     monkeypatch.setattr(threading, "excepthook", lambda args: None)
-    asked = []
+    left = []
 
     def leaves(explanation):
-        asked.append(explanation)
-        if len(asked) == 3:
+        if threading.current_thread() is not threading.main_thread() and not left:
+            left.append(explanation)
             raise SystemExit
         return "threads"
 
