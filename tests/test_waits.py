@@ -190,23 +190,6 @@ def test_a_function_that_could_not_travel_is_tried_again(monkeypatch):
     assert set(function.map([2e-3] * 60)) != {os.getpid()}
 
 
-@pytest.mark.parametrize("count", [1, 20])
-def test_outcome_of_a_call_is_given_when_a_policy_ends_its_thread(count, monkeypatch):
-    """Whatever comes after it: the policy is asked about the next ones."""
-    monkeypatch.setattr(threading, "excepthook", lambda args: None)
-    left = []
-
-    def leaves(explanation):
-        if threading.current_thread() is not threading.main_thread() and not left:
-            left.append(explanation)
-            raise SystemExit
-        return "threads"
-
-    function = parallel(place, backend=leaves)
-    tasks = [function.submit() for _ in range(count)]
-    assert tasks[0].result(LONG)[0] == os.getpid()
-
-
 class Slow(io.StringIO):
     """A stream that takes a while for each line, and whose first is refused."""
 
