@@ -12,7 +12,7 @@ import pytest
 from parallel_deco import _profile, parallel, shutdown
 from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco.backends.processes import ProcessBackend
-from tests.workloads import burn, double, place
+from tests.workloads import burn, double
 
 #: Seconds that anything here may take; far more than it does.
 LONG = 20
