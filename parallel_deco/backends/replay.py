@@ -14,7 +14,6 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -129,10 +128,13 @@ class Replayer:
 def replay(echo: tuple[Any, ...], streams: tuple[Any, Any]) -> None:
     """Give a worker's echo to the caller's loggers, filters or streams: those for output and for errors."""
     kind, *what = echo
-    if kind == TEXT:
-        _replay_text(streams[what[0] == "stderr"], what[1])
-    else:
-        _REPLAY[kind](*what)
+    if kind == LOG:
+        _replay_log(*what)
+    elif kind == WARNING:
+        _replay_warning(*what)
+    elif kind == TEXT:
+        stream, text = what
+        _replay_text(streams[stream == "stderr"], text)
 
 
 def _replay_log(state: dict[str, Any]) -> None:
@@ -165,6 +167,3 @@ def _replay_text(target: Any, text: str) -> None:
     if target is not None:
         target.write(text)
         target.flush()
-
-
-_REPLAY: dict[str, Callable[..., None]] = {LOG: _replay_log, WARNING: _replay_warning}
