@@ -15,6 +15,9 @@ from parallel_deco.backends.batch import BatchResult, Ticket
 
 __all__ = ["Call", "call_back", "call_back_aside", "killer", "settle"]
 
+#: Ends a future, and says whether it was in time.
+Ending = Callable[[], bool]
+
 
 class Call(NamedTuple):
     """One submitted call."""
@@ -75,10 +78,10 @@ def call_back(heard: Iterable[Future[Any]]) -> None:
     threading.excepthook(threading.ExceptHookArgs((type(raised), raised, raised.__traceback__, thread)))
 
 
-def killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[Callable[[], bool]], bool]:
+def killer(ticket: Ticket, freed: Callable[[], None]) -> Callable[[Ending], bool]:
     """Return what a future's `cancel` calls: it ends the worker, and then the future if that was in time."""
 
-    def kill(end: Callable[[], bool]) -> bool:
+    def kill(end: Ending) -> bool:
         if not ticket.cancel(kill=True):
             return False
         try:

@@ -50,13 +50,16 @@ else:
 
 __all__ = ["ParallelFunction", "parallel"]
 
+#: Worker processes that start while the rest is loaded; more come when there is work for them.
+AT_FIRST = 2
+
 _loaded = False
 _loading = RLock()
 _held: list[bool] = []  # whether a fork under way holds it
 
 
 def _load(options: Options) -> None:
-    """Load what runs work; where these options need worker processes, their template boots meanwhile.
+    """Load what runs work; where these options need worker processes, the first of them start meanwhile.
 
     One thread at a time, for each would start a template.
     """
@@ -69,6 +72,10 @@ def _load(options: Options) -> None:
             from parallel_deco.backends import launch
 
             launch.early()
+            from parallel_deco._cpus import available_cpus
+            from parallel_deco.backends.pools import processes
+
+            processes().warm(min(AT_FIRST, options.max_workers or available_cpus()))
         from parallel_deco._shutdown import shutdown_at_exit
 
         shutdown_at_exit()

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from parallel_deco._measure import Readings
 from parallel_deco._readings import overhead
-from parallel_deco._switching import soon
+from parallel_deco._switching import ask, cease, soon
 from parallel_deco._waiting import Bell
 from parallel_deco.backends.batch import Batch
 from parallel_deco.backends.threads import ThreadBackend
@@ -51,8 +51,15 @@ class Judge:
     def sit(self, threads: ThreadBackend) -> None:
         """Begin to look, in a thread of the pool; where there can be none, the end of the call will tell."""
         self._threads = threads
-        with suppress(RuntimeError):
-            threads.call(partial(self._look, perf_counter()))
+        sits = False
+        ask(self, FIRST_LOOK)  # or beside what computes in Python it would begin only after the switch interval, 5 ms
+        try:
+            with suppress(RuntimeError):
+                threads.call(partial(self._look, perf_counter()))
+                sits = True
+        finally:
+            if not sits:
+                cease(self)
 
     def watch(self, batch: Batch) -> None:
         """Look at this batch, which is about to run."""
@@ -62,14 +69,18 @@ class Judge:
         """Look no more: the call has ended, or nobody wants to know."""
         self._batch = None
         self._over.ring()
+        cease(self)  # it wakes when the GIL is free, and not before
 
     def _look(self, since: float) -> None:
         pauses = _pauses()
         pause = next(pauses)
         if self._batch is not None:  # beside what computes with the GIL, this comes late already: then it looks at once
             pause = max(0.0, since + pause - perf_counter())
-        if self._is_settled_after(pause):
-            return
+        try:
+            if self._is_settled_after(pause):
+                return
+        finally:
+            cease(self)
         with soon():  # for the next ones it asks for the GIL soon, too; who else computes should not notice for long
             if any(map(self._is_settled_after, islice(pauses, EARLY))):
                 return

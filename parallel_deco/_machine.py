@@ -1,4 +1,4 @@
-"""What handing work out costs where the program runs: measured once, when it first could change a decision.
+"""What handing work out costs where the program runs: measured when it could change a decision, a few times at most.
 
 Until then, and for what was not measured, the defaults of `cost.Machine` hold.
 """
@@ -34,30 +34,65 @@ STARTS = 5
 #: programs have the CPUs, or a thread of the user's has the GIL.
 SLOWEST = 10
 #: Seconds after which no more than the fewest round trips of a kind are made; after which none is begun, and the guess
-#: stands if it is less; after which one is given up, for somebody else has got the worker (in `measure_all`, which
-#: somebody waits for, later); and for which nothing is tried then.
+#: stands if it is less; and after which one is given up, for somebody else has got the worker (in `measure_all`, which
+#: somebody waits for, later).
 BUDGET = 2e-3
 WHOLE = 18e-3
 PATIENCE, LONG_PATIENCE = 30e-3, 1.0
-AGAIN = 1.0
+#: How often a kind is measured, and seconds in between: of each constant the least counts, for one busy moment of the
+#: machine must not decide for as long as the program runs.
+TIMES, APART = 3, 1.0
 #: Bytes that are sent to a worker to time the way.
 LOAD = 256 << 10
 
 _Start: TypeAlias = Callable[[Batch, Done], Any]
 
+
+class _Costs:
+    """Seconds that were measured of one kind of worker, the least of each; None before the first time.
+
+    Attributes
+    ----------
+    seconds : tuple of float or None
+    times : int
+        How often they were measured.
+    not_before : float
+        The time from which on that may be tried again.
+    """
+
+    __slots__ = ("not_before", "seconds", "times")
+
+    def __init__(self) -> None:
+        self.seconds: tuple[float, float] | None = None
+        self.times = 0
+        self.not_before = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether they may be measured now, as far as the time goes."""
+        return self.times < TIMES and perf_counter() >= self.not_before
+
+    def keep(self, seconds: tuple[float, float] | None) -> None:
+        """Take in what was measured now; None for what did not come to its end."""
+        if seconds is not None:
+            self.times += 1
+            known = self.seconds or seconds
+            self.seconds = min(known[0], seconds[0]), min(known[1], seconds[1])
+        self.not_before = perf_counter() + APART
+
+
 _lock = threading.Lock()
-_threads: tuple[float, float] | None = None  # dispatch and wake-up
-_processes: tuple[float, float] | None = None  # dispatch and bandwidth
-_not_before = 0.0  # the time at which that may be tried, after a try in vain
+_threads = _Costs()  # dispatch and wake-up
+_processes = _Costs()  # dispatch, and so many bytes more
 
 
 def constants() -> Machine:
     """Return what is known of this machine now: measurements, and defaults for the rest."""
     machine = Machine()
-    if _threads is not None:
-        machine = machine._replace(dispatch_thread=_threads[0], wake=_threads[1])
-    if _processes is not None:
-        machine = machine._replace(dispatch_process=_processes[0], bandwidth=_processes[1])
+    if _threads.seconds is not None:
+        machine = machine._replace(dispatch_thread=_threads.seconds[0], wake=_threads.seconds[1])
+    if _processes.seconds is not None:
+        machine = machine._replace(dispatch_process=_processes.seconds[0], bandwidth=LOAD / _processes.seconds[1])
     pool = pools.process_pool()
     if pool is not None and pool.started_in is not None:
         most = inf if pool.starts > 1 else BELIEVED * machine.start
@@ -67,13 +102,15 @@ def constants() -> Machine:
 
 
 def may_matter(decision: Decision) -> bool:
-    """Whether a decision hangs on a constant that could be measured now but was not."""
-    if _threads is not None and (_processes is not None or not _at_rest() or perf_counter() < _not_before):
+    """Whether a decision hangs on a constant that could be measured now, for the first time or better."""
+    if not _threads.due and not (_processes.due and _at_rest()):
         return False
     facts, here = decision.facts, decision.here
     if not SMALL < here.items * facts.wall < LARGE or len(here.open) == 1:
         return False
-    factors = (1 / DOUBT,) if decision.route == SERIAL else (DOUBT, 1 / DOUBT)  # the loop hands nothing out
+    factors = [1 / DOUBT]
+    if decision.route != SERIAL and (_threads.seconds is None or _processes.seconds is None):
+        factors.append(DOUBT)  # the loop hands nothing out; and what is known only ever becomes less
     return any(
         decide(facts, here._replace(machine=_scaled(here.machine, factor))).route != decision.route
         for factor in factors
@@ -82,14 +119,12 @@ def may_matter(decision: Decision) -> bool:
 
 def measure(seconds: float = WHOLE, patience: float = PATIENCE) -> None:
     """Measure what can be measured now, in 2 ms to so many; not in a thread of the pools, and with nothing running."""
-    global _threads, _processes, _not_before
     with _lock:
         end = perf_counter() + seconds
-        if _threads is None:
-            _threads = _time_threads(end, patience)
-        if _processes is None and _at_rest():
-            _processes = _time_processes(end, patience)
-            _not_before = perf_counter() + AGAIN
+        if _threads.due:
+            _threads.keep(_time_threads(end, patience))
+        if _processes.due and _at_rest():
+            _processes.keep(_time_processes(end, patience))
 
 
 def measure_all() -> tuple[Machine, frozenset[str]]:
@@ -100,8 +135,8 @@ def measure_all() -> tuple[Machine, frozenset[str]]:
         pool.start(Batch(id, [0], Shape.ONE), lambda _: done.set(), width=1)
         done.wait(10 * LONG_PATIENCE)
     measure(10 * LONG_PATIENCE, LONG_PATIENCE)
-    measured = {"dispatch_thread", "wake"} if _threads else set()
-    if _processes is not None:
+    measured = {"dispatch_thread", "wake"} if _threads.seconds else set()
+    if _processes.seconds is not None:
         measured |= {"dispatch_process", "bandwidth"}
     if pool.started_in is not None:
         measured.add("start")
@@ -132,6 +167,7 @@ def _time_threads(end: float, patience: float) -> tuple[float, float]:
 
 
 def _time_processes(end: float, patience: float) -> tuple[float, float] | None:
+    """Return what a batch costs, and what it adds that it is so large; None where one did not come back."""
     start = pools.processes().start
     if _trip(start, 0, patience) is None:  # the worker learns the function
         return None
@@ -140,7 +176,7 @@ def _time_processes(end: float, patience: float) -> tuple[float, float] | None:
     if dispatch is None:
         return None
     loaded = _typical(start, bytes(LOAD), end, guess.dispatch_process + LOAD / guess.bandwidth, patience)
-    return None if loaded is None else (dispatch, LOAD / max(loaded - dispatch, 1e-6))
+    return None if loaded is None else (dispatch, max(loaded - dispatch, 1e-6))
 
 
 def _typical(start: _Start, item: object, last: float, guess: float, patience: float) -> float | None:

@@ -464,7 +464,7 @@ class Stopwatch(_sampler.Watched):
 
         Without a slot of the sampler's, it has the times and no looks.
         """
-        tries, at_once = 0, False
+        tries, at_once, before = 0, False, thread_time()
         while not at_once and tries < TRIES:
             tries, began, slot = tries + 1, perf_counter(), self.slot
             seen = _sampler.peek(slot) if slot >= 0 else self._times() if slot == NO_SLOT else None
@@ -476,7 +476,7 @@ class Stopwatch(_sampler.Watched):
             at_once = perf_counter() - began < PEEKED_AT_ONCE
         delay = max(0.0, min(age - spent, delayed))
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
-        process, disturbed, idle = self._beside(age, delay, crowd)
+        process, disturbed, idle = self._beside(age, delay, crowd, thread_time() - before)
         disturbed = disturbed or not at_once or _is_runnable(self._thread)
         peeked = 1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu
         return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
@@ -490,13 +490,16 @@ class Stopwatch(_sampler.Watched):
             return None
         return (*_UNSEEN[:5], age, spent) if self.slot == NO_SLOT else None
 
-    def _beside(self, wall: float, delay: float, crowd: int) -> tuple[float, bool, bool]:
-        """Return the CPU time of the process, where it is told, without the library's; whether that disturbed; idle."""
+    def _beside(self, wall: float, delay: float, crowd: int, own: float = 0.0) -> tuple[float, bool, bool]:
+        """Return the CPU time of the process, where it is told, without the library's; whether that disturbed; idle.
+
+        `own` is what the calling thread has taken to look at another.
+        """
         process, idle = 0.0, False
         if self._process >= 0:
             computed = process_time() - self._process
             idle = computed < IDLE * wall and self._delay >= 0 and delay <= STARVED * wall
             if crowd == 1 and not _abandoned:
-                process = max(0.0, computed - (_spent_so_far(self._main) - self._spent))
+                process = max(0.0, computed - own - (_spent_so_far(self._main) - self._spent))
         disturbed = _elapsed_so_far() - self._elapsed > DISTURBED * wall
         return process, disturbed, idle

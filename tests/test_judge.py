@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from parallel_deco import _machine
+from parallel_deco import _machine, parallel
 from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._judge import EARLY, FIRST_LOOK, Judge
 from parallel_deco._options import Options
@@ -149,6 +149,36 @@ def test_switch_interval_is_the_users_again_when_the_judge_has_gone(heard, until
         looked.set()
         thread.join()
         judge.dismiss()
+        sys.setswitchinterval(users + 0.5e-6)
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="nobody waits for a GIL")
+def test_switch_interval_is_no_longer_than_the_first_look_while_a_call_may_hold_the_gil():
+    """Beside one that does, the judge would begin only after the user's interval; afterwards it is the user's again."""
+    users, before = sys.getswitchinterval(), 0.05
+    sys.setswitchinterval(before)
+    try:
+        function = parallel(lambda _: sys.getswitchinterval(), shared=True)
+        first, *_ = function.map(range(3))
+        assert first <= FIRST_LOOK
+        assert abs(sys.getswitchinterval() - before) < 2e-6
+    finally:
+        sys.setswitchinterval(users + 0.5e-6)
+
+
+def test_switch_interval_is_the_users_when_the_judge_gets_no_thread(monkeypatch):
+    """Nobody would put it back."""
+
+    def none_left(*_):
+        raise RuntimeError("can't start new thread")
+
+    users, before = sys.getswitchinterval(), 0.05
+    sys.setswitchinterval(before)
+    try:
+        monkeypatch.setattr(pools.threads(), "call", none_left)
+        Judge(lambda seen: True, lambda: None).sit(pools.threads())
+        assert abs(sys.getswitchinterval() - before) < 2e-6
+    finally:
         sys.setswitchinterval(users + 0.5e-6)
 
 

@@ -24,9 +24,8 @@ FREE = Facts(items=50, seconds=1.5e-3, wall=30e-6, cpu=30e-6, gil=0.0, samples=4
 @pytest.fixture(autouse=True)
 def unknown(monkeypatch):
     """Nothing was measured yet."""
-    monkeypatch.setattr(_machine, "_threads", None)
-    monkeypatch.setattr(_machine, "_processes", None)
-    monkeypatch.setattr(_machine, "_not_before", 0.0)
+    monkeypatch.setattr(_machine, "_threads", _machine._Costs())
+    monkeypatch.setattr(_machine, "_processes", _machine._Costs())
 
 
 def of(items, facts=FREE, cpus=2):
@@ -66,6 +65,25 @@ def test_constants_are_bounded_when_other_programs_have_the_cpus(monkeypatch):
     assert _machine.constants().dispatch_thread == 10 * Machine().dispatch_thread
 
 
+def test_a_busy_moment_does_not_decide_for_good_when_it_was_one(monkeypatch):
+    """What was measured is measured again after a while, and of each constant the least counts; three times in all."""
+    list(parallel(double, backend="processes").map(range(8)))
+    slow = Machine().dispatch_process * 5
+    trips = iter([slow, 2 * slow, slow / 10])
+    monkeypatch.setattr(_machine, "_time_threads", lambda end, patience: (20e-6, 100e-6))
+    monkeypatch.setattr(_machine, "_time_processes", lambda end, patience: (next(trips), 1e-3))
+    seen = []
+    for expected in (slow, slow, slow / 10, slow / 10):
+        _machine.measure()
+        assert _machine.constants().dispatch_process == expected
+        seen.append(any(_machine.may_matter(of(items)) for items in range(10, 200, 5)))
+        _machine.measure()  # too soon
+        assert _machine.constants().dispatch_process == expected
+        monkeypatch.setattr(_machine._processes, "not_before", 0.0)
+    assert seen == [False] * 4
+    assert not _machine._processes.due
+
+
 def test_start_is_that_of_one_more_worker_when_there_is_a_template(monkeypatch):
     """After a long rest there are no workers, but what forks them is there."""
     crew = pools.processes()._crew
@@ -95,8 +113,8 @@ def test_processes_are_not_measured_when_one_of_them_has_work(monkeypatch):
     while not task.running():
         time.sleep(1e-3)
     _machine.measure()
-    assert _machine._threads is not None
-    assert _machine._processes is None
+    assert _machine._threads.seconds is not None
+    assert _machine._processes.seconds is None
     task.result()
 
 
@@ -104,8 +122,8 @@ def test_only_threads_are_measured_when_no_worker_is_there(monkeypatch):
     """No worker process is started for the sake of a measurement."""
     monkeypatch.setattr(pools, "_processes", None)
     _machine.measure()
-    assert _machine._threads is not None
-    assert _machine._processes is None
+    assert _machine._threads.seconds is not None
+    assert _machine._processes.seconds is None
     assert pools.process_pool() is None
 
 

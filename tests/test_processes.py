@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import parallel_deco
-from parallel_deco._cpus import gil_enabled
+from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, NotPicklableError, RemoteError, RemoteTraceback
 from parallel_deco.backends import crew, deaths, launch, processes, slot
@@ -873,6 +873,23 @@ def test_cancel_kills_when_asked_to_and_the_batch_runs(backend, work, tmp_path):
 
 
 # Life cycle.
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [("", min(2, available_cpus())), ("max_workers=1", 1), ("max_workers=3", 2)],
+)
+def test_first_workers_start_while_the_rest_is_loaded_when_processes_are_asked_for(options, expected):
+    """A first call finds one that is as good as ready, and a second call another; no more than are allowed."""
+    code = f"""
+        from parallel_deco import parallel
+        function = parallel(abs, backend="processes", {options})
+        assert function.submit(-1).result() == 1
+        from parallel_deco.backends import pools
+        print(pools.processes().width)
+    """
+    done = script(code)
+    assert (done.stdout, done.returncode) == (f"{expected}\n", 0), done.stderr
 
 
 def test_workers_are_started_when_the_pool_is_warmed(backend):

@@ -78,6 +78,23 @@ def test_cpu_time_of_the_process_is_not_the_librarys_when_it_has_not_ended_compu
     assert (seen.crowd, seen.process_cpu < 0.01) == (1, True)
 
 
+def test_cpu_time_of_the_process_is_not_that_of_who_looks(monkeypatch):
+    """To peek at a call takes time of another thread, which made a call of 2 ms look parallel inside."""
+    real = _readings._run_delay_of
+
+    def slow(thread):
+        burn(0.02)
+        return real(thread)
+
+    monkeypatch.setattr(_readings, "_run_delay_of", slow)
+    watch, peeked = Stopwatch(watch=True, careful=False), []
+    thread = threading.Thread(target=lambda: peeked.append(watch.peek()))
+    thread.start()
+    thread.join()
+    watch.stop(1)
+    assert peeked[0].process_cpu < 0.01
+
+
 def test_batch_is_disturbed_when_the_library_computes_beside():
     """For a tenth of its time at least, begun before or during, and ended or not."""
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from parallel_deco._switching import INTERVAL, soon
+from parallel_deco._switching import INTERVAL, ask, cease, soon
 
 SET = 0.004
 
@@ -31,6 +31,22 @@ def test_interval_is_the_users_again_when_all_are_out():
         with pytest.raises(LookupError), soon():
             raise LookupError
         assert is_short()
+    assert sys.getswitchinterval() == pytest.approx(SET, abs=2e-6)
+
+
+def test_interval_is_the_shortest_that_is_asked_for():
+    """Whoever asks for less gets it, as long as that is asked for; and to cease twice is to cease once."""
+    one, other = object(), object()
+    ask(one, 0.002)
+    assert sys.getswitchinterval() == pytest.approx(0.002, abs=2e-6)
+    ask(other, 0.003)
+    assert sys.getswitchinterval() == pytest.approx(0.002, abs=2e-6)
+    with soon():
+        assert is_short()
+    cease(one)
+    assert sys.getswitchinterval() == pytest.approx(0.003, abs=2e-6)
+    cease(one)
+    cease(other)
     assert sys.getswitchinterval() == pytest.approx(SET, abs=2e-6)
 
 
