@@ -390,12 +390,25 @@ def test_work_that_computes_and_waits_gets_more_processes_than_cpus():
     assert process_width(seen(1.0, 0.3, 0.3)._replace(items=1), 2, None) == 2, "a first call proves nothing"
 
 
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 64))
+def test_threads_take_longer_when_the_gil_is_held_longer(one, other, cpus):
+    """Never less than all of the CPUs take, nor than the GIL lets through; and the more it is held, the longer."""
+    less, more = sorted((one, other))
+
+    def threads(share):
+        facts = Facts(items=400, seconds=2.0, wall=5e-3, cpu=5e-3, gil=share * 5e-3, samples=400, pace=5e-3)
+        return predict(facts, 1000 * cpus, cpus, Machine())["threads"].seconds
+
+    assert threads(less) <= threads(more) * (1 + 1e-9)
+    assert threads(less) >= max(5.0, less * 5.0 * cpus) * (1 - 1e-9)
+
+
 def test_chance_counts_against_processes_but_not_for_threads():
     """Few looks: a small share of the GIL may be none, so threads stay; a large one is no reason for threads."""
     few = Facts(items=4, seconds=0.02, wall=5e-3, cpu=5e-3, samples=4, pace=5e-3)
     here = Situation(items=200, cpus=2)
-    assert decide(few._replace(gil=0.2 * 5e-3), here).route == "threads"
-    assert decide(few._replace(gil=0.2 * 5e-3, samples=400), here).route == "processes"
+    assert decide(few._replace(gil=0.35 * 5e-3), here).route == "threads"
+    assert decide(few._replace(gil=0.35 * 5e-3, samples=400), here).route == "processes"
     assert decide(few._replace(gil=5e-3), here).route == "processes"
     assert decide(few._replace(gil=5e-3), here._replace(open=frozenset(("serial", "threads")))).route == "serial"
 
