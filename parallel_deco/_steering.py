@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from parallel_deco import _machine, _sampler
 from parallel_deco._brief import BRIEF, Brief
 from parallel_deco._cpus import available_cpus
+from parallel_deco._elsewhere import start_workers
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
@@ -43,6 +44,9 @@ LONG_KNOWN = 8e-3
 LIGHT, HEAVY = 0.4e-6, 20e-6
 #: Seconds for which what is known is not summed up anew: that takes 10 µs.
 MOMENT = 0.5e-3
+#: How many times what it takes to start worker processes maps must have lost for want of them before they start in the
+#: background. Guessed: beside their start, each has to import what the function needs.
+STARTS = 4
 #: One in so many batches that were not moved has the size of a result estimated, some 2 µs.
 SIZED_EVERY = 16
 
@@ -322,14 +326,25 @@ class Steering:
         )
 
     def conclude(self, items: int) -> None:
-        """Say why so many items, which were all, ran in the loop, if they came to their end before any decision."""
-        if self._most or not self.auto:
-            return
+        """Note the end of so many items, which were all: say why they ran in the loop if nothing was decided yet."""
         facts = self.facts
-        if not facts.items or not items:
+        if not self.auto or not facts.items or not items:
             return
+        if not self._most:
+            here = self._profile.situation(self._options, items, SERIAL, self._kept)
+            self._profile.decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
+        if self._options.backend == "auto" and self.route != PROCESSES and items * facts.wall > SECONDS[PROCESSES]:
+            self._miss_workers(items, facts)
+
+    def _miss_workers(self, items: int, facts: Facts) -> None:
+        """Note what so many items would have gained in worker processes, if none ran there only for their start."""
         here = self._profile.situation(self._options, items, SERIAL, self._kept)
-        self._profile.decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
+        if here.cold:
+            warm = decide(facts, here._replace(cold=False, workers=here.cpus))
+            if warm.route == PROCESSES and self.route in warm.predicted:
+                missed = warm.predicted[self.route] - warm.predicted[PROCESSES]
+                if pools.miss(missed, STARTS * here.machine.start):
+                    start_workers(self._function, here.cpus)
 
     def outrun(self) -> None:
         """Say that all ran here, for it was over before any worker process had loaded what it needs."""

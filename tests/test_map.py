@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from parallel_deco import MapIterator, NotPicklableError, _left_open, _mapping, _sampler, config, parallel, shutdown
 from parallel_deco._cpus import available_cpus, gil_enabled
+from parallel_deco.backends import pools
 from tests import workloads
 from tests.workloads import burn, busy, crawl, double, fails_on_odd, pause
 
@@ -767,6 +768,36 @@ def test_nothing_waits_when_workers_never_get_to_begin(maps, run_program, tmp_pa
 def test_workers_are_started_when_an_input_of_unknown_length_goes_on(nothing_left):
     """Short items that compute stay for as long as starting workers may not be worth it, and not for ever."""
     assert any(pid != os.getpid() for pid in parallel(burn).map(itertools.repeat(3e-4, 20_000)))
+
+
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
+@pytest.mark.parametrize(("options", "expected"), [("", True), ("shared=True", False), ("backend='serial'", False)])
+def test_workers_start_when_short_maps_have_missed_them_for_long(run_program, options, expected):
+    """None of 20 ms is worth their start, but many are; not where the work may not leave this process."""
+    code, out, err = run_program(f"""
+        import time
+        from parallel_deco import _steering, parallel
+        from parallel_deco.backends import pools
+
+        _steering.STARTS = 0.5
+
+        @parallel({options})
+        def work(x):
+            return sum(n * x for n in range(4000))
+
+        end = time.monotonic() + {20.0 if expected else 0.5}
+        while not pools.workers() and time.monotonic() < end:
+            list(work.map(range(100)))
+        print(pools.workers() > 0)
+        """)
+    assert (code, out, err) == (0, f"{expected}\n", "")
+
+
+def test_start_of_workers_pays_when_as_much_was_missed(monkeypatch):
+    """And then it begins anew."""
+    monkeypatch.setattr(pools, "_missed", 0.0)
+    assert [pools.miss(0.3, 1.0) for _ in range(8)] == [False, False, False, True] * 2
 
 
 def test_input_has_the_callers_context_when_drawn(backend):

@@ -20,8 +20,8 @@ __all__ = ["Crew"]
 FAILED_STARTS = 3
 #: Seconds that workers which are to end get to do so by themselves before they are killed.
 PATIENCE = 2.0
-#: Seconds after which a worker without work ends.
-IDLE = 60.0
+#: Seconds after which a worker without work ends, as of loky: another costs its start, and all that it has to import.
+IDLE = 300.0
 
 
 class Crew:

@@ -12,11 +12,12 @@ from parallel_deco.backends.threads import ThreadBackend
 if TYPE_CHECKING:
     from parallel_deco.backends.processes import ProcessBackend
 
-__all__ = ["process_pool", "processes", "shutdown", "threads", "workers"]
+__all__ = ["miss", "process_pool", "processes", "shutdown", "threads", "workers"]
 
 _lock = threading.Lock()
 _threads: ThreadBackend | None = None
 _processes: "ProcessBackend | None" = None
+_missed = 0.0  # seconds
 
 
 def threads() -> ThreadBackend:
@@ -59,6 +60,20 @@ def workers() -> int:
     return 0 if _processes is None else _processes.workers
 
 
+def miss(seconds: float, price: float) -> bool:
+    """Note that work took so much longer because there were no worker processes; return whether it pays to start some.
+
+    That is when all that was missed comes to their price: who rents until he has paid what it costs to buy, and then
+    buys, pays at most twice what he had to.
+    """
+    global _missed
+    _missed += seconds  # one that is lost beside another comes again
+    if _missed < price:
+        return False
+    _missed = 0.0
+    return True
+
+
 def shutdown(
     wait: bool = True,
     kill: bool = False,
@@ -82,8 +97,8 @@ def shutdown(
 
 def _forget_after_fork() -> None:
     """The child has none of the threads; its own pools are made when it uses them."""
-    global _threads, _lock
-    _threads = None
+    global _threads, _lock, _missed
+    _threads, _missed = None, 0.0
     _lock = threading.Lock()
 
 
