@@ -283,7 +283,7 @@ class Steering:
             facts = facts if sample is None else self._weighed_facts(left, sample)
             choose = self._choose if sample is None or running > 1 else self._choose_knowing
             self._go(choose(left, facts, self.route))
-        settled = (self.route, self.width) == before
+        settled = (self.route, self.width) == before and facts.seconds >= ENOUGH  # before that, nothing else can be
         self.pause = min(2 * self.pause, LONGEST_PAUSE) if settled else PAUSE
 
     def stay(self, reason: str, of_function: bool) -> None:
