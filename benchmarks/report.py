@@ -153,6 +153,10 @@ def show(group: dict[str, Any]) -> None:
     print(f"\n{group['question']}")
     for name, seconds in medians:
         print(f"{seconds * scale / group['per']:12.4g} {word} {seconds / medians[0][1]:8.2f}  {name}")
+    limit = group["limit"]
+    if limit:
+        least = limit["seconds"]
+        print(f"{least * scale / group['per']:12.4g} {word} {least / medians[0][1]:8.2f}  limit: {limit['words']}")
     for name, reason in group["missing"].items():
         print(f"{'':24} {name}: {reason}")
 

@@ -9,7 +9,8 @@ from parallel_deco import kernels, parallel, shutdown
 from parallel_deco._cpus import available_cpus
 from parallel_deco.kernels import reference
 
-from ..contest import LOOP, Entry, Group, shared_by_cpus
+from ..contest import LOOP, Entry, Group, Limit
+from ..limits import apart
 from ..work import bands, cloud, spin, steps
 
 __all__ = ["GROUPS"]
@@ -46,7 +47,13 @@ def group(name: str, question: str, function: Callable[..., Any], rows: Callable
         Entry(f"{width} worker{'s' * (width > 1)}", functools.partial(mapped, function, rows, width))
         for width in widths()
     ]
-    return Group(name, question, entries, limit=shared_by_cpus())
+    cpus = available_cpus()
+    limit = Limit(
+        f"{cpus} processes, forked before, each with its share of the pieces and nothing to send back",
+        lambda medians: medians.get("apart"),
+    )
+    measured = [Entry("apart", lambda: apart(function, rows(), cpus))]
+    return Group(name, question, entries, limit=limit, measured=measured)
 
 
 def distances(points: int, others: int, coordinates: int) -> Rows:
