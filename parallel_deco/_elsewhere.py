@@ -2,8 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
@@ -14,26 +12,7 @@ from parallel_deco.backends.batch import Batch, BatchResult, Done, Ticket, nowhe
 if TYPE_CHECKING:
     from parallel_deco.backends.functions import Travelling
 
-__all__ = ["all_failed", "start_each_in_processes", "start_in_processes", "start_workers"]
-
-
-def start_workers(function: Callable[..., Any], width: int) -> None:
-    """Have worker processes start, and load a function, before there is work for them; returns at once.
-
-    The first goes alone: all together would have the CPU of what runs here meanwhile.
-    """
-
-    def start() -> None:
-        pool = pools.processes()
-        load = partial(pool.load, Batch(function, (), measured=False), function=pool.prepare(function), width=width)
-        load(lambda _: load(nowhere, most=width), most=1)
-
-    def try_to_start() -> None:
-        with suppress(Exception):  # it cannot travel, for one: who has items for them meets that, and says so
-            start()
-
-    with suppress(RuntimeError):  # no thread is left
-        pools.threads().call(try_to_start)
+__all__ = ["all_failed", "start_each_in_processes", "start_in_processes"]
 
 
 def start_in_processes(

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from parallel_deco._measure import Readings
 from parallel_deco._readings import overhead
-from parallel_deco._switching import ask, cease, soon
+from parallel_deco._switching import SOON, ask, cease, soon
 from parallel_deco._waiting import Bell
 from parallel_deco.backends.batch import Batch
 from parallel_deco.backends.threads import ThreadBackend
@@ -52,8 +52,8 @@ class Judge:
         """Begin to look, in a thread of the pool; where there can be none, the end of the call will tell."""
         self._threads = threads
         sits = False
-        ask(self, FIRST_LOOK)  # or beside what computes in Python it would begin only after the switch interval, 5 ms
         try:
+            ask(self, SOON)  # or beside what computes in Python it would begin only after the user's interval, 5 ms
             with suppress(RuntimeError):
                 threads.call(partial(self._look, perf_counter()))
                 sits = True

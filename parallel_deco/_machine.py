@@ -103,13 +103,14 @@ def constants() -> Machine:
 
 def may_matter(decision: Decision) -> bool:
     """Whether a decision hangs on a constant that could be measured now, for the first time or better."""
-    if not _threads.due and not (_processes.due and _at_rest()):
+    now = [costs for costs, there in ((_threads, True), (_processes, _at_rest())) if there and costs.due]
+    if not now:
         return False
     facts, here = decision.facts, decision.here
     if not SMALL < here.items * facts.wall < LARGE or len(here.open) == 1:
         return False
     factors = [1 / DOUBT]
-    if decision.route != SERIAL and (_threads.seconds is None or _processes.seconds is None):
+    if decision.route != SERIAL and any(costs.seconds is None for costs in now):
         factors.append(DOUBT)  # the loop hands nothing out; and what is known only ever becomes less
     return any(
         decide(facts, here._replace(machine=_scaled(here.machine, factor))).route != decision.route

@@ -390,7 +390,7 @@ class Mapping:
                 return
             readiness = self._placing.readiness
             if readiness is None:
-                self._placing.readiness = Readiness(width)
+                self._placing.readiness = Readiness(width, self._steering.cold)
             elif not readiness.wants(width):
                 return
         self._ask_workers()

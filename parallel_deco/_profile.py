@@ -219,8 +219,8 @@ class Profile:
         """
         decision = decide(facts, self.situation(options, items, current, kept, abreast))
         if options.chooses and decision.route != SERIAL and options.shared is None and example is not None:
-            if decision.route == PROCESSES and self._reading is None:
-                # They start while the code is read.
+            if decision.route == PROCESSES and self._reading is None and (decision.here.cold or decision.here.workers):
+                # They start while the code is read; not where their start counts for nothing: much of that work stays.
                 pools.processes().warm(min(decision.width, decision.here.cpus, decision.here.items))
             if not (patient or options.timeout is not None or _reader.ready()):
                 stays = decide(facts, decision.here._replace(open=frozenset((SERIAL,))))
@@ -332,7 +332,7 @@ class Profile:
             cpus=cpus,
             open=self._open(options, cpus, kept),
             most=1 if options.timeout is not None and self._takes_turns(options, kept) else options.max_workers,
-            cold=not workers,
+            cold=not (workers or pools.paid()),
             workers=workers,
             abreast=abreast,
             machine=_machine.constants(),

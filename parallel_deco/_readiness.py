@@ -18,18 +18,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Readiness"]
 
-#: Seconds after which workers that are there are long in loading a function; and how many times what starting them
-#: took once, where there are none. The consumer is in their way when it computes, if only for the GIL.
+#: Seconds after which workers are long in loading a function; and how many times what starting them took once, where
+#: that was counted with. The consumer is in their way when it computes, if only for the GIL.
 LONG, LONG_START = 10e-3, 2.0
 #: Seconds after which a worker's first batch is overdue, beyond so many times what it was to take: it may fill caches.
 OVERDUE, OVER = 50e-3, 2.0
 
 
 class Readiness:
-    """What the workers were asked for one map, and what they answered; the map's lock guards it."""
+    """What the workers were asked for one map, and what they answered; the map's lock guards it.
 
-    def __init__(self, width: int) -> None:
+    Parameters
+    ----------
+    width : int
+        How many are wanted.
+    cold : bool
+        Their start was part of what the map was to take.
+    """
+
+    def __init__(self, width: int, cold: bool = False) -> None:
         self._wanted = width
+        self._cold = cold
         self._answered = 0
         self._all_there = False  # there can be no more
         self.used = False  #: whether a batch was sent to a worker
@@ -65,7 +74,8 @@ class Readiness:
             self._wanted = max(self._wanted, self._answered)
         before = self._answered
         if not before:
-            self.due = perf_counter() + (LONG if pool.workers else LONG_START * _machine.constants().start)
+            counted = self._cold and not pool.workers
+            self.due = perf_counter() + (LONG_START * _machine.constants().start if counted else LONG)
         alone = not before and (pool.idle > 0 or not pool.workers)
         most = 1 if alone else max(0, self._wanted - before)
         asked = pool.load(Batch(function, (), measured=False), lambda _: loaded(), travelling, self._wanted, most)

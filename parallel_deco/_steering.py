@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from parallel_deco import _machine, _sampler
 from parallel_deco._brief import BRIEF, Brief
 from parallel_deco._cpus import available_cpus
-from parallel_deco._elsewhere import start_workers
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
@@ -44,8 +43,8 @@ LONG_KNOWN = 8e-3
 LIGHT, HEAVY = 0.4e-6, 20e-6
 #: Seconds for which what is known is not summed up anew: that takes 10 µs.
 MOMENT = 0.5e-3
-#: How many times what it takes to start worker processes maps must have lost for want of them before they start in the
-#: background. Guessed: beside their start, each has to import what the function needs.
+#: How many times what it takes to start worker processes maps must have lost for want of them before that is no reason
+#: any more to have none. Guessed: beside their start, each has to import what the function needs.
 STARTS = 4
 #: One in so many batches that were not moved has the size of a result estimated, some 2 µs.
 SIZED_EVERY = 16
@@ -87,6 +86,7 @@ class Steering:
         self.route: Route = SERIAL
         self.width = 1
         self.abreast = 1  #: items that each worker process runs at the same time
+        self.cold = False  #: the start of worker processes counted in the decision
         self.brief = False  #: all of it is to run in the loop, and need not be measured
         self.threads = 0  #: threads in which work that waits may go on here until worker processes can take it
 
@@ -342,9 +342,7 @@ class Steering:
         if here.cold:
             warm = decide(facts, here._replace(cold=False, workers=here.cpus))
             if warm.route == PROCESSES and self.route in warm.predicted:
-                missed = warm.predicted[self.route] - warm.predicted[PROCESSES]
-                if pools.miss(missed, STARTS * here.machine.start):
-                    start_workers(self._function, here.cpus)
+                pools.miss(warm.predicted[self.route] - warm.predicted[PROCESSES], STARTS * here.machine.start)
 
     def outrun(self) -> None:
         """Say that all ran here, for it was over before any worker process had loaded what it needs."""
@@ -400,5 +398,6 @@ class Steering:
         with self._lock:
             self.threads = waiting_width(facts, here.cpus, here.most) if facts.waits and THREADS in here.open else 0
             self.route, self.width, self.abreast = decision.route, decision.width, decision.abreast
+            self.cold = here.cold
         if decision.route == PROCESSES:
             pools.processes().warm(min(self.sure(decision.width), max(1, here.items)))

@@ -10,24 +10,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ask", "cease", "soon"]
+__all__ = ["AT_ONCE", "SOON", "ask", "cease", "soon"]
 
-#: Seconds that a thread waits for the GIL meanwhile.
-INTERVAL = 0.2e-3
+#: Seconds that a thread waits for the GIL meanwhile. Nobody else would choose these: so it is seen whose they are, also
+#: after Ctrl-C has come between any two steps.
+AT_ONCE, SOON = 0.197e-3, 1.999e-3
 #: The interpreter cuts the interval down to whole microseconds.
 HALF = 0.5e-6
+_OURS = frozenset(1e-6 * int(1e6 * (seconds + HALF)) for seconds in (AT_ONCE, SOON))
 
 _lock = threading.RLock()  # the collector may run within, and let go of what asks
 _asked: dict[object, float] = {}
-_before = 0.0
-_ours = 0.0  # what was set here last
+_users = 0.0  # the interval
 
 
 @contextmanager
 def soon() -> Iterator[None]:
     """Shorten the interpreter's switch interval for a while; what the user set is there again afterwards."""
     who = object()
-    ask(who, INTERVAL)
+    ask(who, AT_ONCE)
     try:
         yield
     finally:
@@ -35,28 +36,27 @@ def soon() -> Iterator[None]:
 
 
 def ask(who: object, seconds: float) -> None:
-    """Have the switch interval be no longer than this, until the same object ceases to ask."""
-    global _before, _ours
+    """Have the switch interval be no longer than one of those above, until the same object ceases to ask."""
+    global _users
     with _lock:
-        if not _asked:
-            _before = _ours = sys.getswitchinterval()
+        now = sys.getswitchinterval()
+        if now not in _OURS:
+            _users = now
         _asked[who] = seconds
         _adapt()
 
 
 def cease(who: object) -> None:
-    """Ask no more, if it does."""
+    """Ask no more, if it does; also puts right what an interrupted call has left."""
     with _lock:
-        if _asked.pop(who, None) is not None:
+        _asked.pop(who, None)
+        if sys.getswitchinterval() in _OURS:  # else the user has set another meanwhile
             _adapt()
 
 
 def _adapt() -> None:
-    """Set the shortest interval that is asked for, or the user's; not where the user has set another meanwhile."""
-    global _ours
-    if sys.getswitchinterval() == _ours:
-        sys.setswitchinterval(min([_before, *_asked.values()]) + HALF)
-        _ours = sys.getswitchinterval()
+    """Set the shortest interval that is asked for, or the user's."""
+    sys.setswitchinterval(min([_users, *_asked.values()]) + HALF)
 
 
 def _forget_after_fork() -> None:
@@ -65,7 +65,8 @@ def _forget_after_fork() -> None:
     _lock = threading.RLock()
     if _asked:
         _asked.clear()
-        _adapt()
+        if sys.getswitchinterval() in _OURS:
+            _adapt()
 
 
 if hasattr(os, "register_at_fork"):

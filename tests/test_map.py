@@ -794,10 +794,58 @@ def test_workers_start_when_short_maps_have_missed_them_for_long(run_program, op
     assert (code, out, err) == (0, f"{expected}\n", "")
 
 
-def test_start_of_workers_pays_when_as_much_was_missed(monkeypatch):
-    """And then it begins anew."""
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
+def test_nothing_waits_when_workers_that_short_maps_have_missed_never_get_to_begin(run_program, tmp_path):
+    """All is done here, and the exit does not wait for what they import."""
+    (tmp_path / "slow.py").write_text(SLOW_TO_IMPORT.replace("x == 40", "False").replace("+ 20", "+ 3600"))
+    code, out, err = run_program("""
+        from slow import work
+        from parallel_deco import _steering, parallel
+        _steering.STARTS = 0.1
+        work = parallel(work, shared=False)
+        print(all(all(work.map(range(4))) for _ in range(20)))
+        """)
+    assert (code, out, err) == (0, "True\n", "")
+
+
+@pytest.mark.skipif(available_cpus() == 1, reason="no process is worth it on one CPU")
+@pytest.mark.skipif(not gil_enabled(), reason="without a GIL, threads do as well")
+@pytest.mark.parametrize("holds", ["kept.append(x)", "lock.locked()"])
+def test_no_workers_start_for_short_maps_when_they_may_not_leave_or_cannot(run_program, holds):
+    """An effect is found before any is started; of what cannot travel nothing is lost."""
+    code, out, err = run_program(f"""
+        import threading, time
+        from parallel_deco import _steering, parallel
+        from parallel_deco.backends import pools
+        _steering.STARTS = 0.1
+        kept, lock = [], threading.Lock()
+
+        @parallel
+        def work(x):
+            {holds}
+            return sum(n * x for n in range(4000))
+
+        expected = [sum(n * x for n in range(4000)) for x in range(100)]
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            assert list(work.map(range(100))) == expected
+        print(not kept or (len(kept) % 100, pools.workers()) == (0, 0))
+        """)
+    assert (code, out, err) == (0, "True\n", "")
+
+
+def test_start_of_workers_is_paid_for_when_as_much_was_missed(monkeypatch):
+    """For a while; and then it begins anew."""
     monkeypatch.setattr(pools, "_missed", 0.0)
-    assert [pools.miss(0.3, 1.0) for _ in range(8)] == [False, False, False, True] * 2
+    monkeypatch.setattr(pools, "_paid_until", 0.0)
+    seen = []
+    for _ in range(8):
+        pools.miss(0.3, 1.0)
+        seen.append(pools.paid())
+        if pools.paid():
+            monkeypatch.setattr(pools, "_paid_until", 0.0)
+    assert seen == [False, False, False, True] * 2
 
 
 def test_input_has_the_callers_context_when_drawn(backend):

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from parallel_deco._switching import INTERVAL, ask, cease, soon
+from parallel_deco import _switching
+from parallel_deco._switching import AT_ONCE, SOON, ask, cease, soon
 
 SET = 0.004
 
@@ -21,7 +22,7 @@ def interval():
 
 
 def is_short():
-    return abs(sys.getswitchinterval() - INTERVAL) < 1e-6
+    return abs(sys.getswitchinterval() - AT_ONCE) < 1e-6
 
 
 def test_interval_is_the_users_again_when_all_are_out():
@@ -37,16 +38,59 @@ def test_interval_is_the_users_again_when_all_are_out():
 def test_interval_is_the_shortest_that_is_asked_for():
     """Whoever asks for less gets it, as long as that is asked for; and to cease twice is to cease once."""
     one, other = object(), object()
-    ask(one, 0.002)
-    assert sys.getswitchinterval() == pytest.approx(0.002, abs=2e-6)
-    ask(other, 0.003)
-    assert sys.getswitchinterval() == pytest.approx(0.002, abs=2e-6)
+    ask(one, SOON)
+    assert sys.getswitchinterval() == pytest.approx(SOON, abs=2e-6)
     with soon():
         assert is_short()
+        ask(other, SOON)
+        assert is_short()
     cease(one)
-    assert sys.getswitchinterval() == pytest.approx(0.003, abs=2e-6)
+    assert sys.getswitchinterval() == pytest.approx(SOON, abs=2e-6)
     cease(one)
     cease(other)
+    assert sys.getswitchinterval() == pytest.approx(SET, abs=2e-6)
+
+
+class Interrupting(dict):
+    """Raises when it has changed, as Ctrl-C may between any two steps."""
+
+    def __setitem__(self, who, seconds):
+        super().__setitem__(who, seconds)
+        raise KeyboardInterrupt
+
+    def pop(self, *args):
+        super().pop(*args)
+        raise KeyboardInterrupt
+
+
+def test_interval_is_the_users_again_when_ctrl_c_came_in_between(monkeypatch):
+    """Whoever ceases next puts it right, or asks and ceases."""
+    one = object()
+    with monkeypatch.context() as patched:
+        patched.setattr(_switching, "_asked", Interrupting())
+        with pytest.raises(KeyboardInterrupt):
+            ask(one, SOON)
+    cease(one)
+    assert sys.getswitchinterval() == pytest.approx(SET, abs=2e-6)
+    ask(one, SOON)
+    with monkeypatch.context() as patched:
+        patched.setattr(_switching, "_asked", Interrupting(_switching._asked))
+        with pytest.raises(KeyboardInterrupt):
+            cease(one)
+    _switching._asked.pop(one)
+    with soon():
+        assert is_short()
+    assert sys.getswitchinterval() == pytest.approx(SET, abs=2e-6)
+
+
+def test_interval_is_the_users_again_when_ours_was_saved_and_restored():
+    """By a function that was called when it was ours."""
+    ask(one := object(), SOON)
+    saved = sys.getswitchinterval()
+    cease(one)
+    sys.setswitchinterval(saved)
+    with soon():
+        assert is_short()
     assert sys.getswitchinterval() == pytest.approx(SET, abs=2e-6)
 
 

@@ -20,7 +20,7 @@ __all__ = ["Crew"]
 FAILED_STARTS = 3
 #: Seconds that workers which are to end get to do so by themselves before they are killed.
 PATIENCE = 2.0
-#: Seconds after which a worker without work ends, as of loky: another costs its start, and all that it has to import.
+#: Seconds after which a worker without work ends, as of joblib: another costs its start, and all that it has to import.
 IDLE = 300.0
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from parallel_deco._readings import overhead
@@ -12,12 +13,15 @@ from parallel_deco.backends.threads import ThreadBackend
 if TYPE_CHECKING:
     from parallel_deco.backends.processes import ProcessBackend
 
-__all__ = ["miss", "process_pool", "processes", "shutdown", "threads", "workers"]
+__all__ = ["miss", "paid", "process_pool", "processes", "shutdown", "threads", "workers"]
+
+#: Seconds for which what has paid for them holds.
+PAID = 10.0
 
 _lock = threading.Lock()
 _threads: ThreadBackend | None = None
 _processes: "ProcessBackend | None" = None
-_missed = 0.0  # seconds
+_missed = _paid_until = 0.0  # seconds, and a time
 
 
 def threads() -> ThreadBackend:
@@ -60,18 +64,21 @@ def workers() -> int:
     return 0 if _processes is None else _processes.workers
 
 
-def miss(seconds: float, price: float) -> bool:
-    """Note that work took so much longer because there were no worker processes; return whether it pays to start some.
+def miss(seconds: float, price: float) -> None:
+    """Note that work took so much longer because there were no worker processes.
 
-    That is when all that was missed comes to their price: who rents until he has paid what it costs to buy, and then
-    buys, pays at most twice what he had to.
+    When all that was missed comes to their price, that is paid for: who rents until he has paid what it costs to buy,
+    and then buys, pays at most twice what he had to.
     """
-    global _missed
+    global _missed, _paid_until
     _missed += seconds  # one that is lost beside another comes again
-    if _missed < price:
-        return False
-    _missed = 0.0
-    return True
+    if _missed >= price:
+        _missed, _paid_until = 0.0, perf_counter() + PAID
+
+
+def paid() -> bool:
+    """Return whether the start of worker processes is paid for, so that it is no reason any more to have none."""
+    return perf_counter() < _paid_until
 
 
 def shutdown(
@@ -97,8 +104,9 @@ def shutdown(
 
 def _forget_after_fork() -> None:
     """The child has none of the threads; its own pools are made when it uses them."""
-    global _threads, _lock, _missed
-    _threads, _missed = None, 0.0
+    global _threads, _lock, _missed, _paid_until
+    _threads = None
+    _missed = _paid_until = 0.0
     _lock = threading.Lock()
 
 

@@ -224,15 +224,23 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
 def _crowded(facts: Facts, each: float, held: float, items: int, cpus: int, width: int) -> float:
     """Return what items of so long each take in threads that share the GIL, held for so long an item, and the CPUs."""
     if facts.computes and width > 1:
-        # A closed network of one queue, the GIL, and the time away from it; Schweitzer's approximation (1979), by which
-        # who comes meets the others as often as they are there on average.
-        taken, away = GIL_BESIDE * held, max(0.0, each - held)
-        excess = width * taken - away
-        waited = (excess + sqrt(excess * excess + 4 * taken * away)) / 2
-        return max(-(-items // width) * (waited + away), items * facts.cpu / min(cpus, width))
+        rounds, rest = divmod(items, width)
+        work = rounds * _round(each, held, width) + (_round(each, held, rest) if rest else 0.0)
+        return max(work, items * facts.cpu / min(cpus, width))
     free = max(0.0, facts.cpu - held)
     shared = items * ((GIL_HANDOVER if width > 1 else 1.0) * held + free / min(cpus, width))
     return max(-(-items // width) * each, shared)
+
+
+def _round(each: float, held: float, width: int) -> float:
+    """Return what an item of so long takes beside as many others as there are threads.
+
+    A closed network of one queue, the GIL, and the time away from it; by Schweitzer's approximation (1979), who comes
+    meets the others as often as they are there on average.
+    """
+    taken, away = (GIL_BESIDE if width > 1 else 1.0) * held, max(0.0, each - held)
+    excess = width * taken - away
+    return away + (excess + sqrt(excess * excess + 4 * taken * away)) / 2
 
 
 def _held_at_least(facts: Facts) -> float:

@@ -65,7 +65,7 @@ class Situation(NamedTuple):
     most : int or None
         The user's `max_workers`.
     cold : bool
-        Worker processes would have to be started.
+        Worker processes would have to be started, which counts.
     workers : int
         Worker processes that there are.
     abreast : bool
