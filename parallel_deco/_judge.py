@@ -69,7 +69,7 @@ class Judge:
         """Look no more: the call has ended, or nobody wants to know."""
         self._batch = None
         self._over.ring()
-        cease(self)  # it wakes when the GIL is free, and not before
+        cease(self, wait=False)  # it wakes when the GIL is free, and not before; and then it does so itself
 
     def _look(self, since: float) -> None:
         pauses = _pauses()

@@ -327,22 +327,26 @@ class Steering:
 
     def conclude(self, items: int) -> None:
         """Note the end of so many items, which were all: say why they ran in the loop if nothing was decided yet."""
-        facts = self.facts
-        if not self.auto or not facts.items or not items:
+        if not self.auto or not items:
             return
         if not self._most:
+            facts = self.facts
+            if not facts.items:
+                return
             here = self._profile.situation(self._options, items, SERIAL, self._kept)
             self._profile.decision = Decision(SERIAL, 1, {SERIAL: items * facts.wall}, facts, here)
-        if self._options.backend == "auto" and self.route != PROCESSES and items * facts.wall > SECONDS[PROCESSES]:
-            self._miss_workers(items, facts)
+        decision = self._profile.decision
+        if decision is None or self.route == PROCESSES or self._options.backend != "auto":
+            return
+        if decision.here.cold and items * decision.facts.wall > SECONDS[PROCESSES]:  # without summing up anew
+            self._miss_workers(items)
 
-    def _miss_workers(self, items: int, facts: Facts) -> None:
+    def _miss_workers(self, items: int) -> None:
         """Note what so many items would have gained in worker processes, if none ran there only for their start."""
         here = self._profile.situation(self._options, items, SERIAL, self._kept)
-        if here.cold:
-            warm = decide(facts, here._replace(cold=False, workers=here.cpus))
-            if warm.route == PROCESSES and self.route in warm.predicted:
-                pools.miss(warm.predicted[self.route] - warm.predicted[PROCESSES], STARTS * here.machine.start)
+        warm = decide(self.facts, here._replace(cold=False, workers=here.cpus))
+        if here.cold and warm.route == PROCESSES and self.route in warm.predicted:
+            pools.miss(warm.predicted[self.route] - warm.predicted[PROCESSES], STARTS * here.machine.start)
 
     def outrun(self) -> None:
         """Say that all ran here, for it was over before any worker process had loaded what it needs."""

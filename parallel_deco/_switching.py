@@ -21,7 +21,7 @@ _OURS = frozenset(1e-6 * int(1e6 * (seconds + HALF)) for seconds in (AT_ONCE, SO
 
 _lock = threading.RLock()  # the collector may run within, and let go of what asks
 _asked: dict[object, float] = {}
-_users = 0.0  # the interval
+_users = sys.getswitchinterval()
 
 
 @contextmanager
@@ -46,12 +46,19 @@ def ask(who: object, seconds: float) -> None:
         _adapt()
 
 
-def cease(who: object) -> None:
-    """Ask no more, if it does; also puts right what an interrupted call has left."""
-    with _lock:
+def cease(who: object, wait: bool = True) -> None:
+    """Ask no more, if it does; also puts right what an interrupted call has left.
+
+    Without `wait`, only if no other thread is at it: for who may hold any lock, as the collector does.
+    """
+    if not _lock.acquire(blocking=wait):
+        return
+    try:
         _asked.pop(who, None)
         if sys.getswitchinterval() in _OURS:  # else the user has set another meanwhile
             _adapt()
+    finally:
+        _lock.release()
 
 
 def _adapt() -> None:
