@@ -678,7 +678,7 @@ for name in {late!r}.split():
     os.environ["PYTHONHASHSEED"] = name
 
 def hashed(x):
-    sum(number * number for number in range(15_000))
+    sum(number * number for number in range(50_000))  # all together longer than it takes to load what reads the code
     return hash(x), os.getpid()
 
 function = parallel(hashed, backend=lambda _: "processes")
