@@ -390,6 +390,14 @@ def test_work_that_computes_and_waits_gets_more_processes_than_cpus():
     assert process_width(seen(1.0, 0.3, 0.3)._replace(items=1), 2, None) == 2, "a first call proves nothing"
 
 
+def test_chance_counts_for_nothing_while_the_first_call_runs():
+    """Others had the GIL meanwhile, who submitted it for one: half of the looks at a loop in Python may miss it."""
+    seen = Facts(items=1, seconds=0.04, wall=40e-3, cpu=40e-3, gil=0.4 * 40e-3, samples=22, pace=40e-3)
+    here = Situation(items=2, cpus=2)
+    assert decide(seen, here).route == "threads"
+    assert decide(seen._replace(so_far=True), here).route == "processes"
+
+
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 64))
 def test_threads_take_longer_when_the_gil_is_held_longer(one, other, cpus):
     """Never less than all of the CPUs take, nor than the GIL lets through; and the more it is held, the longer."""

@@ -247,8 +247,9 @@ def _held_at_least(facts: Facts) -> float:
     """Return seconds per item with the GIL held, less what may be chance: a few looks are easily wrong.
 
     Threads that were thought too well of are found out by what they gain; processes that need not have been are not.
+    But of a call that still runs, what others had the GIL for looks as if it had released it: there all counts.
     """
-    if not facts.gil or not facts.samples:
+    if not facts.gil or not facts.samples or facts.so_far:
         return facts.held
     return max(0.0, facts.gil - facts.cpu / sqrt(facts.samples))  # twice the error of a share
 
