@@ -93,7 +93,10 @@ def killed(megabytes):
     """Return whether nothing is left a second after a program was killed in the middle of a map of arrays."""
     names, before = sorted(os.listdir("/dev/shm")), shared_memory()
     program = subprocess.Popen(
-        [sys.executable, "-c", VICTIM.format(count=megabytes << 17)], stdout=subprocess.PIPE, text=True
+        # -P: the package that is installed, and not the sources in the current directory
+        [sys.executable, "-P", "-c", VICTIM.format(count=megabytes << 17)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert program.stdout.readline() == "working\n"
     workers, during = children(program.pid), shared_memory()
