@@ -390,6 +390,14 @@ def test_work_that_computes_and_waits_gets_more_processes_than_cpus():
     assert process_width(seen(1.0, 0.3, 0.3)._replace(items=1), 2, None) == 2, "a first call proves nothing"
 
 
+def test_reach_is_left_alone_when_a_batch_ran_nothing():
+    """Its first item was late: there is nothing to divide by, and nothing to learn."""
+    evidence = Evidence()
+    evidence.learn(batch(4, 5e-3, cpu=1e-5))
+    evidence.learn_reach(batch(4, 5e-3, cpu=1e-5)._replace(items=0), 3, time.perf_counter())
+    assert evidence.facts().waits
+
+
 def test_chance_counts_for_nothing_while_the_first_call_runs():
     """Others had the GIL meanwhile, who submitted it for one: half of the looks at a loop in Python may miss it."""
     seen = Facts(items=1, seconds=0.04, wall=40e-3, cpu=40e-3, gil=0.4 * 40e-3, samples=22, pace=40e-3)

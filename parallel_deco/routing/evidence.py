@@ -231,6 +231,8 @@ class Evidence:
 
     def learn_reach(self, seen: Readings, running: int, now: float) -> None:
         """Note what a batch of work that waits took in one of so many threads."""
+        if not seen.items:  # its first item was late, and nothing came of the others there
+            return
         with self._lock:
             width = self._reach.width
             wall = max(seen.wall - seen.delay, seen.cpu)
