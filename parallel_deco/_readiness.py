@@ -36,7 +36,7 @@ class Readiness:
         Their start was part of what the map was to take.
     """
 
-    def __init__(self, width: int, cold: bool = False) -> None:
+    def __init__(self, width: int, cold: bool) -> None:
         self._wanted = width
         self._cold = cold
         self._answered = 0
