@@ -2,11 +2,13 @@
 
 import _socket
 import collections
+import contextlib
 import dataclasses
 import errno
 import logging
 import os
-import struct
+import resource
+import signal
 import sys
 import threading
 import time
@@ -14,6 +16,8 @@ import warnings
 from pickle import PickleBuffer
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from parallel_deco import _shared
 from parallel_deco._errors import NotPicklableError, RemoteError, RemoteTraceback
@@ -30,8 +34,8 @@ DEADLINE = 30.0
 READINGS = Readings(1, 0.5, 0.25)
 
 
-@pytest.fixture
-def ends():
+@contextlib.contextmanager
+def connected():
     """Two connected connections."""
     sockets = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     ends = [Connection(socket) for socket in sockets]
@@ -39,6 +43,12 @@ def ends():
     for end, socket in zip(ends, sockets, strict=True):
         socket.close()
         end.close()
+
+
+@pytest.fixture
+def ends():
+    with connected() as ends:
+        yield ends
 
 
 def test_frames_arrive_one_by_one_when_sent_together(ends):
@@ -52,6 +62,51 @@ def test_frames_arrive_one_by_one_when_sent_together(ends):
         (1, b"x", 1.0),
         (2, b"xx", 2.0),
     ]
+
+
+SIZES = st.one_of(st.integers(0, 50), st.integers(65_400, 65_700), st.integers(0, 300_000))
+FRAMES = st.lists(st.tuples(SIZES, st.lists(st.integers(1, 200_000), max_size=2)), max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(FRAMES)
+def test_frames_arrive_as_they_were_when_they_have_any_size(frames):
+    """Whatever a read takes of them: small and large ones, with and without large buffers, and those at its end."""
+    sent = [(os.urandom(size), [os.urandom(large) for large in buffers]) for size, buffers in frames]
+    with connected() as (one, other):
+        sender = threading.Thread(target=lambda: [one.send(1, body, [*map(memoryview, apart)]) for body, apart in sent])
+        sender.start()
+        arrived = [other.receive() for _ in sent]
+        sender.join(DEADLINE)
+        assert [(bytes(frame.body), [*map(bytes, frame.buffers)]) for frame in arrived] == sent
+        assert [frame.size for frame in arrived] == [len(body) + sum(map(len, apart)) for body, apart in sent]
+
+
+class Interruption(Exception):
+    """What a signal's handler raises."""
+
+
+@pytest.mark.parametrize("most", [1, 3])
+@pytest.mark.parametrize("what", ["write", "read"])
+def test_signal_is_heeded_when_it_comes_while_a_frame_waits(ends, what, most):
+    """Its handler runs at once, and what it raises comes out; where it raises nothing, the frame waits on."""
+    one, other = ends
+    heard = []
+
+    def handle(number, frame):
+        heard.append(number)
+        if len(heard) == most:
+            raise Interruption
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02 if most > 1 else 0)
+    try:
+        with pytest.raises(Interruption):
+            one.send(1, bytes(10_000_000)) if what == "write" else other.receive()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(heard) == most
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -228,20 +283,21 @@ def test_memory_is_given_back_when_only_small_frames_come_any_more(ends, monkeyp
     assert (one._outbox._total, other._inbox._mappings) == (0, {})
 
 
-class Full:
-    """A socket of a process that has no room for another descriptor: the system drops it, and says so."""
-
-    def __init__(self, socket):
-        self._socket = socket
-
-    def __getattr__(self, name):
-        return getattr(self._socket, name)
-
-    def recvmsg(self, *sizes):
-        more, rights, flags, address = self._socket.recvmsg(*sizes)
-        for _, _, packed in rights:
-            os.close(*struct.unpack("i", packed))
-        return more, [], flags | (_socket.MSG_CTRUNC if rights else 0), address
+@contextlib.contextmanager
+def no_descriptors():
+    """Have this process open no descriptor: the system drops those that come, and says so."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[0], 256), limits[1]))
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def mapping_of_the_sender(descriptor, size, populate=False, made=_shared.Mapping):
@@ -258,15 +314,15 @@ def test_buffer_is_refused_when_the_receiver_has_no_room_for_it(ends, what, monk
     one.send(7, b"before", [memoryview(b"a" * 100_000)])
     held = other.receive()
     if what == "descriptors":
-        other._socket = Full(other._socket)
-        error = "Too many open files"
+        no_room, error = no_descriptors(), "Too many open files"
     else:
+        no_room, error = contextlib.nullcontext(), "Cannot allocate memory"
         monkeypatch.setattr(_shared, "Mapping", mapping_of_the_sender)
-        error = "Cannot allocate memory"
     buffers, values = [], [PickleBuffer(bytes(size)) for size in (100_000, 1, 200_000)]
     body = pack_outcomes(Outcomes(values, {}, None), buffers, unsendable)
     one.send(7, body, buffers)
-    frame = other.receive()
+    with no_room:
+        frame = other.receive()
     assert frame.size == len(body) + 300_000
     outcomes = unpack_outcomes(frame.body, frame.buffers)
     assert outcomes.values == [None, b"\0", None]

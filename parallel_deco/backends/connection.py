@@ -3,12 +3,12 @@
 import errno
 import os
 import struct
-from collections import deque
 from collections.abc import Sequence
 from math import inf
 from time import thread_time
 
 from parallel_deco._shared import Lease
+from parallel_deco._stream import Frame, Stream
 from parallel_deco._waiting import ring_gathered, wait
 from parallel_deco.backends.segments import Inbox, Outbox, Segment
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SMALL", "Connection", "Frame", "Staged"]
 
 #: Size of the pickle, kind of the frame, number of buffers, seconds that the sender spent on pickling and copying.
-_HEAD = struct.Struct("<QIId")
+_HEAD = struct.Struct("=QIId")
 #: Size of a buffer, and the segment that holds it; 0: it follows the pickle.
 _BUFFER = struct.Struct("<QQ")
 _NUMBER = struct.Struct("<Q")
@@ -33,46 +33,13 @@ _NUMBER = struct.Struct("<Q")
 _SEGMENT, _RETURNED, _DROPPED, _KEPT, _REFUSED = 0xF1, 0xF2, 0xF3, 0xF4, 0xF5
 #: One read takes a whole small frame. The system's socket buffer holds at least 160 KB, so a frame up to SMALL
 #: that is sent to a worker with nothing else unread can never block the sender.
-_CHUNK = 64 * 1024
 SMALL = 32 * 1024
 #: sendmsg takes at most 1024 parts (IOV_MAX on Linux and macOS).
 _PARTS = 1000
-_INT = struct.calcsize("i")
 #: What the system says when it has no room for one more descriptor on its way; the other end is there.
 _SHORT = frozenset([errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
 #: What `stage` returns: kind, pickle, seconds, and for each buffer its size and the segment that it lies in, or itself.
 Staged = tuple[int, "Any", float, "Sequence[tuple[int, Any]]"]
-_CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
-#: A descriptor was lost on its way: there was no room for it here.
-_CUT = getattr(_socket, "MSG_CTRUNC", 0)
-
-
-class Frame:
-    """What came in one piece.
-
-    Parameters
-    ----------
-    kind : int
-    body : bytes-like
-        The pickle.
-    buffers : list of buffers
-        What the pickle refers to out of band.
-    seconds : float
-        How long the sender took for pickling and copying.
-    """
-
-    __slots__ = ("body", "buffers", "kind", "seconds")
-
-    def __init__(self, kind: int, body: "Any", buffers: "Sequence[Any]", seconds: float) -> None:
-        self.kind = kind
-        self.body = body
-        self.buffers = buffers
-        self.seconds = seconds
-
-    @property
-    def size(self) -> int:
-        """Bytes of the pickle and its buffers."""
-        return len(self.body) + sum(len(buffer) for buffer in self.buffers)
 
 
 class Connection:
@@ -89,16 +56,14 @@ class Connection:
     does, when nobody uses it.
     """
 
-    __slots__ = ("_descriptors", "_inbox", "_outbox", "_rest", "_socket", "_space", "_waited")
+    __slots__ = ("_inbox", "_outbox", "_socket", "_stream", "_waited")
 
     def __init__(self, socket: "_socket.socket") -> None:
         self._socket = socket
-        self._rest: bytes = b""
+        self._stream = Stream(socket)
         self._waited = inf  # seconds, the last time
         self._inbox = Inbox()
         self._outbox = Outbox()
-        self._descriptors: deque[int] = deque()
-        self._space = _socket.CMSG_SPACE(_INT)
 
     def send(self, kind: int, body: "Any", buffers: Sequence[memoryview] = (), seconds: float = 0.0) -> None:
         """Write a frame whole; blocks while the socket is full.
@@ -134,6 +99,9 @@ class Connection:
             The other end is gone.
         """
         kind, body, seconds, placed = staged
+        if not (placed or self._has_news()):
+            self._stream.write(kind, body, seconds)
+            return
         table, apart, untold = [], [], []
         for size, place in placed:
             number = 0
@@ -147,6 +115,11 @@ class Connection:
             table.append(_BUFFER.pack(size, number))
         self._transmit([_HEAD.pack(len(body), kind, len(placed), seconds), *table, body, *apart])
         self._outbox.released += untold  # these can be used for others now
+
+    def _has_news(self) -> bool:
+        """Whether the other end has yet to hear what became of a segment."""
+        inbox, outbox = self._inbox, self._outbox
+        return bool(inbox.returned or outbox.dropped or inbox.kept or inbox.refused)
 
     def _transmit(self, parts: "list[Any]") -> None:
         inbox, outbox = self._inbox, self._outbox
@@ -184,51 +157,42 @@ class Connection:
 
     def receive(self, alert: bool = True) -> Frame | None:
         """Wait for a frame; None at the end of the stream. If `alert`, stay awake for a moment where that pays."""
+        stream = self._stream
         while True:
-            if self._rest:
+            if stream.pending:
                 ring_gathered()
             else:
                 self._waited = wait(self._socket.fileno(), self._waited if alert else inf)
-            frame = self._receive()
-            if frame is None or frame.kind < _SEGMENT:
+            frame = stream.read()
+            if frame is None or (frame.body is None and not self._complete(frame)):
+                return None
+            if frame.kind < _SEGMENT:
                 return frame
             self._obey(frame)
 
-    def _receive(self) -> Frame | None:
-        head = _HEAD.size
-        if not self._have(head):
-            return None
-        size, kind, count, seconds = _HEAD.unpack_from(self._rest)
-        if not count and head + size <= len(self._rest):
-            whole = self._rest
-            self._rest = whole[head + size :]
-            return Frame(kind, memoryview(whole)[head : head + size], (), seconds)
-        return self._receive_large(size, kind, count, seconds)
-
-    def _receive_large(self, size: int, kind: int, count: int, seconds: float) -> Frame | None:
-        head = _HEAD.size + count * _BUFFER.size
-        if not self._have(head):
-            return None
-        table = [_BUFFER.unpack_from(self._rest, at) for at in range(_HEAD.size, head, _BUFFER.size)]
-        self._rest = self._rest[head:]
-        body = bytearray(size)
-        if not self._fill(body):
-            return None
+    def _complete(self, frame: Frame) -> bool:
+        """Read the rest of a large frame; False where the stream ends before."""
+        size, count = frame.to_come
+        table = bytearray(count * _BUFFER.size)
+        frame.body = bytearray(size)
+        if not (self._stream.fill(table) and self._stream.fill(frame.body)):
+            return False
         buffers: list[Any] = []
-        for length, number in table:
+        for length, number in _BUFFER.iter_unpack(table):
             if number:
                 buffers.append(self._inbox.lease(number, length))
                 continue
             buffers.append(bytearray(length))
-            if not self._fill(buffers[-1]):
-                return None
-        return Frame(kind, body, buffers, seconds)
+            if not self._stream.fill(buffers[-1]):
+                return False
+        frame.buffers = buffers
+        return True
 
     def _obey(self, frame: Frame) -> None:
         """Do what a frame of the connection itself says."""
         if frame.kind == _SEGMENT:
             capacity, number = _BUFFER.unpack(frame.body)
-            self._inbox.adopt(number, self._descriptors.popleft(), capacity)
+            self._inbox.adopt(number, self._stream.descriptors.pop(0), capacity)
             return
         numbers = [number for (number,) in _NUMBER.iter_unpack(frame.body)]
         if frame.kind == _RETURNED:
@@ -240,37 +204,6 @@ class Connection:
         else:
             self._inbox.forget(numbers)
 
-    def _have(self, size: int) -> bool:
-        """Read until `size` bytes are there; False at the end of the stream."""
-        while len(self._rest) < size:
-            try:
-                more, rights, flags, _ = self._socket.recvmsg(_CHUNK, self._space, _CLOEXEC)
-            except ConnectionResetError:  # the other end died with unread bytes of ours
-                return False
-            for _, _, packed in rights:
-                self._descriptors.extend(struct.unpack("i", packed))
-            if flags & _CUT:
-                self._descriptors.append(-1)
-            if not more:
-                return False
-            self._rest = self._rest + more if self._rest else more
-        return True
-
-    def _fill(self, part: bytearray) -> bool:
-        have = min(len(part), len(self._rest))
-        part[:have] = self._rest[:have]
-        self._rest = self._rest[have:]
-        view = memoryview(part)[have:]
-        while view:
-            try:
-                size = self._socket.recv_into(view)
-            except ConnectionResetError:
-                return False
-            if not size:
-                return False
-            view = view[size:]
-        return True
-
     def keep_received(self) -> None:
         """Have the large buffers that came, and are alive, never be written to again."""
         self._inbox.keep()
@@ -279,7 +212,8 @@ class Connection:
         """Close the descriptors that were on their way, and let go of shared memory; not the socket."""
         self._outbox.close()
         self._inbox.close()
-        while self._descriptors:
-            descriptor = self._descriptors.popleft()
+        descriptors = self._stream.descriptors
+        while descriptors:
+            descriptor = descriptors.pop(0)
             if descriptor >= 0:
                 os.close(descriptor)
