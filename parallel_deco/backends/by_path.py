@@ -43,7 +43,7 @@ class ByPath:
         """Return the names and files as they are now, in this working directory; empty where there is none."""
         now = sys.modules
         moved = sys.path != self._path or directory != self._directory
-        if moved or any(now.get(name) is not module for name, module in self._modules.items()):
+        if moved or (self._modules and any(now.get(name) is not module for name, module in self._modules.items())):
             self._path, self._directory = sys.path.copy(), directory
             self._known, self._modules, self._files = set(), {}, {}
         if len(now) != len(self._known):

@@ -49,7 +49,8 @@ def unpack(packed: Packed | None) -> Context | None:
     if packed is None and not variables.circular:
         return None
     context = Context()
-    context.run(_set_all, packed or [])
+    if packed or variables.circular:
+        context.run(_set_all, packed or [])
     return context
 
 

@@ -23,6 +23,7 @@ class Docket:
 
     def __init__(self, lock: threading.RLock) -> None:
         self._empty = threading.Condition(lock)
+        self._awaited = 0  # how many wait for that
         self._tasks: set[Task] = set()
         self._queue: deque[Piece] = deque()
 
@@ -48,14 +49,18 @@ class Docket:
             return False
         task.over = True
         self._tasks.discard(task)  # it is not there when Ctrl-C came before it was
-        if not self._tasks:
+        if self._awaited and not self._tasks:
             self._empty.notify_all()
         return True
 
     def wait_until_empty(self) -> None:
         """Wait until no task is open; the lock is let go of meanwhile."""
-        while self._tasks:
-            self._empty.wait(HEED)
+        self._awaited += 1
+        try:
+            while self._tasks:
+                self._empty.wait(HEED)
+        finally:
+            self._awaited -= 1
 
     # The queue.
 

@@ -98,7 +98,7 @@ def unpack_outcomes(body: Any, buffers: Sequence[Any]) -> Outcomes:
     MemoryError
     """
     form, values, packed_errors, readings = load(body, buffers)
-    errors = {position: unpack_error(packed) for position, packed in (packed_errors or {}).items()}
+    errors = {position: unpack_error(packed) for position, packed in packed_errors.items()} if packed_errors else {}
     if form == _EACH:
         pickled, spares = values
         kept = _classes(spares)  # until the values are there, which keep theirs

@@ -104,6 +104,8 @@ class Piece:
 
 #: In the place of a value: the item has no outcome yet.
 _OPEN = object()
+#: In the place of a batch whose result was handed over.
+_GONE = Batch(nowhere, ())
 
 
 class Task:
@@ -268,7 +270,7 @@ class Task:
         """
         result, done = self.result(), self.done
         self.values, self.errors = None, {}
-        self.batch, self.done = Batch(self.batch.function, ()), nowhere
+        self.batch, self.done = _GONE, nowhere
         return done, result
 
     def result(self) -> BatchResult:

@@ -347,7 +347,9 @@ class _Run:
         began = clock()
         start, self._flushed = self._flushed, len(self._values)
         values = self._values[start:] if start else self._values
-        errors = {position - start: error for position, error in self._errors.items() if position >= start}
+        errors = self._errors
+        if start:
+            errors = {position - start: error for position, error in errors.items() if position >= start}
         buffers: list[Any] = []
 
         def unsendable(position: int, value: Any, cause: BaseException) -> BaseException:
