@@ -123,6 +123,29 @@ class _WhenNeeded:
         return vars(function).setdefault("_profile", Profile(function.__wrapped__))
 
 
+class _Submitted:
+    """What was submitted of a function, by options and size; mostly it is as it was the last time."""
+
+    __slots__ = ("_all", "_last")
+
+    def __init__(self) -> None:
+        self._all: dict[tuple[Options, Evidence], Submissions] = {}
+        self._last: tuple[Options, Evidence, Submissions] | None = None
+
+    def find(self, profile: Profile, options: Options, evidence: Evidence) -> Submissions:
+        """Return those that a call with these options and of this size is to join."""
+        last = self._last
+        if last is not None and last[0] is options and last[1] is evidence:
+            return last[2]
+        found = self._all.get((options, evidence))
+        if found is None:
+            from parallel_deco._submission import Submissions
+
+            found = self._all.setdefault((options, evidence), Submissions(profile, options, evidence))
+        self._last = options, evidence, found
+        return found
+
+
 class ParallelFunction(_Callable[P, R]):
     """A function that can also run in parallel; made by `parallel`.
 
@@ -131,7 +154,7 @@ class ParallelFunction(_Callable[P, R]):
 
     __wrapped__: Callable[P, R]
     _options: Options
-    _submissions: dict[tuple[Options, Evidence], Submissions]
+    _submissions: _Submitted
     _descriptor: Any
 
     if TYPE_CHECKING:
@@ -162,7 +185,7 @@ class ParallelFunction(_Callable[P, R]):
             vars(self).pop(name, None)
         if profile is not None:
             self._profile = profile
-        self._submissions = {}
+        self._submissions = _Submitted()
         self._descriptor = function if descriptor is None else descriptor
 
     def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -201,12 +224,7 @@ class ParallelFunction(_Callable[P, R]):
         if not _loaded:
             _load(options)
         evidence = self._profile.evidence(args, kwargs)
-        submissions = self._submissions.get((options, evidence))
-        if submissions is None:
-            from parallel_deco._submission import Submissions
-
-            made = Submissions(self._profile, options, evidence)
-            submissions = self._submissions.setdefault((options, evidence), made)
+        submissions = self._submissions.find(self._profile, options, evidence)
         return submissions.submit(self.__wrapped__, args, kwargs)
 
     def map(

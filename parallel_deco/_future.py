@@ -1,9 +1,10 @@
 """The future of a submitted call: a `concurrent.futures.Future` that can also be awaited."""
 
 import math
-from _thread import get_ident
+from _thread import RLock, get_ident
 from collections.abc import Callable, Generator
 from concurrent import futures  # so; after Ctrl-C in its import, Python has no `concurrent.futures` by that name
+from threading import Condition
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -18,6 +19,14 @@ HEED = 0.1
 _OVER = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 
 
+class _Condition:
+    """The condition of a future, made when somebody asks for it: that takes longer than all else of a future."""
+
+    def __get__(self, future: "Future[Any]", _: type) -> Condition:
+        condition: Condition = vars(future).setdefault("_condition", Condition(future._lock))
+        return condition
+
+
 class Future(futures.Future[R]):
     """The result of a submitted call, now or later.
 
@@ -30,9 +39,19 @@ class Future(futures.Future[R]):
     were busy, into a batch of up to 8 ms, when that was sent.
     """
 
+    _condition: Any = _Condition()
     _kill: Callable[[Callable[[], bool]], bool] | None = None
     _ended: Callable[[Any], object] | None = None
-    _hushed = 0  # the thread that gives it its outcome, and calls nothing yet
+    _hushed = 0  # the thread that calls it off, and calls nothing yet
+
+    def __init__(self) -> None:
+        """Have all that the class above has; it is private, and there for ever."""
+        self._lock = RLock()  # that of the condition too
+        self._state = "PENDING"
+        self._result: Any = None
+        self._exception: BaseException | None = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Callable[[Any], object]] = []
 
     def cancel(self) -> bool:
         """Call the call off; return whether it will never deliver a result."""
@@ -63,15 +82,14 @@ class Future(futures.Future[R]):
         concurrent.futures.InvalidStateError
             It was cancelled while it ran.
         """
-        condition: Any = self._condition  # private, and there for ever, as all of it here
-        with condition._lock:  # as in `set_result`, which takes three times as long
+        with self._lock:  # as in `set_result`, which takes three times as long
             if self._state in _OVER:
                 raise futures.InvalidStateError(f"{self._state}: {self!r}")
             self._result, self._exception, self._state = value, error, "FINISHED"
             for waiter in self._waiters:
                 waiter.add_result(self) if error is None else waiter.add_exception(self)
-            if condition._waiters:
-                condition.notify_all()
+            if "_condition" in vars(self):  # else nobody can wait for it
+                self._condition.notify_all()
         self._kill = None  # it may lead to the call, and the call to this: a circle
         return self._is_heard()
 
@@ -88,7 +106,7 @@ class Future(futures.Future[R]):
 
     def _is_heard(self) -> bool:
         """Return whether callbacks are to be called; where there are none, tell whoever made it that it is over."""
-        if self._done_callbacks:  # type: ignore[attr-defined]  # private, and there for ever
+        if self._done_callbacks:
             return True
         if self._ended is not None:
             self._ended(self)
@@ -110,7 +128,7 @@ class Future(futures.Future[R]):
 
     def set_running_or_notify_cancel(self) -> bool:
         """Mark it as running, and return True; False if it was cancelled. For whoever runs the call."""
-        with self._condition._lock:  # type: ignore[attr-defined]  # not with the condition, which Ctrl-C can leave locked
+        with self._lock:  # not with the condition, which Ctrl-C can leave locked
             if self._state == "PENDING":
                 self._state = "RUNNING"
                 return True
@@ -118,7 +136,7 @@ class Future(futures.Future[R]):
 
     def step_back(self) -> None:
         """Wait again, although marked as running: it did not begin. For whoever would have run the call."""
-        with self._condition._lock:  # type: ignore[attr-defined]  # as above
+        with self._lock:
             if self._state == "RUNNING":
                 self._state = "PENDING"
 
@@ -149,7 +167,7 @@ class Future(futures.Future[R]):
         """
         error = self._outcome(timeout)
         if error is None:
-            return self._result  # type: ignore[return-value]  # as in the class above: it is there when it has ended
+            return self._result  # type: ignore[no-any-return]  # it is there when it has ended
         try:
             raise error
         finally:
@@ -175,11 +193,11 @@ class Future(futures.Future[R]):
         end = math.inf if timeout is None else monotonic() + timeout
         waiter = _Waiter()
         # Whoever ends it does so before going through the list.
-        self._waiters.append(waiter)  # type: ignore[arg-type]  # it has what is asked of a waiter
-        while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic())), True):
+        self._waiters.append(waiter)  # it has what is asked of a waiter
+        while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic()))):
             if monotonic() >= end and self._state not in _OVER:
-                with self._condition._lock:  # type: ignore[attr-defined]
-                    self._waiters.remove(waiter)  # type: ignore[arg-type]  # or a poll would leave one each time
+                with self._lock:
+                    self._waiters.remove(waiter)  # or a poll would leave one each time
                 raise TimeoutError
 
     def __await__(self) -> Generator[Any, None, R]:

@@ -48,4 +48,4 @@ def same_context(one: Context, other: Context) -> bool:
     """Return whether both have the same variables with the very same values; an `==` of the user's is not asked."""
     if len(one) != len(other):
         return False
-    return all(variable in other and other[variable] is value for variable, value in one.items())
+    return not one or all(variable in other and other[variable] is value for variable, value in one.items())

@@ -142,7 +142,7 @@ class Submissions:
             return False
         if not 0 < decision.facts.wall < QUICK or self._evidence.items <= KNOWN:
             return False
-        lane = self._lanes.get(level)
+        lane, bounded = self._lanes.get(level), self._places.most is not None
         if lane is None or lane.waiting or lane.running >= decision.width + lane.extra:
             return False  # this is asked again below; what comes in between is longer
         quick = self._quick(level, call, decision)
@@ -154,9 +154,9 @@ class Submissions:
                 self._unmeasured = (self._unmeasured + 1) % REDECIDE
                 if not self._unmeasured or lane.waiting or lane.probing:
                     return False
-                if lane.running >= decision.width + lane.extra or self._places.are_full(level):
+                if lane.running >= decision.width + lane.extra:
                     return False
-                if not self._places.is_next(level, call.number):
+                if bounded and (self._places.are_full(level) or not self._places.is_next(level, call.number)):
                     return False
                 running = self._places.running
                 lane.running += 1

@@ -19,17 +19,6 @@ static PD_OF_THREAD PyObject *pd_later = NULL;
 static PyObject *pd_get_later(void) { return pd_later; }
 static void pd_set_later(PyObject *list) { pd_later = list; }
 
-/* Seconds that this thread waited for a lock the last time. */
-static PD_OF_THREAD double pd_waited = 1e9;
-
-static double pd_get_waited(void) { return pd_waited; }
-static void pd_set_waited(double seconds) { pd_waited = seconds; }
-
-/* Threads that stay awake for a lock now. */
-static int pd_awake = 0;
-
-static void pd_forget_awake(void) { pd_awake = 0; }
-
 /* Whether this is the first time that it is called with this word. */
 static int pd_first(int *word) {
 #if defined(_MSC_VER)
@@ -42,10 +31,6 @@ static int pd_first(int *word) {
 #if defined(_WIN32)
 
 static void pd_await(int descriptor, double awake) { (void)descriptor; (void)awake; }
-static PyLockStatus pd_acquire_awake(PyThread_type_lock lock, double awake) {
-    (void)awake;
-    return PyThread_acquire_lock_timed(lock, 0, 0);
-}
 
 #else
 
@@ -64,20 +49,6 @@ static void pd_await(int descriptor, double awake) {
         } while (pd_now() < end);
     }
     (void)poll(&one, 1, -1);
-}
-
-/* Take a lock; try for so many seconds without sleeping, unless another thread does, which would be in the way. */
-static PyLockStatus pd_acquire_awake(PyThread_type_lock lock, double awake) {
-    PyLockStatus status = PyThread_acquire_lock_timed(lock, 0, 0);
-    if (__atomic_add_fetch(&pd_awake, 1, __ATOMIC_RELAXED) == 1) {
-        double end = pd_now() + awake;
-        while (status != PY_LOCK_ACQUIRED && pd_now() < end) {
-            sched_yield(); /* whoever else wants this CPU has it */
-            status = PyThread_acquire_lock_timed(lock, 0, 0);
-        }
-    }
-    __atomic_sub_fetch(&pd_awake, 1, __ATOMIC_RELAXED);
-    return status;
 }
 
 #endif

@@ -1,8 +1,6 @@
 # cython: language_level=3, wraparound=False, cdivision=True, freethreading_compatible=True
 """How threads wait for each other, and for a socket: heeding signals, and without racing for the GIL."""
 
-import os
-
 cdef extern from "_waiting.h" nogil:
     ctypedef void *PyThread_type_lock
     ctypedef enum PyLockStatus:
@@ -14,10 +12,6 @@ cdef extern from "_waiting.h" nogil:
     int pd_first(int *word)
     double pd_now()
     void pd_await(int descriptor, double awake)
-    PyLockStatus pd_acquire_awake(PyThread_type_lock lock, double awake)
-    void pd_forget_awake()
-    double pd_get_waited()
-    void pd_set_waited(double seconds)
 
 cdef extern from "_waiting.h":
     ctypedef struct PyObject
@@ -27,7 +21,7 @@ cdef extern from "_waiting.h":
     void pd_set_later(PyObject *bells)
     int PyErr_CheckSignals() except -1
 
-#: A thread that waits, for a socket or a bell, stays awake for so many times as long as it waited the last time, and at least and at
+#: A thread that waits for a socket stays awake for so many times as long as it waited the last time, and at least and at
 #: most for so many seconds; where that would be more, it sleeps. A machine that is slow has longer round trips.
 cdef double TIMES = 2.0
 cdef double LEAST = 100e-6
@@ -75,29 +69,17 @@ cdef class Bell:
         else:
             (<list> bells).append(self)
 
-    def wait(self, double seconds, bint alert=False):
-        """Wait for the bell for so long at most; return whether it rang.
-
-        If `alert`, stay awake at first, without the GIL, where this thread's last such wait was short, and no other
-        thread does: to be woken takes 10 us of those that the answer of a worker process takes.
-        """
-        cdef double began = pd_now()
-        cdef double end = began + seconds
-        cdef double awake = TIMES * pd_get_waited() if alert else MOST + 1.0
+    def wait(self, double seconds):
+        """Wait for the bell for so long at most; return whether it rang."""
+        cdef double end = pd_now() + seconds
         cdef long long left = <long long> (1e6 * seconds)
         cdef PyLockStatus status = PyThread_acquire_lock_timed(self._lock, 0, 0)
-        if status != PY_LOCK_ACQUIRED and awake <= MOST:
-            with nogil:
-                status = pd_acquire_awake(self._lock, min(seconds, max(LEAST, awake)))
-            PyErr_CheckSignals()
         while status != PY_LOCK_ACQUIRED and left > 0:
             with nogil:
                 status = PyThread_acquire_lock_timed(self._lock, left, 1)
             if status == PY_LOCK_INTR:
                 PyErr_CheckSignals()
             left = <long long> (1e6 * (end - pd_now()))
-        if alert:
-            pd_set_waited(pd_now() - began)
         return status == PY_LOCK_ACQUIRED
 
 
@@ -129,11 +111,6 @@ def ring_gathered():
         count = locks_of(bells, locks)
         with nogil:
             release(locks, count)
-
-
-def forget_awake():
-    """Count no thread of the parent's as awake in the child of a fork, which has none of them."""
-    pd_forget_awake()
 
 
 cdef list kept():
@@ -193,7 +170,3 @@ def wait(int descriptor, double before):
         release(locks, count)
         pd_await(descriptor, 0.0 if TIMES * before > MOST else max(LEAST, TIMES * before))
     return pd_now() - began
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget_awake)

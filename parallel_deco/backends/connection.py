@@ -73,7 +73,10 @@ class Connection:
         OSError
             The other end is gone.
         """
-        self.transmit(self.stage(kind, body, buffers, seconds))
+        if buffers or self._outbox.busy or self._inbox.busy:
+            self.transmit(self.stage(kind, body, buffers, seconds))
+        else:
+            self._stream.write(kind, body, seconds)
 
     def stage(
         self, kind: int, body: "Any", buffers: Sequence[memoryview] | None = None, seconds: float = 0.0
@@ -99,7 +102,7 @@ class Connection:
             The other end is gone.
         """
         kind, body, seconds, placed = staged
-        if not (placed or self._has_news()):
+        if not (placed or self._outbox.dropped or self._inbox.busy):
             self._stream.write(kind, body, seconds)
             return
         table, apart, untold = [], [], []
@@ -115,11 +118,6 @@ class Connection:
             table.append(_BUFFER.pack(size, number))
         self._transmit([_HEAD.pack(len(body), kind, len(placed), seconds), *table, body, *apart])
         self._outbox.released += untold  # these can be used for others now
-
-    def _has_news(self) -> bool:
-        """Whether the other end has yet to hear what became of a segment."""
-        inbox, outbox = self._inbox, self._outbox
-        return bool(inbox.returned or outbox.dropped or inbox.kept or inbox.refused)
 
     def _transmit(self, parts: "list[Any]") -> None:
         inbox, outbox = self._inbox, self._outbox

@@ -1,16 +1,20 @@
 """What is said of a worker that died: which item it was at, and how it ended."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, name_of
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING, SENDING, SEVERAL
 from parallel_deco.backends.task import Task
+
+if TYPE_CHECKING:
+    from signal import SIGKILL
+elif sys.platform != "win32":  # where no worker is started
+    from _signal import SIGKILL
 
 __all__ = ["OUTSIDE", "at_work", "did_not_start", "pickling_limit", "verdict"]
 
@@ -67,7 +71,7 @@ def _died(link: Link, task: Task, position: int) -> WorkerDied:
     name = name_of(task.batch.function)
     process = f"worker process {link.pid}" if link.pid else "a worker process that was starting"
     message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
-    if code == -signal.SIGKILL:
+    if code == -SIGKILL:
         message += " Something killed it from outside: perhaps the system was out of memory."
     elif code is None or code < 0:
         message += " The others go on. To see why, run that item alone, with backend='serial' in a program of its own."
@@ -125,6 +129,8 @@ def _how(code: int | None) -> str:
         return "died"
     if code >= 0:
         return f"ended itself with exit code {code}"
+    import signal  # makes enumerations, for 1 ms
+
     try:
         return f"was ended by {signal.Signals(-code).name}"
     except ValueError:

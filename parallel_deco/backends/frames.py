@@ -14,6 +14,7 @@ __all__ = [
     "MESSAGE",
     "PART",
     "RUN",
+    "RUN_UNTIMED",
     "SURROUNDINGS",
 ]
 
@@ -25,6 +26,7 @@ FORK, KILL, EXIT = 1, 2, 3
 SURROUNDINGS = 1  #: the caller's state, for `surroundings.apply`
 DEFINE = 2  #: (key, keys to forget), then the function's own pickle
 RUN = 3  #: a batch
+RUN_UNTIMED = 4  #: a batch that is not to be measured
 
 # From a worker.
 HELLO = 11  #: its process id: it is ready

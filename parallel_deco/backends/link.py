@@ -8,7 +8,7 @@ from time import monotonic
 
 from parallel_deco._starting import start_thread
 from parallel_deco.backends.connection import SMALL, Connection, Frame
-from parallel_deco.backends.frames import DEFINE, RUN, SURROUNDINGS
+from parallel_deco.backends.frames import DEFINE, RUN, RUN_UNTIMED, SURROUNDINGS
 from parallel_deco.backends.functions import Functions
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.slot import Slot
@@ -121,9 +121,10 @@ class Link:
         function = piece.task.function
         if not self._knows(function.key):
             self._define(function.key, function.body, function.buffers, functions)
-        clock = piece.task.batch.clock
+        batch = piece.task.batch
+        clock = batch.clock
         began = clock()
-        self._connection.send(RUN, piece.body, piece.buffers)
+        self._connection.send(RUN if batch.measured else RUN_UNTIMED, piece.body, piece.buffers)
         piece.moved += clock() - began
 
     def _define(self, key: int, body: bytes, buffers: list[memoryview], functions: Functions) -> None:

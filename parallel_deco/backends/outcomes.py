@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from parallel_deco._readings import Readings
-from parallel_deco.backends.payload import dump, load
+from parallel_deco.backends.payload import dump, dump_plain, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def pack_outcomes(
     errors = {position: pack_error(error) for position, error in outcomes.errors.items()} if outcomes.errors else None
     readings = None if outcomes.readings is None else tuple(outcomes.readings)
     if _SAFE.issuperset(map(type, values)):
-        return dump((_WHOLE, values, errors, readings))
+        return dump_plain((_WHOLE, values, errors, readings))
     errors = errors or {}
     pickled = []
     classes: dict[str, type] = {}

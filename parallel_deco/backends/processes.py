@@ -457,7 +457,8 @@ class ProcessBackend:
             link.loaded.add(piece.task.function.key)
             following = self._next(link)
         try:
-            self._send_on(link, following)
+            if following is not None:
+                self._send_on(link, following)
         finally:  # whatever was raised there, this one has ended
             self._take_in(piece, frame)
 
@@ -475,7 +476,8 @@ class ProcessBackend:
         piece.moved += frame.seconds + clock() - began
         with self._lock:
             pieces = piece.task.ended(piece, outcomes, received)
-            self._docket.put_back(pieces)
+            if pieces:
+                self._docket.put_back(pieces)
             complete = not pieces and self._docket.close(piece.task)
         if complete:
             self._call_done(piece.task)

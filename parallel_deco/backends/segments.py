@@ -108,6 +108,11 @@ class Outbox:
         self._total = 0
         self._works = hasattr(os, "memfd_create")
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is a segment to be reused or given back, or anything to be told or heard of one."""
+        return bool(self._free or self.released or self.kept or self.dropped)
+
     def place(self, buffer: memoryview) -> Segment | None:
         """Return a segment that holds a copy of the buffer; None when there is none to be had.
 
@@ -304,6 +309,11 @@ class Inbox:
         self._keeps: set[int] = set()
         self._mappings: dict[int, _shared.Mapping] = {}
         self._leases: dict[int, Any] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether the sender has yet to hear what became of a segment."""
+        return bool(self.returned or self.kept or self.refused)
 
     def adopt(self, number: int, descriptor: int, capacity: int) -> None:
         """Map a segment that came, and close its descriptor; it is negative where there was no room for it."""

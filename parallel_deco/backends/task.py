@@ -61,7 +61,7 @@ class Piece:
         began = clock()
         items = batch.items
         patience, abreast = batch.patience, batch.abreast
-        if len(self) != len(items):
+        if self.stop - self.start != len(items):
             patience, abreast = None, 1
             items = items[self.start : self.stop]
         elif type(items) not in (list, tuple):
@@ -74,14 +74,13 @@ class Piece:
             batch.keep_going,
             batch.watch,
             batch.careful,
-            batch.measured,
             patience,
             abreast,
             pack(batch.context),
             items,
         )
         self.body = dump(message, self.buffers)
-        self.sent = len(self.body) + sum(map(len, self.buffers))
+        self.sent = len(self.body) + (sum(map(len, self.buffers)) if self.buffers else 0)
         self.moved = clock() - began
 
     def again(self) -> "Piece":
@@ -154,9 +153,9 @@ class Task:
         """Take in what a worker reported at a piece's end, in so many bytes; return what is next, if anything."""
         self._note(piece, last.readings, received)
         report(piece, last)
-        missing = len(piece) - len(piece.values)
+        missing, whole = len(piece) - len(piece.values), len(piece) == len(self.batch.items)
         stopped = not self.batch.keep_going and piece.errors
-        if missing and not stopped and len(piece) == len(self.batch.items) and self.batch.patience is not None:
+        if whole and not (missing and (stopped or self.batch.patience is None)):
             self.values, self.errors = piece.values, piece.errors
             return self._following()
         if missing > 0 and not stopped:  # a signal handler of the user's that raised between two items

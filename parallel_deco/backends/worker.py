@@ -27,7 +27,7 @@ from parallel_deco.backends.batch import SHAPES, Batch, run_batch
 from parallel_deco.backends.connection import Connection, Frame, Staged
 from parallel_deco.backends.contexts import unpack
 from parallel_deco.backends.echoes import Echoes, flush_streams, open_streams
-from parallel_deco.backends.frames import DEFINE, DONE, ECHO, FAILED, HELLO, PART, RUN, SURROUNDINGS
+from parallel_deco.backends.frames import DEFINE, DONE, ECHO, FAILED, HELLO, PART, RUN, RUN_UNTIMED, SURROUNDINGS
 from parallel_deco.backends.outcomes import Outcomes, PackedError, pack_error, pack_outcomes
 from parallel_deco.backends.payload import dump, load
 from parallel_deco.backends.references import Reference, locate
@@ -126,7 +126,7 @@ class Worker:
 
     def run(self) -> None:
         """Do what comes until nothing comes any more."""
-        tasks = {SURROUNDINGS: self._adapt, DEFINE: self._define, RUN: self._run}
+        tasks = {SURROUNDINGS: self._adapt, DEFINE: self._define, RUN: self._run, RUN_UNTIMED: self._run}
         self.send(HELLO, dump(self._pid))
         while (frame := self._connection.receive(alert=self._brief)) is not None:
             self._slot.seat.sit()
@@ -239,10 +239,11 @@ class Worker:
         words[1] = LOADING
         words[0] = self._batches
         self._unpack_functions()
-        began = thread_time()
+        measured = frame.kind == RUN
+        began = thread_time() if measured else 0.0
         try:
             message = load(frame.body, frame.buffers)
-            key, shape, first, depth, keep_going, watch, careful, measured, patience, abreast, packed, items = message
+            key, shape, first, depth, keep_going, watch, careful, patience, abreast, packed, items = message
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
             self.send(FAILED, dump((False, pack_error(error))))
             return
