@@ -66,9 +66,9 @@ def _now() -> tuple[Any, ...]:
         getattr(sys, "argv", _NO_ARGUMENTS),
         _lowest_level(),
         warnings.filters,
-        (_is_own(sys.stdout, 1), _is_own(sys.stderr, 2)),
+        _own_streams(),
         (sys.getrecursionlimit(), sys.get_int_max_str_digits(), _locale_now()),
-        (_tracker(), _secret()),
+        (_tracker(), _secret()) if "multiprocessing.process" in sys.modules else (None, None),
     )
 
 
@@ -126,9 +126,10 @@ def _pickled_filters(filters: list[Any]) -> bytes | None:
         return None
 
 
-def _is_own(stream: Any, descriptor: int) -> bool:
-    """Whether a standard stream is the one that workers inherited, so that they may write to it themselves."""
-    return stream is None or stream is getattr(sys, ("", "__stdout__", "__stderr__")[descriptor])
+def _own_streams() -> tuple[bool, bool]:
+    """Whether the standard streams are those that workers inherited, so that they may write to them themselves."""
+    out, error = sys.stdout, sys.stderr
+    return out is None or out is sys.__stdout__, error is None or error is sys.__stderr__
 
 
 #: Where the root logger keeps what it was asked about levels, which every change of any level makes it forget.
