@@ -209,9 +209,9 @@ class ParallelFunction(_Callable[P, R]):
         Notes
         -----
         The function never runs in the caller's thread. Calls that cannot go to a worker process although
-        ``backend="processes"`` was asked for fail with `NotPicklableError`. 30 to 90 µs to a thread and back, 60 to 120
+        ``backend="processes"`` was asked for fail with `NotPicklableError`. 30 to 90 µs to a thread and back, 50 to 110
         to a warm process (on a virtual machine of two CPUs, `benchmarks/questions/submit.py`); many small calls are
-        gathered while the workers are busy, and take 10 to 25 each.
+        gathered while the workers are busy, and take 10 to 20 each.
 
         Examples
         --------
