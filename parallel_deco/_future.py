@@ -22,9 +22,10 @@ _OVER = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 class _Condition:
     """The condition of a future, made when somebody asks for it: that takes longer than all else of a future."""
 
-    def __get__(self, future: "Future[Any]", _: type) -> Condition:
-        condition: Condition = vars(future).setdefault("_condition", Condition(future._lock))
-        return condition
+    def __get__(self, future: "Future[Any] | None", _: type) -> Any:
+        if future is None:
+            return self
+        return vars(future).setdefault("_condition", Condition(future._lock))
 
 
 class Future(futures.Future[R]):

@@ -5,16 +5,13 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from parallel_deco._measure import Readings
 from parallel_deco._readings import overhead
 from parallel_deco._switching import SOON, ask, cease, soon
 from parallel_deco._waiting import Bell
 from parallel_deco.backends.batch import Batch
-
-if TYPE_CHECKING:
-    from parallel_deco.backends.threads import ThreadBackend
+from parallel_deco.backends.threads import ThreadBackend
 
 __all__ = ["Judge"]
 
@@ -51,7 +48,7 @@ class Judge:
         self._expects = False  # a call that had not begun at the last look
         self._over = Bell()  # takes no lock: who lets go of a map may be the collector, within any lock
 
-    def sit(self, threads: "ThreadBackend") -> None:
+    def sit(self, threads: ThreadBackend) -> None:
         """Begin to look, in a thread of the pool; where there can be none, the end of the call will tell."""
         self._threads = threads
         sits = False

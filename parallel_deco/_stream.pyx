@@ -106,12 +106,13 @@ cdef class Stream:
         """
         cdef Py_buffer view
         cdef pd_head head
-        cdef int descriptor = self._fileno()
+        cdef int descriptor
         cdef Py_ssize_t sent = 0, some
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
             head = pd_head(view.len, kind, 0, seconds)
             while sent < <Py_ssize_t> sizeof(head) + view.len:
+                descriptor = self._fileno()  # each time: a signal's handler may have forked, and closed it in the child
                 with nogil:
                     some = pd_send(descriptor, &head, view.buf, view.len, sent)
                 if some < 0:
@@ -184,9 +185,10 @@ cdef class Stream:
     cdef Py_ssize_t _receive(self, char *target, Py_ssize_t size) except -1:
         cdef int rights[PD_RIGHTS]
         cdef int count = 0, at
-        cdef int descriptor = self._fileno()
+        cdef int descriptor
         cdef Py_ssize_t some
         while True:
+            descriptor = self._fileno()
             with nogil:
                 some = pd_receive(descriptor, target, size, rights, &count)
             for at in range(count):

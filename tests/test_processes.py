@@ -1,5 +1,6 @@
 """Batches in worker processes: outcomes, deaths, life cycle."""
 
+import collections
 import contextvars
 import dataclasses
 import errno
@@ -145,6 +146,9 @@ def surroundings(name):
 
 def environment(name):
     return os.environ.get(name)
+
+def arguments(_):
+    return sys.argv
 
 def handling(number):
     code = f"import signal; print(int(signal.getsignal({number}) is signal.default_int_handler))"
@@ -718,6 +722,19 @@ def test_surroundings_are_the_callers_when_they_change(backend, work, monkeypatc
     assert run(backend, work.surroundings, ["PARALLEL_DECO_TEST"]).values == [(str(tmp_path), "new", "/new")]
 
 
+@pytest.mark.parametrize("kind", [list, tuple, collections.deque])
+def test_arguments_of_the_program_are_sent_once_when_they_are_of_any_kind(backend, work, monkeypatch, kind):
+    """What is changed in place is noticed, and what is the same is not sent again."""
+    monkeypatch.setattr(sys, "argv", kind(["program", "one"]))
+    assert run(backend, work.arguments, [0]).values == [kind(["program", "one"])]
+    version = backend._surroundings.version
+    assert run(backend, work.arguments, [0, 0]).values == 2 * [kind(["program", "one"])]
+    assert backend._surroundings.version == version
+    if kind is not tuple:
+        sys.argv.append("two")
+        assert run(backend, work.arguments, [0]).values == [kind(["program", "one", "two"])]
+
+
 def test_blas_has_one_thread_when_the_user_set_none(backend, work, monkeypatch):
     """Workers limit BLAS and OpenMP to one thread, unless the user asked for a number."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -771,6 +788,13 @@ def test_death_fails_only_its_item_when_a_worker_dies(backend, work, what, code,
     assert "item 12 of do" in str(error)
     assert text in str(error)
     assert run(backend, work.double, [1]).values == [2]
+
+
+@pytest.mark.parametrize("number", sorted(signal.valid_signals()))
+def test_signal_has_its_name_when_it_ended_a_worker(number):
+    """That of the standard library, whose enumeration takes long to import; real-time signals may have none."""
+    name = signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"
+    assert deaths._how(-number) == f"was ended by {name}"
 
 
 def test_death_shows_where_it_crashed_when_the_fault_handler_wrote(backend, work):

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextvars
 import gc
 import hashlib
+import inspect
 import itertools
 import os
 import sys
@@ -14,6 +15,7 @@ import time
 import traceback
 import weakref
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -54,6 +56,39 @@ def test_future_is_the_standard_librarys_when_submitted(submit):
     assert result(future) == 8
     assert future.done()
     assert future.exception() is None
+
+
+def test_future_has_all_that_the_standard_librarys_has_when_it_is_new():
+    """Its condition is made when it is asked for, one for all threads, and is no less a part of it."""
+    ours, theirs = Future(), concurrent.futures.Future()
+    assert vars(theirs).keys() - vars(ours).keys() == {"_condition"}
+    assert [getattr(ours, name) for name in vars(theirs) if name != "_condition"] == [
+        value for name, value in vars(theirs).items() if name != "_condition"
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(condition) for condition in pool.map(lambda _: ours._condition, range(100))}) == 1
+    with ours._condition, ours._lock:  # one lock, that can be taken again
+        ours.set_result(1)
+    assert concurrent.futures.Future.result(ours) == 1
+
+
+def test_future_can_be_waited_for_as_the_standard_librarys_when_it_ends_later():
+    """Who waits by its base class's own method sleeps on the condition, and is woken."""
+    future, waiting = Future(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(lambda: (waiting.set(), concurrent.futures.Future.result(future, 20)))
+        waiting.wait(20)
+        while not vars(future).get("_condition") or not future._condition._waiters:
+            time.sleep(1e-3)
+        future.end(2, None)
+        assert waiter.result(20)[1] == 2
+
+
+def test_future_can_be_looked_at_when_it_is_a_class():
+    """Tools that go through its members, as mocks do, meet nothing that raises."""
+    assert "submit" not in dict(inspect.getmembers(Future))
+    assert mock.create_autospec(Future).result() is not None
+    assert mock.Mock(spec=Future).done() is not None
 
 
 def test_arguments_arrive_when_submitted(submit):

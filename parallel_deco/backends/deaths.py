@@ -12,9 +12,9 @@ from parallel_deco.backends.slot import FINISHED, LOADING, SENDING, SEVERAL
 from parallel_deco.backends.task import Task
 
 if TYPE_CHECKING:
-    from signal import SIGKILL
-elif sys.platform != "win32":  # where no worker is started
-    from _signal import SIGKILL
+    import signal as _signal
+else:
+    import _signal  # `signal` makes enumerations, for 1 ms
 
 __all__ = ["OUTSIDE", "at_work", "did_not_start", "pickling_limit", "verdict"]
 
@@ -71,7 +71,7 @@ def _died(link: Link, task: Task, position: int) -> WorkerDied:
     name = name_of(task.batch.function)
     process = f"worker process {link.pid}" if link.pid else "a worker process that was starting"
     message = f"{process} {_how(code)} while it ran item {task.batch.first + position} of {name}."
-    if code == -SIGKILL:
+    if code == -_signal.SIGKILL:
         message += " Something killed it from outside: perhaps the system was out of memory."
     elif code is None or code < 0:
         message += " The others go on. To see why, run that item alone, with backend='serial' in a program of its own."
@@ -129,9 +129,5 @@ def _how(code: int | None) -> str:
         return "died"
     if code >= 0:
         return f"ended itself with exit code {code}"
-    import signal  # makes enumerations, for 1 ms
-
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was ended by signal {-code}"
+    names = [name for name, value in vars(_signal).items() if value == -code and name.startswith("SIG")]
+    return f"was ended by {min(names)}" if names else f"was ended by signal {-code}"

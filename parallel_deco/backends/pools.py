@@ -8,10 +8,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from parallel_deco._readings import overhead
+from parallel_deco.backends.threads import ThreadBackend
 
 if TYPE_CHECKING:
     from parallel_deco.backends.processes import ProcessBackend
-    from parallel_deco.backends.threads import ThreadBackend
 
 __all__ = ["miss", "paid", "process_pool", "processes", "shutdown", "threads", "workers"]
 
@@ -19,26 +19,19 @@ __all__ = ["miss", "paid", "process_pool", "processes", "shutdown", "threads", "
 PAID = 10.0
 
 _lock = threading.Lock()
-_threads: "ThreadBackend | None" = None
+_threads: ThreadBackend | None = None
 _processes: "ProcessBackend | None" = None
 _missed = _paid_until = 0.0  # seconds, and a time
 
 
-def threads() -> "ThreadBackend":
+def threads() -> ThreadBackend:
     """Return this process's threads."""
     global _threads
     pool = _threads
     if pool is None:
         with _lock:
-            pool = _threads = _threads or _first_threads()
+            pool = _threads = _threads or ThreadBackend()
     return pool
-
-
-def _first_threads() -> "ThreadBackend":
-    """Make them; a program that uses worker processes alone gets to its first result without."""
-    with overhead():  # a fork waits for that: the child would wait for the lock of a half imported module
-        from parallel_deco.backends.threads import ThreadBackend
-    return ThreadBackend()
 
 
 def processes() -> "ProcessBackend":

@@ -76,7 +76,12 @@ _NO_ARGUMENTS: list[str] = []
 
 
 def _copied(path: Any, directory: str, environment: Any, argv: Any, level: Any, filters: Any, *others: Any) -> Any:
-    return path[:], directory, environment.copy(), argv[:], level, filters[:], *others
+    return _copy(path), directory, environment.copy(), _copy(argv), level, _copy(filters), *others
+
+
+def _copy(sequence: Any) -> Any:
+    """Return a copy of the same type, for it is compared: somebody may have put a tuple in the place of a list."""
+    return sequence.copy() if hasattr(sequence, "copy") else sequence[:]
 
 
 def _tracker() -> tuple[int, int] | None:
