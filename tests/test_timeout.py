@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallel_deco import InvalidOptionError, InvalidTypeError, ItemTimeoutError, config, parallel, shutdown
+from parallel_deco.backends import deadlines
 from parallel_deco.backends.deadlines import Deadlines
 from tests.workloads import stuck
 
@@ -122,6 +123,17 @@ def test_nothing_changes_when_all_are_in_time(elsewhere):
         next(results)
     assert list(function.starmap([(1,), (2,)])) == [1, 0]
     assert [function.submit(number).result(DEADLINE) for number in (1, 2)] == [1, 0]
+
+
+def test_item_has_all_its_time_when_its_thread_has_no_cpu_before_it_begins(monkeypatch):
+    """Its time runs from its own beginning, and not from that of the batch."""
+
+    def late(*args, ran=deadlines.run_batch):
+        time.sleep(2 * SHORT)
+        return ran(*args)
+
+    monkeypatch.setattr(deadlines, "run_batch", late)
+    assert list(parallel(abs, backend="threads", timeout=SHORT).map([-1, -2])) == [1, 2]
 
 
 def test_width_is_kept_when_threads_are_left_behind(never):

@@ -100,7 +100,7 @@ class _Run:
     def __init__(self, start: int) -> None:
         self.start = start
         self.position = start  # of the item that runs, in the whole batch
-        self.begun = monotonic()  # when that began
+        self.begun = inf  # when that began
         self.closed = False  # it has ended, or was left behind
         self.thread = threading.current_thread()
         self.values: list[Any] = []
@@ -187,7 +187,6 @@ class TimedBatch:
         with self._lock:
             run = self._run = _Run(len(self._values))
             run.turn = turn
-        self._deadlines.add(self, run.begun + self._timeout)
         whole = self._batch
         run.batch = Batch(
             whole.function,
@@ -225,6 +224,8 @@ class TimedBatch:
                     return
                 run.position, run.begun = position, monotonic()
                 whole.stopwatch = run.batch.stopwatch if run.batch is not None else None
+            if position == run.start:  # not before: a thread may be without a CPU on its way here
+                self._deadlines.add(self, run.begun + self._timeout)
             yield whole.items[position]
 
     def _leave(self, run: _Run) -> None:
