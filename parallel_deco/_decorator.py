@@ -6,6 +6,7 @@ To decorate takes little; what runs work is loaded with the first work, and work
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 from _thread import RLock
@@ -61,25 +62,36 @@ _held: list[bool] = []  # whether a fork under way holds it
 def _load(options: Options) -> None:
     """Load what runs work; where these options need worker processes, the first of them start meanwhile.
 
-    One thread at a time, for each would start a template.
+    One thread at a time, for each would start a template. The garbage collector pauses: it would look at what is
+    imported again and again, and find nothing, for a tenth of the time until the first result.
     """
     global _loaded
     with _loading:
         if _loaded:
             return
-        first = "parallel_deco.backends.pools" not in sys.modules
-        if first and options.backend == "processes" and not in_worker_process():
-            from parallel_deco.backends import launch
-
-            launch.early()
-            from parallel_deco._cpus import available_cpus
-            from parallel_deco.backends.pools import processes
-
-            processes().warm(min(AT_FIRST, options.max_workers or available_cpus()))
-        from parallel_deco._shutdown import shutdown_at_exit
-
-        shutdown_at_exit()
+        collects = gc.isenabled()
+        try:
+            gc.disable()
+            _load_all(options)
+        finally:
+            if collects:
+                gc.enable()
         _loaded = True
+
+
+def _load_all(options: Options) -> None:
+    first = "parallel_deco.backends.pools" not in sys.modules
+    if first and options.backend == "processes" and not in_worker_process():
+        from parallel_deco.backends import launch
+
+        launch.early()
+        from parallel_deco._cpus import available_cpus
+        from parallel_deco.backends.pools import processes
+
+        processes().warm(min(AT_FIRST, options.max_workers or available_cpus()))
+    from parallel_deco._shutdown import shutdown_at_exit
+
+    shutdown_at_exit()
 
 
 def _before_fork() -> None:

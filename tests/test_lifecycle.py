@@ -857,3 +857,21 @@ def test_threads_of_the_user_may_map_when_the_main_thread_has_ended(backend, run
     status, out, err = run_program(body)
     assert status == 0
     assert out == "55\n" or "interpreter shutdown" in err
+
+
+@pytest.mark.parametrize("backend", ["auto", "processes"])
+@pytest.mark.parametrize("state", ["enable", "disable"])
+def test_collector_is_as_it_was_when_the_library_was_loaded(run_program, backend, state):
+    """It pauses for that, here and where workers come from; what these run has it."""
+    body = f"""
+    import gc
+    from parallel_deco import parallel
+    gc.{state}()
+    def collects(_):
+        return gc.isenabled()
+    print(parallel(collects, backend={backend!r}).submit(0).result(), gc.isenabled())
+    print(parallel(collects, backend="processes").submit(0).result(), gc.isenabled())
+    """
+    here = state == "enable"
+    there = here if backend == "auto" else True
+    assert run_program(body) == (0, f"{there} {here}\nTrue {here}\n", "")

@@ -29,14 +29,17 @@ _early: dict[int, Template] = {}
 # package: they stand before it on the path of `-c`, and what lies there by accident would run. So the directory that
 # holds the package is there for its name alone, whose import imports nothing else. Workers get the caller's path with
 # their first work.
+# The garbage collector would look at what is imported again and again, and find nothing; workers have it as it was.
 _BOOT = """
-import sys
+import gc, sys
+collects = gc.isenabled()
+gc.disable()
 path = [*filter(None, sys.path)]
 sys.path[:] = [sys.argv[1], *path]
 import parallel_deco
 sys.path[:] = path
 from parallel_deco.backends.template import run
-run(int(sys.argv[2]))
+run(int(sys.argv[2]), collects)
 """
 
 

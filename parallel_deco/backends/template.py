@@ -45,10 +45,13 @@ class Template:
         The descriptor of the control socket.
     parent : int
         The caller's process id.
+    collects : bool
+        Whether workers are to have the garbage collector on.
     """
 
-    def __init__(self, control: int, parent: int) -> None:
+    def __init__(self, control: int, parent: int, collects: bool) -> None:
         self._socket = taken(control)
+        self._collects = collects
         self._pids: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
         self._parent = parent
@@ -127,6 +130,8 @@ class Template:
             for descriptor in self._private:
                 os.close(descriptor)
             _shared.die_with_parent()
+            if self._collects:
+                gc.enable()
             status = serve(template, taken(connection), slot)
         except BaseException:  # nothing may run on into the template's loop
             sys.excepthook(*sys.exc_info())
@@ -160,10 +165,13 @@ def _ignore(number: int, frame: FrameType | None) -> None:
     """Do nothing: the signal only wakes."""
 
 
-def run(parent: int) -> None:
-    """Be the template of a process, whose socket is the standard input; never returns."""
+def run(parent: int, collects: bool) -> None:
+    """Be the template of a process, whose socket is the standard input; never returns.
+
+    Whether workers have the garbage collector on is said here, for it is off until there are any.
+    """
     control = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)  # a task that reads gets nothing, instead of what the user types
     os.close(null)
-    Template(control, parent).run()
+    Template(control, parent, collects).run()
