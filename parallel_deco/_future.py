@@ -20,12 +20,20 @@ _OVER = ("CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED")
 
 
 class _Condition:
-    """The condition of a future, made when somebody asks for it: that takes longer than all else of a future."""
+    """The condition of a future, made when somebody asks for it: that takes longer than all else of a future.
+
+    It is kept as an attribute, by name, and nothing asks for the `__dict__` of a future, which several threads have:
+    where the collector runs while CPython 3.11 makes one, and lets another thread ask too, both get the same values,
+    which are freed twice.
+    """
 
     def __get__(self, future: "Future[Any] | None", _: type) -> Any:
         if future is None:
             return self
-        return vars(future).setdefault("_condition", Condition(future._lock))
+        with future._lock:
+            if future._made is None:
+                future._made = Condition(future._lock)
+            return future._made
 
 
 class Future(futures.Future[R]):
@@ -41,6 +49,7 @@ class Future(futures.Future[R]):
     """
 
     _condition: Any = _Condition()
+    _made: Condition | None = None
     _kill: Callable[[Callable[[], bool]], bool] | None = None
     _ended: Callable[[Any], object] | None = None
     _hushed = 0  # the thread that calls it off, and calls nothing yet
@@ -89,8 +98,8 @@ class Future(futures.Future[R]):
             self._result, self._exception, self._state = value, error, "FINISHED"
             for waiter in self._waiters:
                 waiter.add_result(self) if error is None else waiter.add_exception(self)
-            if "_condition" in vars(self):  # else nobody can wait for it
-                self._condition.notify_all()
+            if self._made is not None:  # else nobody can wait for it
+                self._made.notify_all()
         self._kill = None  # it may lead to the call, and the call to this: a circle
         return self._is_heard()
 

@@ -76,10 +76,8 @@ class QuickCall(_Claimed):
         try:
             self._freed(self._level)
         finally:  # whatever a policy of the user's raised there
-            if failure is None:
-                call.future.set_result(value)
-            else:
-                call.future.set_exception(failure)
+            if call.future.end(value, failure):
+                call.future.call_back()
 
 
 class SentCall(_Claimed):

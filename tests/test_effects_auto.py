@@ -678,10 +678,11 @@ for name in {late!r}.split():
     os.environ["PYTHONHASHSEED"] = name
 
 def hashed(x):
-    sum(number * number for number in range(50_000))  # all together longer than it takes to load what reads the code
+    sum(number * number for number in range(50_000))
     return hash(x), os.getpid()
 
 function = parallel(hashed, backend=lambda _: "processes")
+list(function.map([0.5] * 40))  # workers start meanwhile, and what reads the code is loaded
 for x in (1.5, "apple"):
     found = list(function.map([x] * 40))
     print({{number for number, _ in found}} == {{hash(x)}}, {{place for _, place in found}} != {{os.getpid()}})

@@ -78,7 +78,7 @@ def test_future_can_be_waited_for_as_the_standard_librarys_when_it_ends_later():
     with ThreadPoolExecutor(1) as pool:
         waiter = pool.submit(lambda: (waiting.set(), concurrent.futures.Future.result(future, 20)))
         waiting.wait(20)
-        while not vars(future).get("_condition") or not future._condition._waiters:
+        while not future._condition._waiters:
             time.sleep(1e-3)
         future.end(2, None)
         assert waiter.result(20)[1] == 2
