@@ -84,6 +84,14 @@ def test_future_can_be_waited_for_as_the_standard_librarys_when_it_ends_later():
         assert waiter.result(20)[1] == 2
 
 
+def test_future_has_no_dict_of_its_own_when_it_has_ended(submit):
+    """Two threads that have CPython 3.11 make one at the same time may crash it later."""
+    future = submit(double, 4)
+    concurrent.futures.wait([future], 20)
+    assert result(future) == 8
+    assert not [found for found in gc.get_referents(future) if type(found) is dict and "_state" in found]
+
+
 def test_future_can_be_looked_at_when_it_is_a_class():
     """Tools that go through its members, as mocks do, meet nothing that raises."""
     assert "submit" not in dict(inspect.getmembers(Future))
