@@ -112,6 +112,4 @@ class SentCall(_Claimed):
             try:
                 self._freed(self._level)
             finally:
-                heard = settle((self._call,), result)
-                if heard:
-                    call_back_aside(heard)  # a worker's reader must go on reading
+                call_back_aside(settle((self._call,), result))  # a worker's reader must go on reading
