@@ -107,6 +107,19 @@ static void pd_sit(pd_seat *seat) {
     seat->place = sched_getcpu() + 1;
 }
 
+static int pd_here(void) { return sched_getcpu(); }
+
+/* Have the calling thread go on on this CPU, if it may be there, and wherever the system likes from then on. */
+static void pd_go(int cpu) {
+    pd_mask may, only;
+    if (sched_getcpu() == cpu) return;
+    memset(may, 0, sizeof may);
+    if (syscall(SYS_sched_getaffinity, 0, sizeof may, may) < 0 || !pd_has(may, cpu)) return;
+    memset(only, 0, sizeof only);
+    pd_put(only, cpu);
+    if (syscall(SYS_sched_setaffinity, 0, sizeof only, only) == 0) pd_restore(may);
+}
+
 #else
 
 static int pd_runnable(void) { return -1; }
@@ -117,6 +130,8 @@ static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) 
     return -1;
 }
 static void pd_sit(pd_seat *seat) { (void)seat; }
+static int pd_here(void) { return -1; }
+static void pd_go(int cpu) { (void)cpu; }
 
 #endif
 

@@ -4,6 +4,9 @@ OTHERS: int
 SIZE: int
 USHERS: bool
 
+def here() -> int: ...
+def go(cpu: int) -> None: ...
+
 class Seat:
     def __init__(self, memory: Any = None) -> None: ...
     @property

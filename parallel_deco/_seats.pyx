@@ -6,6 +6,8 @@ threads that are woken one after the other then wake on the CPU of the first, or
 until the system balances its queues, some milliseconds later. So who wakes a thread narrows its mask of CPUs to one
 that nobody here computes on, and the thread, when it runs and before it enters anything of the user's, takes it back:
 from then on the system may move it.
+
+Who answers a short call waits awake where the caller sleeps, and goes there itself.
 """
 
 cimport cython
@@ -24,6 +26,8 @@ cdef extern from "_seats.h" nogil:
     int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken)
     void pd_sit(pd_seat *seat)
     void pd_put(unsigned long long *mask, int cpu)
+    int pd_here()
+    void pd_go(int cpu)
 
 #: Threads that may want to run beyond those that are known here: with more, there are other programs, and the system knows
 #: better which CPU is free.
@@ -121,6 +125,17 @@ cdef class Seat:
             if self._shared:
                 self._shared = False
                 PyBuffer_Release(&self._memory)
+
+
+def here():
+    """Return the CPU that the calling thread is on; -1 where that is not known, or nobody is to be moved."""
+    return pd_here() if USHERS else -1
+
+
+def go(int cpu):
+    """Have the calling thread go on on this CPU, if it may be there; the system may move it again at any time."""
+    with nogil:
+        pd_go(cpu)
 
 
 SIZE = sizeof(pd_seat)

@@ -10,7 +10,7 @@ from concurrent.futures import wait
 import pytest
 
 from parallel_deco import _seats, kernels, parallel
-from parallel_deco._seats import SIZE, Seat
+from parallel_deco._seats import SIZE, Seat, go, here
 from parallel_deco._waiting import Bell
 from parallel_deco.backends.threads import ThreadBackend
 
@@ -126,6 +126,52 @@ def test_seat_is_the_same_when_its_memory_is_shared():
         ours.release()
         theirs.release()
         theirs.sit()  # harmless
+
+
+@several
+def test_thread_goes_where_it_is_told_and_may_be_anywhere_then(until):
+    """The system may move it again, so it tells itself more than once."""
+    may = os.sched_getaffinity(0)
+    for cpu in [*may, *may]:
+        until(lambda cpu=cpu: go(cpu) or here() == cpu)
+        assert os.sched_getaffinity(0) == may
+
+
+@several
+def test_thread_goes_nowhere_else_when_it_may_use_one_cpu(monkeypatch):
+    """Nor to a CPU that there is not."""
+    found = []
+
+    def stay():
+        own, *others = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {own})  # this thread's alone
+        for cpu in (*others, 100_000, -1):
+            go(cpu)
+            found.append(os.sched_getaffinity(0) == {own} and here() == own)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    thread.join()
+    assert all(found)
+    monkeypatch.setattr(_seats, "USHERS", False)
+    assert here() == -1
+
+
+@several
+def test_threads_may_use_all_cpus_when_they_waited_where_their_caller_is():
+    """And so may the workers that were woken elsewhere."""
+    may = os.sched_getaffinity(0)
+    function = parallel(_may_use, backend="processes")
+    found = {frozenset(function.submit().result()) for _ in range(200)}
+    assert found == {frozenset(may)}
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith("parallel_deco-reader")]
+    assert readers
+    for reader in readers:
+        assert os.sched_getaffinity(reader.native_id) == may
+
+
+def _may_use():
+    return os.sched_getaffinity(0)
 
 
 def test_memory_must_be_large_enough():

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from parallel_deco import _shared
 from parallel_deco._errors import NotPicklableError, RemoteError, RemoteTraceback
 from parallel_deco._readings import Readings
+from parallel_deco.backends import connection
 from parallel_deco.backends.connection import Connection
 from parallel_deco.backends.contexts import pack, unpack
 from parallel_deco.backends.outcomes import Outcomes, pack_error, pack_outcomes, unpack_error, unpack_outcomes
@@ -49,6 +50,18 @@ def connected():
 def ends():
     with connected() as ends:
         yield ends
+
+
+def test_waiting_thread_comes_near_now_and_then_when_its_waits_are_short(ends, monkeypatch):
+    """Not at each wait, nor when it is to sleep, or may be anywhere."""
+    told = []
+    monkeypatch.setattr(connection, "go", told.append)
+    for alert, near in ((True, 3), (False, 4), (True, -1)):
+        for _ in range(320):
+            ends[0].send(0, b"x")
+            assert ends[1].receive(alert, near).body == b"x"
+    assert 0 < len(told) <= 20
+    assert set(told) == {3}
 
 
 def test_frames_arrive_one_by_one_when_sent_together(ends):

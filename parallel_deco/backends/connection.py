@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import inf
 from time import thread_time
 
+from parallel_deco._seats import go
 from parallel_deco._shared import Lease
 from parallel_deco._stream import Frame, Stream
 from parallel_deco._waiting import ring_gathered, wait
@@ -36,6 +37,10 @@ _SEGMENT, _RETURNED, _DROPPED, _KEPT, _REFUSED = 0xF1, 0xF2, 0xF3, 0xF4, 0xF5
 SMALL = 32 * 1024
 #: sendmsg takes at most 1024 parts (IOV_MAX on Linux and macOS).
 _PARTS = 1000
+#: A thread that waits awake, and waited no longer than so many seconds the last time, looks each so many waits whether
+#: it is where it is to be. Guessed: where the system moves them all the time, it is not to run after others.
+_BRIEF = 200e-6
+_SETTLED = 16
 #: What the system says when it has no room for one more descriptor on its way; the other end is there.
 _SHORT = frozenset([errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM])
 #: What `stage` returns: kind, pickle, seconds, and for each buffer its size and the segment that it lies in, or itself.
@@ -56,12 +61,13 @@ class Connection:
     does, when nobody uses it.
     """
 
-    __slots__ = ("_inbox", "_outbox", "_socket", "_stream", "_waited")
+    __slots__ = ("_inbox", "_outbox", "_socket", "_stream", "_waited", "_waits")
 
     def __init__(self, socket: "_socket.socket") -> None:
         self._socket = socket
         self._stream = Stream(socket)
         self._waited = inf  # seconds, the last time
+        self._waits = 0  # awake
         self._inbox = Inbox()
         self._outbox = Outbox()
 
@@ -153,13 +159,23 @@ class Connection:
         segment.close()
         return True
 
-    def receive(self, alert: bool = True) -> Frame | None:
-        """Wait for a frame; None at the end of the stream. If `alert`, stay awake for a moment where that pays."""
+    def receive(self, alert: bool = True, near: int = -1) -> Frame | None:
+        """Wait for a frame; None at the end of the stream.
+
+        Parameters
+        ----------
+        alert : bool, optional
+            Stay awake for a moment where that pays.
+        near : int, optional
+            The CPU on which to do so; -1 for any.
+        """
         stream = self._stream
         while True:
             if stream.pending:
                 ring_gathered()
             else:
+                if alert and near >= 0:
+                    self._come_near(near)
                 self._waited = wait(self._socket.fileno(), self._waited if alert else inf)
             frame = stream.read()
             if frame is None or (frame.body is None and not self._complete(frame)):
@@ -167,6 +183,12 @@ class Connection:
             if frame.kind < _SEGMENT:
                 return frame
             self._obey(frame)
+
+    def _come_near(self, cpu: int) -> None:
+        """Be on this CPU, if waits are short; now and then."""
+        self._waits += 1
+        if self._waits % _SETTLED == 0 and self._waited < _BRIEF:
+            go(cpu)
 
     def _complete(self, frame: Frame) -> bool:
         """Read the rest of a large frame; False where the stream ends before."""

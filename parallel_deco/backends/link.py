@@ -57,6 +57,7 @@ class Link:
         self.leaving = False  # told to end
         self.overdue: tuple[int, int] | None = None  # its batch, and the position or OUTSIDE, for which it was killed
         self.alarm = inf  # when its next alarm comes
+        self.caller = -1  # the CPU of who gave it its last work while it rested
         self._sending = threading.Lock()
         self.known: set[int] = set()
         self._refused: set[int] = set()  # of these, those that the worker could not take
@@ -156,8 +157,12 @@ class Link:
             self._thread.join(max(0.0, timeout))
 
     def receive(self, alert: bool) -> Frame | None:
-        """Wait for the worker's next frame, awake for a moment if `alert`; None when it is gone."""
-        return self._connection.receive(alert)
+        """Wait for the worker's next frame, awake for a moment if `alert`; None when it is gone.
+
+        That is where the caller sleeps, who is woken then: a CPU that sleeps too takes some 40 us to be back on a
+        virtual machine. Nor is the caller alone there then, for the system would have the worker wake beside it.
+        """
+        return self._connection.receive(alert, self.caller)
 
     def hang_up(self) -> None:
         """End the stream: the worker ends after what it has; a dead worker's reader wakes up."""

@@ -30,6 +30,7 @@ from typing import Any
 from parallel_deco._cpus import available_cpus
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ParallelError
+from parallel_deco._seats import here
 from parallel_deco._traits import Traits
 from parallel_deco._waiting import gather, scatter
 from parallel_deco.backends.batch import Batch, Done, nowhere
@@ -326,8 +327,11 @@ class ProcessBackend:
         link = self._crew.wake_any(function, loaded)
         if link is None:
             link = self._takes_ahead(piece)
-        elif spread and not link.exited.is_set():  # then the number may be another process's
-            link.slot.seat.usher(link.pid)
+        else:
+            seat, link.caller = link.slot.seat, here()
+            beside = seat.cpu == link.caller >= 0  # they would take turns
+            if (spread or beside) and not link.exited.is_set():  # then the number may be another process's
+                seat.usher(link.pid)
         if link is not None:
             self._crew.hand(link, piece)
         return link
