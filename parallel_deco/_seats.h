@@ -65,21 +65,32 @@ static int pd_choose(const unsigned long long *may, const unsigned long long *ta
     return pd_has(may, here) && !pd_has(taken, here) ? here : -1;
 }
 
+/* Read which CPUs a thread may use, 0 being the calling one; negative where that cannot be. */
+static long pd_may(int thread, unsigned long long *mask) {
+    memset(mask, 0, sizeof(pd_mask));
+    return syscall(SYS_sched_getaffinity, thread, sizeof(pd_mask), mask);
+}
+
+/* Have a thread use this CPU alone; negative where it may not. */
+static long pd_narrow(int thread, int cpu) {
+    pd_mask only;
+    memset(only, 0, sizeof only);
+    pd_put(only, cpu);
+    return syscall(SYS_sched_setaffinity, thread, sizeof only, only);
+}
+
 /* Have a sleeping thread wake on a CPU that is not taken; return that, or -1 where it wakes wherever the system likes. */
 static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) {
-    pd_mask may, only;
+    pd_mask may;
     int here = sched_getcpu(), cpu, word, several = 0;
     if (here < 0 || seat->moved) return -1; /* moved before, and nobody has woken it */
-    memset(may, 0, sizeof may);
-    if (syscall(SYS_sched_getaffinity, thread, sizeof may, may) < 0) return -1;
+    if (pd_may(thread, may) < 0) return -1;
     for (word = 0; word < PD_WORDS; word++) several += __builtin_popcountll(may[word]);
     if (several < 2) return -1;
     cpu = pd_choose(may, taken, seat->place - 1, here);
     if (cpu < 0) return -1;
-    memset(only, 0, sizeof only);
-    pd_put(only, cpu);
     memcpy(seat->whole, may, sizeof may);
-    if (syscall(SYS_sched_setaffinity, thread, sizeof only, only) < 0) return -1;
+    if (pd_narrow(thread, cpu) < 0) return -1;
     seat->place = cpu + 1;
     /* Only now: if something else wakes it before, it gets its mask back when it is woken for this work. */
     __atomic_store_n(&seat->moved, 1, __ATOMIC_RELEASE);
@@ -91,9 +102,8 @@ static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) 
 static void pd_restore(const unsigned long long *whole) {
     pd_mask all, may;
     memset(all, 255, sizeof all);
-    memset(may, 0, sizeof may);
-    if (syscall(SYS_sched_setaffinity, 0, sizeof all, all) == 0 &&
-        syscall(SYS_sched_getaffinity, 0, sizeof may, may) >= 0 && memcmp(may, whole, sizeof may) == 0)
+    if (syscall(SYS_sched_setaffinity, 0, sizeof all, all) == 0 && pd_may(0, may) >= 0 &&
+        memcmp(may, whole, sizeof may) == 0)
         return;
     (void)syscall(SYS_sched_setaffinity, 0, sizeof may, whole);
 }
@@ -111,13 +121,9 @@ static int pd_here(void) { return sched_getcpu(); }
 
 /* Have the calling thread go on on this CPU, if it may be there, and wherever the system likes from then on. */
 static void pd_go(int cpu) {
-    pd_mask may, only;
-    if (sched_getcpu() == cpu) return;
-    memset(may, 0, sizeof may);
-    if (syscall(SYS_sched_getaffinity, 0, sizeof may, may) < 0 || !pd_has(may, cpu)) return;
-    memset(only, 0, sizeof only);
-    pd_put(only, cpu);
-    if (syscall(SYS_sched_setaffinity, 0, sizeof only, only) == 0) pd_restore(may);
+    pd_mask may;
+    if (sched_getcpu() == cpu || pd_may(0, may) < 0 || !pd_has(may, cpu)) return;
+    if (pd_narrow(0, cpu) == 0) pd_restore(may);
 }
 
 #else

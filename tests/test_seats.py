@@ -152,6 +152,7 @@ def test_thread_goes_nowhere_else_when_it_may_use_one_cpu(monkeypatch):
     thread = threading.Thread(target=stay)
     thread.start()
     thread.join()
+    assert found
     assert all(found)
     monkeypatch.setattr(_seats, "USHERS", False)
     assert here() == -1
