@@ -40,16 +40,17 @@ if TYPE_CHECKING:
         disturbed: bool = False
         first: bool = False
         idle: bool = False
+        rests: int = 0
 
 else:
     from _thread import _local as local
 
     _NAMES = (
         "items wall cpu delay samples looked held looked_cpu held_cpu"
-        " moved sent received process_cpu crowd disturbed first idle"
+        " moved sent received process_cpu crowd disturbed first idle rests"
     )
     _Fields = namedtuple(
-        "_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False)
+        "_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False, 0)
     )
 
 __all__ = ["FRACTION", "PURE", "UNREAD", "Readings", "Stopwatch", "count_unmeasured", "overhead", "run_delay"]
@@ -108,6 +109,8 @@ class Readings(_Fields):
         Its worker process had not run the function before; it may have had to import, or to fill a cache.
     idle : bool
         Most of the time nothing in this process computed: what it waited for was neither the GIL nor a CPU.
+    rests : int
+        How often the thread gave its CPU up to wait for something, the GIL too; 0 where the system does not count.
     """
 
     __slots__ = ()
@@ -440,7 +443,8 @@ class Stopwatch(_sampler.Watched):
         now, delayed, _ = _delay_between() if self._delay >= 0 else (perf_counter(), -1.0, 0.0)
         wall = now - self._wall
         delay = max(0.0, min(wall, delayed - self._delay))
-        if _sampler.rests() == self._rests > 0:  # 0: perhaps this system does not count
+        rests = _sampler.rests() - self._rests
+        if not rests and self._rests > 0:  # 0: perhaps this system does not count
             # It waited for nothing. What it did not compute others had, a hypervisor too, whom no statistics name.
             delay = max(0.0, wall - cpu)
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
@@ -449,7 +453,7 @@ class Stopwatch(_sampler.Watched):
         process, disturbed, idle = self._beside(wall, delay, crowd)
         samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
         seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
-        return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
+        return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle, rests=rests)
 
     def abandon(self) -> None:
         """Count no more among what runs: the call may never end, and nobody waits for it; from any thread.

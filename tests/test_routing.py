@@ -59,6 +59,7 @@ def facts(draw):
         inner=draw(st.floats(1, 8)),
         gain=draw(st.none() | st.floats(0.1, 32)),
         pace=wall,
+        kept=draw(st.floats(0, 10)),
     )
 
 
@@ -427,6 +428,19 @@ def test_chance_counts_against_processes_but_not_for_threads():
     assert decide(few._replace(gil=0.35 * 5e-3, samples=400), here).route == "processes"
     assert decide(few._replace(gil=5e-3), here).route == "processes"
     assert decide(few._replace(gil=5e-3), here._replace(open=frozenset(("serial", "threads")))).route == "serial"
+
+
+def test_threads_are_left_when_their_items_wait_for_the_gil_at_each_call_of_the_system():
+    """It holds the GIL for 10 of 160 µs and waits by itself for 60: four threads should do, and wait 2.5 times more."""
+    alone, beside = batch(50, 160e-6, 100e-6, 0.1, rests=50), batch(50, 400e-6, 130e-6, 0.1, crowd=4, rests=175)
+    here = Situation(items=1000, cpus=2, current="threads")
+    known = learned(*[alone] * 4)
+    assert known.kept == 0
+    assert decide(known, here).route == "threads"
+    known = learned(*[alone] * 4, *[beside] * 20)
+    assert known.kept == pytest.approx(2.5)
+    assert decide(known, here).rule == "waits for the GIL"
+    assert learned(*[alone] * 4, *[beside._replace(moved=1e-5)] * 20).kept == 0  # another process has another GIL
 
 
 def test_threads_are_left_when_they_gain_nothing():

@@ -93,6 +93,8 @@ class Facts(NamedTuple):
         Threads that have use of each other's waiting, as far as was tried.
     blind : bool
         The sampler should have looked and did not, so that `gil` will not be known: it has no slot left, or no CPU.
+    kept : float
+        How often, beyond its own waits, it waited for others of this process that ran beside it: for the GIL, mostly.
     """
 
     items: int = 0
@@ -113,6 +115,7 @@ class Facts(NamedTuple):
     doubtful: bool = False
     reach: int = FIRST
     blind: bool = False
+    kept: float = 0.0
 
     @property
     def computes(self) -> bool:
@@ -165,6 +168,7 @@ class Evidence:
         self._unlike = 0  # batches in a row that took much longer than was known, or (negative) much less
         self._most = _Most()
         self._beside = _Beside()
+        self._rests = _Mean()  # how often it waits, alone
         self._pace = _Mean()
         self._reach = Reach(max(FIRST, available_cpus()))
         self._facts: Facts | None = Facts()  # None when the sums have changed since
@@ -201,6 +205,7 @@ class Evidence:
             elif wall > LONG_ENOUGH:
                 self._unseen += wall
             self._look_inside(seen)
+            self._count_rests(seen)
             self._time(wall, seen, first)
             if seen.crowd == 1 and self._beside.rest(wall):
                 self._beside = _Beside(min(2 * self._beside.patience, LATE))
@@ -210,6 +215,10 @@ class Evidence:
                     self._moved.add(max(0.0, seen.moved - HANDING), seen.items)
                 self._sent.add(seen.sent, seen.items)
                 self._received.add(seen.received, seen.items)
+
+    def _count_rests(self, seen: Readings) -> None:
+        if not seen.moved:
+            (self._rests if seen.crowd == 1 else self._beside.rests).add(seen.rests, seen.items)
 
     def _rest(self, wall: float) -> None:
         """Note so many seconds in which nothing was moved, or (0) that something was.
@@ -227,6 +236,7 @@ class Evidence:
         self._most = _Most()
         self._seen = self._seen_first = UNREAD
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
+        self._rests = _Mean()
         self._doubtful = False
 
     def learn_reach(self, seen: Readings, running: int, now: float) -> None:
@@ -397,6 +407,7 @@ class Evidence:
             doubtful=self._doubtful,
             reach=self._reach.width,
             blind=self._unseen > BLIND and not looks.samples,
+            kept=max(0.0, self._beside.rests.value - self._rests.value) if self._rests.weight else 0.0,
         )
 
     @property
@@ -493,6 +504,7 @@ class _Beside:
         self._batches = 0
         self._recent = self._starved = 0.0  # batches, and those that lacked a CPU, of late
         self._seconds = 0.0
+        self.rests = _Mean()  #: how often they waited
 
     def starve(self) -> None:
         """Note that one of them lacked a CPU: those beside it may have waited for what it holds, and it for them."""

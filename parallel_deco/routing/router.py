@@ -22,6 +22,8 @@ WORTH_TRIPS = 12
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
 OVER_THREADS = 0.88
+#: Waits for the GIL, an item, that are worth telling of.
+OFTEN = 0.5
 #: How many times as long as threads processes may take where items have a timeout: only they can be ended.
 WORTH_ENDING = 2.0
 
@@ -217,6 +219,11 @@ def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) 
         return "threads do not scale", (
             f"it computes with the GIL released {_released(facts)} of that time, but threads were tried and gained "
             f"{facts.gain:.2f} times; {width} processes are not in each other's way"
+        )
+    if route == PROCESSES and facts.kept >= OFTEN and not _computes_with_the_gil(facts):
+        return "waits for the GIL", (
+            f"an item holds the GIL for {seconds_text(facts.held)} only, but waits for it {facts.kept:.1f} times in "
+            f"threads; {width} processes have a GIL each"
         )
     if route == PROCESSES:
         share = facts.held / facts.cpu if facts.cpu else 1.0
