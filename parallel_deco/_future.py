@@ -52,6 +52,7 @@ class Future(futures.Future[R]):
     _made: Condition | None = None
     _kill: Callable[[Callable[[], bool]], bool] | None = None
     _ended: Callable[[Any], object] | None = None
+    _soon = False
     _hushed = 0  # the thread that calls it off, and calls nothing yet
 
     def __init__(self) -> None:
@@ -74,6 +75,10 @@ class Future(futures.Future[R]):
     def tell(self, ended: Callable[[Any], object]) -> None:
         """Have this called at the end, after all callbacks; for whoever made the future."""
         self._ended = ended
+
+    def expect_soon(self) -> None:
+        """Have who waits for it not sleep at first: the call is short, and a thread of this process runs it."""
+        self._soon = True
 
     def killed_by(self, kill: Callable[[Callable[[], bool]], bool]) -> None:
         """Have `cancel` call this while the call runs: it ends that, and then the future by what it is given.
@@ -204,7 +209,7 @@ class Future(futures.Future[R]):
         waiter = _Waiter()
         # Whoever ends it does so before going through the list.
         self._waiters.append(waiter)  # it has what is asked of a waiter
-        while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic()))):
+        while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic())), self._soon):
             if monotonic() >= end and self._state not in _OVER:
                 with self._lock:
                     self._waiters.remove(waiter)  # or a poll would leave one each time

@@ -54,6 +54,7 @@ class QuickCall(_Claimed):
 
     def start(self) -> None:
         """Hand it to a thread."""
+        self._call.future.expect_soon()
         pools.threads().call(self)
 
     def __call__(self) -> None:

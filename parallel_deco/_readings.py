@@ -16,6 +16,7 @@ from time import perf_counter, process_time, thread_time
 
 from parallel_deco import _sampler
 from parallel_deco._cpus import gil_enabled
+from parallel_deco._waiting import stayed_awake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -345,11 +346,11 @@ def _main_clock(thread: int) -> int:
 
 
 def _spent_so_far(main: int) -> float:
-    """Return the CPU seconds that no function took: the library, sampler included, and the main thread; 3 µs.
+    """Return the CPU seconds that no function took: the library, with its sampler, and the main thread; 3 µs.
 
     That one computes as it likes while others run what it submitted; `main` is its clock.
     """
-    spent: float = _overhead[0] + _sampler.spent()
+    spent: float = _overhead[0] + _sampler.spent() + stayed_awake()
     clocks = [(clock, before) for clock, before, _ in list(_deciding.values())]
     if main != -1:
         clocks.append((main, 0.0))

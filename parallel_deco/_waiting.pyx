@@ -9,7 +9,16 @@ cdef extern from "_waiting.h" nogil:
         PY_LOCK_INTR
     PyLockStatus PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interruptible)
     void PyThread_release_lock(PyThread_type_lock lock)
-    int pd_first(int *word)
+    ctypedef struct pd_news:
+        int word
+    int pd_tell(pd_news *news)
+    void pd_forget(pd_news *news)
+    void pd_rest()
+    int pd_crowded()
+    int pd_hear(pd_news *news, double awake)
+    int pd_keep_vigil(pd_news *news, double awake)
+    void pd_end_vigils()
+    double pd_awake()
     double pd_now()
     void pd_await(int descriptor, double awake)
 
@@ -19,16 +28,25 @@ cdef extern from "_waiting.h":
     void PyThread_free_lock(PyThread_type_lock lock)
     PyObject *pd_get_later()
     void pd_set_later(PyObject *bells)
+    double pd_get_waited()
+    void pd_set_waited(double seconds)
     int PyErr_CheckSignals() except -1
 
-#: A thread that waits for a socket stays awake for so many times as long as it waited the last time, and at least and at
-#: most for so many seconds; where that would be more, it sleeps. A machine that is slow has longer round trips.
+import os
+
+#: A thread stays awake for so many times as long as it waited the last time, and at least and at most for so many
+#: seconds; where that would be more, it sleeps. A machine that is slow has longer round trips.
 cdef double TIMES = 2.0
 cdef double LEAST = 100e-6
 cdef double MOST = 1e-3
 #: Bells that are rung at once without the GIL.
 cdef enum:
     HANDFUL = 64
+
+
+cdef double awake(double before) noexcept nogil:
+    """Return for how many seconds a thread stays awake whose last wait took so many; 0 where it sleeps at once."""
+    return 0.0 if TIMES * before > MOST or pd_crowded() else max(LEAST, TIMES * before)
 
 
 cdef class Bell:
@@ -42,7 +60,7 @@ cdef class Bell:
     """
 
     cdef PyThread_type_lock _lock
-    cdef int _rung
+    cdef pd_news _rung
 
     def __cinit__(self):
         self._lock = PyThread_allocate_lock()
@@ -52,13 +70,13 @@ cdef class Bell:
 
     def __dealloc__(self):
         if self._lock is not NULL:
-            if pd_first(&self._rung):  # some systems free no lock that is held
+            if pd_tell(&self._rung):  # some systems free no lock that is held
                 PyThread_release_lock(self._lock)
             PyThread_free_lock(self._lock)
 
     def ring(self):
         """Wake who waits, or will."""
-        if pd_first(&self._rung):
+        if pd_tell(&self._rung):
             PyThread_release_lock(self._lock)
 
     def ring_soon(self):
@@ -69,18 +87,87 @@ cdef class Bell:
         else:
             (<list> bells).append(self)
 
-    def wait(self, double seconds):
-        """Wait for the bell for so long at most; return whether it rang."""
-        cdef double end = pd_now() + seconds
+    def wait(self, double seconds, bint soon=False):
+        """Wait for the bell for so long at most; return whether it rang.
+
+        Parameters
+        ----------
+        seconds : float
+        soon : bool, optional
+            A thread is expected to ring it at once: do not sleep at first, if such waits of this thread are short.
+        """
+        cdef double began = pd_now()
+        cdef double end = began + seconds
         cdef long long left = <long long> (1e6 * seconds)
+        cdef double stay
         cdef PyLockStatus status = PyThread_acquire_lock_timed(self._lock, 0, 0)
+        if soon and status != PY_LOCK_ACQUIRED:
+            stay = min(awake(pd_get_waited()), seconds)
+            if stay > 0:
+                with nogil:
+                    pd_rest()
+                    pd_hear(&self._rung, stay)
+                status = PyThread_acquire_lock_timed(self._lock, 0, 0)
         while status != PY_LOCK_ACQUIRED and left > 0:
             with nogil:
+                pd_rest()
                 status = PyThread_acquire_lock_timed(self._lock, left, 1)
             if status == PY_LOCK_INTR:
                 PyErr_CheckSignals()
             left = <long long> (1e6 * (end - pd_now()))
+        if soon:
+            pd_set_waited(pd_now() - began)
         return status == PY_LOCK_ACQUIRED
+
+
+cdef class Vigil:
+    """Kept by a thread that waits to be called, and has not waited long the last time: it does not sleep at first.
+
+    Notes
+    -----
+    One thread of the process at a time keeps one; it lets others have its CPU, and takes the GIL when who called it has
+    let go of that, to wait for something here, or after a moment. To be woken instead takes 20 to 60 us on a virtual
+    machine, and another sleep where the GIL is not free.
+    """
+
+    cdef pd_news _called
+    cdef double _before
+    cdef readonly bint kept
+
+    def __cinit__(self):
+        self._before = MOST
+
+    def begin(self):
+        """Forget calls: the thread has heard them."""
+        pd_forget(&self._called)
+
+    def call(self):
+        """Say that there is something for it."""
+        pd_tell(&self._called)
+
+    def keep(self):
+        """Stay awake until a call, as long as that pays."""
+        cdef double stay = awake(self._before)
+        if stay > 0:
+            self.kept = True
+            with nogil:
+                pd_rest()
+                pd_keep_vigil(&self._called, stay)
+            self.kept = False
+
+    def end(self, double waited):
+        """Note for how many seconds the thread has waited, asleep or awake."""
+        self._before = waited
+
+
+def end_vigils():
+    """Know of none that is kept, in the child of a fork."""
+    pd_end_vigils()
+
+
+def stayed_awake():
+    """Return the seconds for which threads of this process have stayed awake here: none of it is a function's."""
+    return pd_awake()
 
 
 def gather():
@@ -130,7 +217,7 @@ cdef int locks_of(list bells, PyThread_type_lock *locks):
     for bell in bells:
         if count == HANDFUL:
             bell.ring()
-        elif pd_first(&bell._rung):
+        elif pd_tell(&bell._rung):
             locks[count] = bell._lock
             count += 1
     return count
@@ -168,5 +255,10 @@ def wait(int descriptor, double before):
     cdef double began = pd_now()
     with nogil:
         release(locks, count)
-        pd_await(descriptor, 0.0 if TIMES * before > MOST else max(LEAST, TIMES * before))
+        pd_rest()
+        pd_await(descriptor, awake(before))
     return pd_now() - began
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=end_vigils)

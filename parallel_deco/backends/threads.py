@@ -3,7 +3,7 @@
 Guarantees
     - A started call always finds a thread: one that rests, or a new one. So nested work never waits for its own pool;
       how many calls run at a time is bounded by who starts them.
-    - A thread waits for calls at a queue of its own. It rests while it is in its roster's `resting`, which changes
+    - A thread waits for calls at a queue of its own, awake at first where the last wait was short. It rests while it is in its roster's `resting`, which changes
       under `_lock` only, as does putting a call into a queue: who is out of it gets one, unless Ctrl-C came in between.
     - Every shutdown begins a new roster: threads of an old one run what they have, meet their None, and serve no more.
     - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does, unless they are
@@ -17,11 +17,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
+from time import perf_counter
 from typing import TypeAlias
 
 from parallel_deco._seats import Seat
 from parallel_deco._starting import start_thread
 from parallel_deco._traits import Traits
+from parallel_deco._waiting import Vigil
 from parallel_deco.backends.batch import Batch, Done, Ticket, run_batch
 from parallel_deco.backends.deadlines import Deadlines, TimedBatch
 
@@ -75,24 +77,41 @@ class _Roster:
 
     def __init__(self) -> None:
         self.members: set[_Member] = set()
-        self.resting: list[_Member] = []  # who has rested longest comes first
+        self.resting: list[_Member] = []  # who is to be woken first comes last
         self.waiting: deque[_Call] = deque()
 
 
 class _Member:
     """A thread of the pool."""
 
-    __slots__ = ("calls", "native", "roster", "seat", "spread", "thread")
+    __slots__ = ("calls", "native", "roster", "seat", "spread", "thread", "vigil")
 
     def __init__(self, roster: _Roster, call: _Call, spread: bool, serve: "Callable[[_Member], None]") -> None:
         self.roster = roster
         self.spread = spread  # its first call computes
         self.calls: SimpleQueue[_Call | None] = SimpleQueue()
         self.calls.put(call)
+        self.vigil = Vigil()
         self.seat = Seat()
         self.native = 0  # the system's number of the thread, when it runs
         # A thread keeps its arguments for as long as it lives, so the call is none of them.
         self.thread = threading.Thread(target=serve, args=(self,), name="parallel_deco", daemon=True)
+
+    def give(self, function: _Call | None) -> None:
+        """Have it call this next; or end, with None."""
+        self.calls.put(function)
+        self.vigil.call()
+
+    def wait(self) -> _Call | None:
+        """Return what it is to call next; None when it is to end, or when nothing came for long."""
+        began = perf_counter()
+        self.vigil.keep()
+        try:
+            return self.calls.get(timeout=LINGER)
+        except Empty:
+            return None
+        finally:
+            self.vigil.end(perf_counter() - began)
 
 
 class ThreadBackend:
@@ -173,12 +192,12 @@ class ThreadBackend:
 
     @staticmethod
     def _wake(resting: list[_Member], function: _Call, spread: bool) -> None:
-        """Give a call to the thread that has rested least; under the lock."""
+        """Give a call to the thread that is awake, or else to the one that has rested least; under the lock."""
         member = resting[-1]
         if spread and member.native:
             member.seat.usher(member.native)
         resting.pop()  # with one too few there, should Ctrl-C come now, it costs no more than a thread
-        member.calls.put(function)
+        member.give(function)
 
     def later(self, when: float, look: Callable[[], None]) -> bool:
         """Have something short called at a time of `time.monotonic`, unless all ends before; False if nothing will."""
@@ -289,11 +308,10 @@ class ThreadBackend:
                         return roster.waiting.popleft()
                     if roster is self._roster and member not in roster.resting:
                         self._welcome_anew(member)
-                        roster.resting.append(member)
-            try:
-                function = calls.get(timeout=LINGER)
-            except Empty:
-                function = None
+                        member.vigil.begin()
+                        awake = bool(roster.resting) and roster.resting[-1].vigil.kept
+                        roster.resting.insert(len(roster.resting) - awake, member)
+            function = member.wait()
             if function is not None:
                 return function
             with self._lock:
@@ -350,7 +368,7 @@ class ThreadBackend:
             roster, self._roster = self._roster, _Roster()
             threads = {member.thread for member in roster.members}
             for member in roster.members:
-                member.calls.put(None)
+                member.give(None)
         return threads
 
 
