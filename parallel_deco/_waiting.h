@@ -32,18 +32,17 @@ typedef struct {
     unsigned rests;
 } pd_news;
 
-/* Seconds for which who was told something leaves the GIL to who told it, who will wait for something in a moment. */
-#define PD_MOMENT 40e-6
+/* Nanoseconds for which who was told something leaves the GIL to who told it, who will wait for something soon. */
+#define PD_MOMENT 40000
 
 #if defined(_WIN32)
 
 static int pd_tell(pd_news *news) { return _InterlockedExchange((volatile long *)&news->word, 1) == 0; }
-static void pd_forget(pd_news *news) { news->word = 0; }
+static void pd_forget(pd_news *news) { (void)_InterlockedExchange((volatile long *)&news->word, 0); }
 static void pd_rest(void) {}
 static int pd_crowded(void) { return 1; }
-static int pd_hear(pd_news *news, double awake) { (void)awake; return news->word; }
-static int pd_keep_vigil(pd_news *news, double awake) { (void)awake; return news->word; }
-static void pd_end_vigils(void) {}
+static void pd_hear(pd_news *news, double awake, int slot) { (void)news; (void)awake; (void)slot; }
+static void pd_leave_slots(void) {}
 static double pd_awake(void) { return 0.0; }
 static void pd_await(int descriptor, double awake) { (void)descriptor; (void)awake; }
 
@@ -52,11 +51,20 @@ static void pd_await(int descriptor, double awake) { (void)descriptor; (void)awa
 #include <poll.h>
 #include <sched.h>
 
-static unsigned pd_rests;       /* how often threads have let go of the GIL to wait here */
-static int64_t pd_stayed;       /* nanoseconds for which threads have stayed awake */
-static int64_t pd_vigil_since;  /* when the one that keeps a vigil began to; 0 where none does */
+/* A thread that stayed awake and lost its CPU for so many nanoseconds has found that others want it; and for so many
+ * times as long nobody stays awake: who sleeps is let go on as soon as it is woken, who lets others go first has to
+ * wait. More than so many, and it was the whole process that stood. */
+#define PD_LOST 500000
+#define PD_PATIENCE 50
+#define PD_STOPPED 20000000
 
-static int64_t pd_nanoseconds(double seconds) { return (int64_t)(1e9 * seconds); }
+static unsigned pd_rests;   /* how often threads have let go of the GIL to wait here */
+static int64_t pd_busy;     /* until when nobody stays awake */
+static int64_t pd_stayed;   /* nanoseconds for which threads have stayed awake */
+static int64_t pd_since[2]; /* when those that stay awake now began to, one in each slot; 0 where none does */
+
+static int64_t pd_nanoseconds(void) { return (int64_t)(1e9 * pd_now()); }
+static int64_t pd_get(const int64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 
 /* Tell it, with the GIL or as somebody who had it; return whether it is news. */
 static int pd_tell(pd_news *news) {
@@ -69,75 +77,64 @@ static void pd_forget(pd_news *news) { __atomic_store_n(&news->word, 0, __ATOMIC
 /* Say that the calling thread has let go of the GIL, and waits. */
 static void pd_rest(void) { __atomic_add_fetch(&pd_rests, 1, __ATOMIC_ACQ_REL); }
 
-/* A thread that stayed awake and lost its CPU for so many seconds has found that others want it; and for so many times
- * as long nobody stays awake: who sleeps is let go on as soon as it is woken, who lets others go first has to wait. */
-#define PD_LOST 0.5e-3
-#define PD_PATIENCE 50
+static int pd_crowded(void) { return pd_nanoseconds() < pd_get(&pd_busy); }
 
-static double pd_lost = 0.0; /* until when nobody stays awake */
-
-static int pd_crowded(void) { return pd_now() < pd_lost; }
-
-/* Let whoever else wants this CPU have it; return whether somebody did. Takes the time of the last look, and sets it. */
-static int pd_yield(double *now) {
-    double before = *now;
+/* Let whoever else wants this CPU have it; return for how long somebody did. Takes the time of the last look, and sets
+ * it. */
+static int64_t pd_yield(int64_t *now) {
+    int64_t lost, before = *now;
     sched_yield();
-    *now = pd_now();
-    if (*now - before < PD_LOST) return 0;
-    pd_lost = *now + PD_PATIENCE * (*now - before);
-    return 1;
+    *now = pd_nanoseconds();
+    lost = *now - before;
+    if (lost < PD_LOST) return 0;
+    __atomic_store_n(&pd_busy, *now + PD_PATIENCE * (lost < PD_STOPPED ? lost : PD_STOPPED), __ATOMIC_RELEASE);
+    return lost;
 }
-
-static void pd_stay(double seconds) { __atomic_add_fetch(&pd_stayed, pd_nanoseconds(seconds), __ATOMIC_RELAXED); }
 
 /* Stay awake for so many seconds at most, without the GIL, until something was told and it is likely that the GIL is
- * free: who finds that it is not sleeps until it is, for longer than most that are told something keep it. */
-static int pd_hear(pd_news *news, double awake) {
-    double began = pd_now(), now = began;
-    int alone = 1, heard;
-    while (!(heard = __atomic_load_n(&news->word, __ATOMIC_ACQUIRE)) && alone && now < began + awake)
-        alone = !pd_yield(&now);
-#ifndef Py_GIL_DISABLED
-    double end = now + PD_MOMENT;
-    unsigned rests = __atomic_load_n(&news->rests, __ATOMIC_RELAXED);
-    while (heard && alone && __atomic_load_n(&pd_rests, __ATOMIC_ACQUIRE) == rests && now < end)
-        alone = !pd_yield(&now);
-#endif
-    pd_stay(now - began);
-    return heard;
-}
-
-/* The same for one thread at a time; the others are not to stay awake. */
-static int pd_keep_vigil(pd_news *news, double awake) {
-    int64_t none = 0;
+ * free: who finds that it is not sleeps until it is, for longer than most that are told something keep it. One thread
+ * at a time in each slot; another is to sleep. */
+static void pd_hear(pd_news *news, double awake, int slot) {
+    int64_t began = pd_nanoseconds(), now = began, lost = 0, none = 0, end = began + (int64_t)(1e9 * awake);
+    unsigned rests;
     int heard;
-    if (!__atomic_compare_exchange_n(&pd_vigil_since, &none, pd_nanoseconds(pd_now()), 0, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_RELAXED))
-        return 0;
-    heard = pd_hear(news, awake);
-    __atomic_store_n(&pd_vigil_since, 0, __ATOMIC_RELEASE);
-    return heard;
+    if (!__atomic_compare_exchange_n(&pd_since[slot], &none, began, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return;
+    while (!(heard = __atomic_load_n(&news->word, __ATOMIC_ACQUIRE)) && !lost && now < end) lost = pd_yield(&now);
+#ifndef Py_GIL_DISABLED
+    end = now + PD_MOMENT;
+    rests = __atomic_load_n(&news->rests, __ATOMIC_RELAXED);
+    while (heard && !lost && __atomic_load_n(&pd_rests, __ATOMIC_ACQUIRE) == rests && now < end) lost = pd_yield(&now);
+#else
+    (void)heard;
+    (void)rests;
+#endif
+    __atomic_store_n(&pd_since[slot], 0, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&pd_stayed, now - began - lost, __ATOMIC_ACQ_REL);
 }
 
-/* In the child of a fork: who kept one is a thread of the parent. */
-static void pd_end_vigils(void) { __atomic_store_n(&pd_vigil_since, 0, __ATOMIC_RELEASE); }
+/* In the child of a fork: who stayed awake is a thread of the parent. */
+static void pd_leave_slots(void) {
+    __atomic_store_n(&pd_since[0], 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&pd_since[1], 0, __ATOMIC_RELEASE);
+}
 
-/* Seconds for which threads have stayed awake; of those who do so now, who keeps a vigil counts. */
+/* Seconds for which threads have stayed awake; of those who do so now, who has a slot counts. */
 static double pd_awake(void) {
-    int64_t since = __atomic_load_n(&pd_vigil_since, __ATOMIC_ACQUIRE);
-    int64_t sum = __atomic_load_n(&pd_stayed, __ATOMIC_RELAXED);
-    return 1e-9 * (double)(since ? sum + pd_nanoseconds(pd_now()) - since : sum);
+    int64_t sum = pd_get(&pd_stayed), now = pd_nanoseconds(), since;
+    int slot;
+    for (slot = 0; slot < 2; slot++)
+        if ((since = pd_get(&pd_since[slot]))) sum += now - since;
+    return 1e-9 * (double)sum;
 }
 
 /* Wait until a descriptor can be read, or has ended, or a signal came; for so many seconds without sleeping. */
 static void pd_await(int descriptor, double awake) {
     struct pollfd one = {descriptor, POLLIN, 0};
-    double began = pd_now(), now = began;
+    int64_t began = pd_nanoseconds(), now = began, lost = 0, end = began + (int64_t)(1e9 * awake);
     int ready = 0;
     if (descriptor < 0) return; /* closed; who reads will be told */
-    while (now < began + awake && !(ready = poll(&one, 1, 0)) && !pd_yield(&now)) {
-    }
-    pd_stay(now - began);
+    while (!lost && now < end && !(ready = poll(&one, 1, 0))) lost = pd_yield(&now);
+    __atomic_add_fetch(&pd_stayed, now - began - lost, __ATOMIC_ACQ_REL);
     if (!ready) (void)poll(&one, 1, -1);
 }
 

@@ -15,9 +15,8 @@ cdef extern from "_waiting.h" nogil:
     void pd_forget(pd_news *news)
     void pd_rest()
     int pd_crowded()
-    int pd_hear(pd_news *news, double awake)
-    int pd_keep_vigil(pd_news *news, double awake)
-    void pd_end_vigils()
+    void pd_hear(pd_news *news, double awake, int slot)
+    void pd_leave_slots()
     double pd_awake()
     double pd_now()
     void pd_await(int descriptor, double awake)
@@ -33,6 +32,7 @@ cdef extern from "_waiting.h":
     int PyErr_CheckSignals() except -1
 
 import os
+from collections import deque
 
 #: A thread stays awake for so many times as long as it waited the last time, and at least and at most for so many
 #: seconds; where that would be more, it sleeps. A machine that is slow has longer round trips.
@@ -42,11 +42,20 @@ cdef double MOST = 1e-3
 #: Bells that are rung at once without the GIL.
 cdef enum:
     HANDFUL = 64
+#: Who stays awake for what a thread of this process tells: one who waits for a bell, and one who waits for calls.
+cdef enum:
+    CALLER = 0
+    CALLED = 1
 
 
 cdef double awake(double before) noexcept nogil:
     """Return for how many seconds a thread stays awake whose last wait took so many; 0 where it sleeps at once."""
     return 0.0 if TIMES * before > MOST or pd_crowded() else max(LEAST, TIMES * before)
+
+
+cdef long long microseconds(double end) noexcept nogil:
+    """Return how many are left until then, as locks want it."""
+    return <long long> (1e6 * (end - pd_now()))
 
 
 cdef class Bell:
@@ -98,71 +107,100 @@ cdef class Bell:
         """
         cdef double began = pd_now()
         cdef double end = began + seconds
-        cdef long long left = <long long> (1e6 * seconds)
-        cdef double stay
+        cdef double stay = 0.0
         cdef PyLockStatus status = PyThread_acquire_lock_timed(self._lock, 0, 0)
         if soon and status != PY_LOCK_ACQUIRED:
             stay = min(awake(pd_get_waited()), seconds)
-            if stay > 0:
-                with nogil:
-                    pd_rest()
-                    pd_hear(&self._rung, stay)
-                status = PyThread_acquire_lock_timed(self._lock, 0, 0)
-        while status != PY_LOCK_ACQUIRED and left > 0:
+        if stay > 0:
             with nogil:
                 pd_rest()
-                status = PyThread_acquire_lock_timed(self._lock, left, 1)
+                pd_hear(&self._rung, stay, CALLER)
+            PyErr_CheckSignals()
+            status = PyThread_acquire_lock_timed(self._lock, 0, 0)
+        while status != PY_LOCK_ACQUIRED and microseconds(end) > 0:
+            with nogil:
+                pd_rest()
+                status = PyThread_acquire_lock_timed(self._lock, microseconds(end), 1)
             if status == PY_LOCK_INTR:
                 PyErr_CheckSignals()
-            left = <long long> (1e6 * (end - pd_now()))
         if soon:
-            pd_set_waited(pd_now() - began)
+            pd_set_waited(pd_now() - began if status == PY_LOCK_ACQUIRED else MOST)
         return status == PY_LOCK_ACQUIRED
 
 
-cdef class Vigil:
-    """Kept by a thread that waits to be called, and has not waited long the last time: it does not sleep at first.
+cdef class Mailbox:
+    """Calls for one thread, which waits for them: at first awake, where its last wait was short.
+
+    Attributes
+    ----------
+    awake : bool
+        The thread waits, and does not sleep yet.
 
     Notes
     -----
-    One thread of the process at a time keeps one; it lets others have its CPU, and takes the GIL when who called it has
-    let go of that, to wait for something here, or after a moment. To be woken instead takes 20 to 60 us on a virtual
-    machine, and another sleep where the GIL is not free.
+    One thread of the process at a time stays awake so. It lets others have its CPU, and takes the GIL when who called
+    it has let go of that, to wait for something here, or after a moment. To be woken instead takes 20 to 60 us on a
+    virtual machine, and another sleep where the GIL is not free.
     """
 
-    cdef pd_news _called
-    cdef double _before
-    cdef readonly bint kept
+    cdef PyThread_type_lock _lock
+    cdef pd_news _news
+    cdef object _calls
+    cdef double _waited
+    cdef readonly bint awake
 
     def __cinit__(self):
-        self._before = MOST
+        self._calls = deque()
+        self._waited = MOST
+        self._lock = PyThread_allocate_lock()
+        if self._lock is NULL:
+            raise MemoryError
+        PyThread_acquire_lock_timed(self._lock, 0, 0)
 
-    def begin(self):
-        """Forget calls: the thread has heard them."""
-        pd_forget(&self._called)
+    def __dealloc__(self):
+        if self._lock is not NULL:
+            if pd_tell(&self._news):
+                PyThread_release_lock(self._lock)
+            PyThread_free_lock(self._lock)
 
-    def call(self):
-        """Say that there is something for it."""
-        pd_tell(&self._called)
+    def put(self, call):
+        """Add a call, from any thread."""
+        self._calls.append(call)
+        if pd_tell(&self._news):
+            PyThread_release_lock(self._lock)
 
-    def keep(self):
-        """Stay awake until a call, as long as that pays."""
-        cdef double stay = awake(self._before)
-        if stay > 0:
-            self.kept = True
+    def is_empty(self):
+        """Whether no call waits."""
+        return not self._calls
+
+    def take(self):
+        """Return the next call; IndexError if there is none."""
+        return self._calls.popleft()
+
+    def wait(self, double seconds):
+        """Wait until there is a call, for so long at most; return whether there is one. In one thread at a time."""
+        cdef double began = pd_now()
+        cdef double end = began + seconds
+        cdef double stay
+        cdef PyLockStatus status
+        while not self._calls and microseconds(end) > 0:
+            stay = awake(self._waited)
+            self.awake = stay > 0
             with nogil:
                 pd_rest()
-                pd_keep_vigil(&self._called, stay)
-            self.kept = False
+                if stay > 0:
+                    pd_hear(&self._news, stay, CALLED)
+                    self.awake = False
+                status = PyThread_acquire_lock_timed(self._lock, microseconds(end), 0)
+            if status == PY_LOCK_ACQUIRED:
+                pd_forget(&self._news)  # before it is looked again: what comes from now on is told again
+        self._waited = pd_now() - began
+        return bool(self._calls)
 
-    def end(self, double waited):
-        """Note for how many seconds the thread has waited, asleep or awake."""
-        self._before = waited
 
-
-def end_vigils():
-    """Know of none that is kept, in the child of a fork."""
-    pd_end_vigils()
+def forget_others():
+    """Know of no other thread that stays awake, in the child of a fork."""
+    pd_leave_slots()
 
 
 def stayed_awake():
@@ -261,4 +299,4 @@ def wait(int descriptor, double before):
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=end_vigils)
+    os.register_at_fork(after_in_child=forget_others)

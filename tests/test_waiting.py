@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from parallel_deco._waiting import Bell, Vigil, stayed_awake
+from parallel_deco._waiting import Bell, Mailbox, stayed_awake
 
 DEADLINE = 30.0
 SHORT = 0.05
@@ -70,47 +70,72 @@ def test_signal_is_heeded_when_it_comes_while_somebody_waits(soon):
         signal.signal(signal.SIGALRM, before)
 
 
-def test_vigil_ends_when_it_is_called_or_nothing_comes():
-    """However the two meet, it ends, and what was said is not lost: a call before it counts too."""
-    vigil, heard = Vigil(), []
+@pytest.mark.parametrize("pause", [0.0, 1e-3])
+def test_calls_come_in_order_when_the_thread_is_awake_or_asleep(pause):
+    """However the two meet, nothing is lost, and nothing comes twice."""
+    box, heard, got = Mailbox(), [], threading.Semaphore(0)
 
-    def keep():
-        while len(heard) < 200:
-            vigil.end(0.0)  # the last wait was short
-            vigil.keep()
-            if box:
-                heard.append(box.pop())
-                vigil.begin()
-                called.set()
+    def serve():
+        while box.wait(DEADLINE) and (call := box.take()) is not None:
+            heard.append(call)
+            got.release()
 
-    box, called = [], threading.Event()
-    keeper = threading.Thread(target=keep)
-    keeper.start()
-    for number in range(200):
-        called.clear()
-        box.append(number)
-        vigil.call()
-        assert called.wait(DEADLINE)
-    keeper.join(DEADLINE)
-    assert heard == list(range(200))
+    thread = threading.Thread(target=serve)
+    thread.start()
+    for number in range(1, 301):
+        box.put(number)
+        if number % 3:
+            box.put(-number)
+            assert got.acquire(timeout=DEADLINE)
+        assert got.acquire(timeout=DEADLINE)
+        time.sleep(pause)
+    box.put(None)
+    thread.join(DEADLINE)
+    assert heard == [call for number in range(1, 301) for call in ([number, -number] if number % 3 else [number])]
+    assert box.is_empty()
+
+
+def test_calls_of_many_threads_all_come():
+    box, heard = Mailbox(), []
+
+    def give(start):
+        for number in range(start, start + 500):
+            box.put(number)
+
+    givers = [threading.Thread(target=give, args=(1000 * number,)) for number in range(4)]
+    for giver in givers:
+        giver.start()
+    while len(heard) < 2000:
+        assert box.wait(DEADLINE)
+        heard.append(box.take())
+    assert sorted(heard) == sorted(1000 * number + step for number in range(4) for step in range(500))
+    assert not box.wait(SHORT)
+
+
+def test_nobody_takes_what_is_not_there():
+    box = Mailbox()
+    assert box.is_empty()
+    assert not box.wait(0.0)
+    with pytest.raises(IndexError):
+        box.take()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody stays awake there")
-def test_vigil_is_kept_only_when_the_last_wait_was_short():
+def test_thread_stays_awake_only_when_its_last_wait_was_short():
     """And that is counted, for it is CPU time of the process and of no function."""
-    vigil = Vigil()
+    box = Mailbox()
     time.sleep(SHORT)  # nobody else stays awake for so long
     before = stayed_awake()
-    vigil.keep()
-    vigil.end(DEADLINE)
-    vigil.keep()
+    box.wait(SHORT)
+    box.wait(SHORT)
     assert stayed_awake() == before
     for _ in range(1000):  # not while others want the CPUs
-        vigil.end(0.0)
-        vigil.keep()
+        box.put(1)
+        assert box.wait(0.0)
+        box.take()
+        box.wait(1e-3)
         if stayed_awake() > before:
             break
-        time.sleep(1e-3)
     assert stayed_awake() > before
 
 

@@ -3,8 +3,9 @@
 Guarantees
     - A started call always finds a thread: one that rests, or a new one. So nested work never waits for its own pool;
       how many calls run at a time is bounded by who starts them.
-    - A thread waits for calls at a queue of its own, awake at first where the last wait was short. It rests while it is in its roster's `resting`, which changes
-      under `_lock` only, as does putting a call into a queue: who is out of it gets one, unless Ctrl-C came in between.
+    - A thread waits for calls at a queue of its own, awake at first where the last wait was short. It rests while it is
+      in its roster's `resting`, which changes under `_lock` only, as does putting a call into a queue: who is out of it
+      gets one, unless Ctrl-C came in between.
     - Every shutdown begins a new roster: threads of an old one run what they have, meet their None, and serve no more.
     - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does, unless they are
       `away` or were left behind. `_serving`, `_away` and `_left` change under `_lock`, and whoever leaves or comes back
@@ -16,14 +17,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
-from time import perf_counter
 from typing import TypeAlias
 
 from parallel_deco._seats import Seat
 from parallel_deco._starting import start_thread
 from parallel_deco._traits import Traits
-from parallel_deco._waiting import Vigil
+from parallel_deco._waiting import Mailbox
 from parallel_deco.backends.batch import Batch, Done, Ticket, run_batch
 from parallel_deco.backends.deadlines import Deadlines, TimedBatch
 
@@ -84,34 +83,17 @@ class _Roster:
 class _Member:
     """A thread of the pool."""
 
-    __slots__ = ("calls", "native", "roster", "seat", "spread", "thread", "vigil")
+    __slots__ = ("calls", "native", "roster", "seat", "spread", "thread")
 
     def __init__(self, roster: _Roster, call: _Call, spread: bool, serve: "Callable[[_Member], None]") -> None:
         self.roster = roster
         self.spread = spread  # its first call computes
-        self.calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self.calls = Mailbox()  # of `_Call`, and None to end
         self.calls.put(call)
-        self.vigil = Vigil()
         self.seat = Seat()
         self.native = 0  # the system's number of the thread, when it runs
         # A thread keeps its arguments for as long as it lives, so the call is none of them.
         self.thread = threading.Thread(target=serve, args=(self,), name="parallel_deco", daemon=True)
-
-    def give(self, function: _Call | None) -> None:
-        """Have it call this next; or end, with None."""
-        self.calls.put(function)
-        self.vigil.call()
-
-    def wait(self) -> _Call | None:
-        """Return what it is to call next; None when it is to end, or when nothing came for long."""
-        began = perf_counter()
-        self.vigil.keep()
-        try:
-            return self.calls.get(timeout=LINGER)
-        except Empty:
-            return None
-        finally:
-            self.vigil.end(perf_counter() - began)
 
 
 class ThreadBackend:
@@ -197,7 +179,7 @@ class ThreadBackend:
         if spread and member.native:
             member.seat.usher(member.native)
         resting.pop()  # with one too few there, should Ctrl-C come now, it costs no more than a thread
-        member.give(function)
+        member.calls.put(function)
 
     def later(self, when: float, look: Callable[[], None]) -> bool:
         """Have something short called at a time of `time.monotonic`, unless all ends before; False if nothing will."""
@@ -303,22 +285,21 @@ class ThreadBackend:
         roster, calls = member.roster, member.calls
         while True:
             with self._lock:
-                if calls.empty():
+                if calls.is_empty():
                     if roster.waiting:
                         return roster.waiting.popleft()
                     if roster is self._roster and member not in roster.resting:
                         self._welcome_anew(member)
-                        member.vigil.begin()
-                        awake = bool(roster.resting) and roster.resting[-1].vigil.kept
+                        awake = bool(roster.resting) and roster.resting[-1].calls.awake
                         roster.resting.insert(len(roster.resting) - awake, member)
-            function = member.wait()
+            function: _Call | None = calls.take() if calls.wait(LINGER) else None
             if function is not None:
                 return function
             with self._lock:
                 if roster.waiting:
                     calls.put(None)  # it is to come again, if it came at all
                     return roster.waiting.popleft()
-                if calls.empty():  # also if it rests no more, and Ctrl-C came before it got a call
+                if calls.is_empty():  # also if it rests no more, and Ctrl-C came before it got a call
                     self._leave(member)
                     return None
 
@@ -368,15 +349,15 @@ class ThreadBackend:
             roster, self._roster = self._roster, _Roster()
             threads = {member.thread for member in roster.members}
             for member in roster.members:
-                member.give(None)
+                member.calls.put(None)
         return threads
 
 
 def _take_back(member: _Member) -> bool:
     """Take the call of a thread that could not be started; False if it was started after all, and has it."""
     try:
-        member.calls.get_nowait()
-    except Empty:
+        member.calls.take()
+    except IndexError:
         return False
     return True
 
