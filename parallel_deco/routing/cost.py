@@ -14,6 +14,7 @@ __all__ = [
     "NO_GAIN",
     "PROCESSES_PER_CPU",
     "TARGET",
+    "WAIT_FOR_GIL",
     "Machine",
     "Prediction",
     "grain",

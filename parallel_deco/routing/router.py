@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallel_deco import _sampler
 from parallel_deco._texts import seconds_text
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
-from parallel_deco.routing.cost import BUSY, NO_GAIN, Machine, Prediction, predict
+from parallel_deco.routing.cost import BUSY, NO_GAIN, WAIT_FOR_GIL, Machine, Prediction, predict
 from parallel_deco.routing.evidence import INNER, Facts
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ WORTH_TRIPS = 12
 ENOUGH = 1e-3
 #: How much better than threads processes must be.
 OVER_THREADS = 0.88
-#: Waits for the GIL, an item, that are worth telling of.
-OFTEN = 0.5
+#: Share of its time that an item must lose by waiting for the GIL for that to be the reason.
+TELLING = 0.05
 #: How many times as long as threads processes may take where items have a timeout: only they can be ended.
 WORTH_ENDING = 2.0
 
@@ -220,7 +220,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) 
             f"it computes with the GIL released {_released(facts)} of that time, but threads were tried and gained "
             f"{facts.gain:.2f} times; {width} processes are not in each other's way"
         )
-    if route == PROCESSES and facts.kept >= OFTEN and not _computes_with_the_gil(facts):
+    if route == PROCESSES and facts.kept * WAIT_FOR_GIL > TELLING * facts.wall and not _computes_with_the_gil(facts):
         return "waits for the GIL", (
             f"an item holds the GIL for {seconds_text(facts.held)} only, but waits for it {facts.kept:.1f} times in "
             f"threads; {width} processes have a GIL each"
