@@ -54,8 +54,8 @@ cdef double awake(double before) noexcept nogil:
 
 
 cdef long long microseconds(double end) noexcept nogil:
-    """Return how many are left until then, as locks want it."""
-    return <long long> (1e6 * (end - pd_now()))
+    """Return how many are left until then, as locks want it, for whom less than none is for ever."""
+    return max(0, <long long> (1e6 * (end - pd_now())))
 
 
 cdef class Bell:

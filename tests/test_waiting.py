@@ -45,6 +45,13 @@ def test_wait_ends_when_nobody_rings(seconds, soon):
     assert time.monotonic() - began >= seconds - 1e-5  # it counts in whole microseconds
 
 
+@pytest.mark.parametrize("wait", [Bell().wait, Mailbox().wait])
+def test_wait_ends_when_its_time_is_over_before_it_begins(wait):
+    """Less than no time is for ever, as locks see it."""
+    for microseconds in range(20_000):
+        assert not wait(1e-6 * (microseconds % 5))
+
+
 @pytest.mark.parametrize("soon", [False, True])
 def test_signal_is_heeded_when_it_comes_while_somebody_waits(soon):
     """What its handler raises comes out of the wait, or of the next: one just before the sleep is not heard."""
