@@ -681,8 +681,9 @@ def hashed(x):
     sum(number * number for number in range(50_000))
     return hash(x), os.getpid()
 
+list(parallel(abs, backend="processes").map([-1] * 4))  # there are workers
 function = parallel(hashed, backend=lambda _: "processes")
-list(function.map([0.5] * 40))  # workers start meanwhile, and what reads the code is loaded
+list(function.map([0.5] * 40))  # which load it meanwhile, and what reads the code is loaded here
 for x in (1.5, "apple"):
     found = list(function.map([x] * 40))
     print({{number for number, _ in found}} == {{hash(x)}}, {{place for _, place in found}} != {{os.getpid()}})

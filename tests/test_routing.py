@@ -430,6 +430,7 @@ def test_chance_counts_against_processes_but_not_for_threads():
     assert decide(few._replace(gil=5e-3), here._replace(open=frozenset(("serial", "threads")))).route == "serial"
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="nobody waits for a GIL here")
 def test_threads_are_left_when_their_items_wait_for_the_gil_at_each_call_of_the_system():
     """It holds the GIL for 10 of 160 µs and waits by itself for 60: four threads should do, and wait 2.5 times more."""
     alone, beside = batch(50, 160e-6, 100e-6, 0.1, rests=50), batch(50, 400e-6, 130e-6, 0.1, crowd=4, rests=175)
