@@ -112,7 +112,8 @@ def batch_size(aim: Aim, options: Options, left: int | None, before: int, pause:
     if route == SERIAL:
         target = TINY_TARGET if facts.wall < TINY else min(TARGET, max(SERIAL_TARGET, pause))
     elif _waits_briefly(facts):
-        target, least = max(LONGER * target, 2 * width * HANDING), max(least, width * HANDING)
+        # One item more, for shares are rounded up.
+        target, least = max(LONGER * target, 2 * width * HANDING) + pace, max(least, width * HANDING)
     if facts.computes and not before:  # the first results are to come soon
         target = min(target, TARGET)
     size = min(int(target / pace), MOST_ITEMS // 8)

@@ -1,6 +1,6 @@
 """Batch sizes and windows: arithmetic with laws."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parallel_deco._flow import GROWTH, HANDING, MOST_ITEMS, Aim, Demand, batch_size, window
@@ -65,6 +65,7 @@ def test_batches_stay_as_large_as_waits_are_crowded_when_the_end_comes(wall, cro
 
 
 @given(st.floats(0.2e-3, 1.9e-3), st.integers(8, 128), st.integers(1, 10**4))
+@example(0.000579493162681807, 41, 1149)
 @LAWS
 def test_short_waits_run_in_one_round_when_all_that_is_left_can_begin_at_once(wall, width, left):
     """Each of so many threads has as many as the others; and no batch is over before all others were handed out."""

@@ -5,7 +5,7 @@ import math
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parallel_deco import _sampler
@@ -293,6 +293,7 @@ def test_predictions_are_possible_when_anything_varies(known, items, cpus, cold)
 
 
 @given(facts(), st.integers(1, 10**5), st.integers(1, 64))
+@example(Facts(items=1, seconds=1.0, wall=2**-8, pace=2**-8), 1, 2)
 @LAWS
 def test_more_items_take_longer_when_predicted(known, items, cpus):
     """On every route."""

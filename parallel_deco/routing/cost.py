@@ -295,7 +295,7 @@ def _batches(facts: Facts, items: int, width: int, route: Route) -> float:
     target, least = grain(route, facts)
     whole = -(-items // max(1, int(target / max(facts.wall, 1e-9))))
     if not facts.computes:
-        return whole
+        return max(whole, min(items, width))
     first, last = min(items * facts.wall / width, target), max(least, facts.wall)
     return min(items, max(whole, width) + width * log2(max(1.0, first / last)))
 
