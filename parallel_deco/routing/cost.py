@@ -29,9 +29,10 @@ GIL_HANDOVER = 1.4
 #: The same where it computes, and what it waits for the others' GIL comes on top. Measured with two threads, items of
 #: 0.2 to 20 ms, the GIL held for 10 to 100 % of them: 0.55 of the loop's time at a quarter, 0.7 at half, 1.05 at all.
 GIL_BESIDE = 1.2
-#: CPU seconds of waiting for the GIL once, the other one's to wake it included. Measured with two and four threads that
-#: write small files, beside as many processes: 10 to 14 µs.
-WAIT_FOR_GIL = 12e-6
+#: Seconds of a CPU that are lost with each wait for the GIL where CPUs are what threads want: it is woken for that, and
+#: stands, for the other threads wait too. Measured with two and four threads that write small files, beside as many
+#: processes: 20 to 60 µs.
+WAIT_FOR_GIL = 35e-6
 #: It is seen what threads gain; less than this is nothing.
 NO_GAIN = 1.1
 #: Seconds to pickle a small argument and its result, both ways, until it was measured.
@@ -221,7 +222,8 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
         # Who enters the system often wants it back as often, and how often it had to wait for it is seen.
         woken = 0.0 if width == 1 else 1.0 if facts.computes else facts.kept
         each = facts.wall + woken * machine.dispatch_thread / 2
-        facts = facts._replace(cpu=facts.cpu + facts.kept * WAIT_FOR_GIL)
+        if not facts.waits and not facts.computes:
+            facts = facts._replace(cpu=facts.cpu + woken * WAIT_FOR_GIL)
         work, least = (_crowded(facts, each, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
     handing = _batches(facts, items, width, THREADS) * machine.dispatch_thread + machine.wake
     handing += _uneven(facts, items, width, THREADS)

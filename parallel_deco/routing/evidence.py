@@ -168,7 +168,7 @@ class Evidence:
         self._unlike = 0  # batches in a row that took much longer than was known, or (negative) much less
         self._most = _Most()
         self._beside = _Beside()
-        self._rests = _Mean()  # how often it waits, alone
+        self._rests = inf  # how often it waits, alone, at least: the library may have had the GIL
         self._pace = _Mean()
         self._reach = Reach(max(FIRST, available_cpus()))
         self._facts: Facts | None = Facts()  # None when the sums have changed since
@@ -217,8 +217,10 @@ class Evidence:
                 self._received.add(seen.received, seen.items)
 
     def _count_rests(self, seen: Readings) -> None:
-        if not seen.moved:
-            (self._rests if seen.crowd == 1 else self._beside.rests).add(seen.rests, seen.items)
+        if seen.crowd == 1:
+            self._rests = min(self._rests, seen.rests / seen.items)
+        elif not seen.moved:
+            self._beside.rests.add(seen.rests, seen.items)
 
     def _rest(self, wall: float) -> None:
         """Note so many seconds in which nothing was moved, or (0) that something was.
@@ -236,7 +238,7 @@ class Evidence:
         self._most = _Most()
         self._seen = self._seen_first = UNREAD
         self._alone, self._cpu, self._pace, self._beside = _Mean(), _Mean(), _Mean(), _Beside()
-        self._rests = _Mean()
+        self._rests = inf
         self._doubtful = False
 
     def learn_reach(self, seen: Readings, running: int, now: float) -> None:
@@ -330,6 +332,7 @@ class Evidence:
         if abs(self._unlike) >= TURNED:
             self._alone.fade()
             self._cpu.fade()
+            self._rests = inf
 
     def watches(self, keenly: bool = True) -> bool:
         """Whether the sampler is to watch the next batch: the first, (keenly) until the GIL time is known, then a few.
@@ -407,7 +410,7 @@ class Evidence:
             doubtful=self._doubtful,
             reach=self._reach.width,
             blind=self._unseen > BLIND and not looks.samples,
-            kept=max(0.0, self._beside.rests.value - self._rests.value) if self._rests.weight else 0.0,
+            kept=max(0.0, self._beside.rests.value - self._rests),
         )
 
     @property

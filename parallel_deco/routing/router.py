@@ -23,7 +23,7 @@ ENOUGH = 1e-3
 #: How much better than threads processes must be.
 OVER_THREADS = 0.88
 #: Share of its time that an item must lose by waiting for the GIL for that to be the reason.
-TELLING = 0.05
+TELLING = 0.1
 #: How many times as long as threads processes may take where items have a timeout: only they can be ended.
 WORTH_ENDING = 2.0
 
@@ -220,7 +220,8 @@ def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) 
             f"it computes with the GIL released {_released(facts)} of that time, but threads were tried and gained "
             f"{facts.gain:.2f} times; {width} processes are not in each other's way"
         )
-    if route == PROCESSES and facts.kept * WAIT_FOR_GIL > TELLING * facts.wall and not _computes_with_the_gil(facts):
+    kept = facts.kept * WAIT_FOR_GIL > TELLING * facts.wall and not facts.waits
+    if route == PROCESSES and kept and not facts.computes and not _computes_with_the_gil(facts):
         return "waits for the GIL", (
             f"an item holds the GIL for {seconds_text(facts.held)} only, but waits for it {facts.kept:.1f} times in "
             f"threads; {width} processes have a GIL each"
