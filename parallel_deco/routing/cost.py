@@ -219,11 +219,10 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
             work, least = max(work, items * facts.held), max(least, items * _held_at_least(facts))
     else:
         # Who computed without the GIL wants it back after each item, and is woken for it: half of a way there and back.
-        # Who enters the system often wants it back as often, and how often it had to wait for it is seen.
-        woken = 0.0 if width == 1 else 1.0 if facts.computes else facts.kept
-        each = facts.wall + woken * machine.dispatch_thread / 2
-        if not facts.waits and not facts.computes:
-            facts = facts._replace(cpu=facts.cpu + woken * WAIT_FOR_GIL)
+        woken = facts.computes and width > 1
+        each = facts.wall + (machine.dispatch_thread / 2 if woken else 0.0)
+        if not facts.waits and not facts.computes:  # nor is it hidden by the others' waiting
+            facts = facts._replace(cpu=facts.cpu + facts.kept * WAIT_FOR_GIL)
         work, least = (_crowded(facts, each, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
     handing = _batches(facts, items, width, THREADS) * machine.dispatch_thread + machine.wake
     handing += _uneven(facts, items, width, THREADS)
@@ -297,7 +296,7 @@ def _batches(facts: Facts, items: int, width: int, route: Route) -> float:
     target, least = grain(route, facts)
     whole = -(-items // max(1, int(target / max(facts.wall, 1e-9))))
     if not facts.computes:
-        return max(whole, min(items, width))
+        return max(whole, min(items, width)) if route == PROCESSES else whole
     first, last = min(items * facts.wall / width, target), max(least, facts.wall)
     return min(items, max(whole, width) + width * log2(max(1.0, first / last)))
 
