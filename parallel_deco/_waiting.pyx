@@ -58,18 +58,11 @@ cdef long long microseconds(double end) noexcept nogil:
     return max(0, <long long> (1e6 * (end - pd_now())))
 
 
-cdef class Bell:
-    """Wakes the one thread that waits for it; once, however often it is rung.
-
-    Notes
-    -----
-    `threading.Condition` is not for threads that signals interrupt: one that comes right after `wait` has released the
-    lock, or in `__enter__` right after it was taken, leaves it in the wrong state. In CPython 3.11 and 3.12 that ends
-    one Ctrl-C in 1,000 with "RuntimeError: release unlocked lock" (measured). Here the waiting thread holds nothing.
-    """
+cdef class _Latch:
+    """A lock that is free when there is news for the one thread that waits for it, and taken until then."""
 
     cdef PyThread_type_lock _lock
-    cdef pd_news _rung
+    cdef pd_news _news
 
     def __cinit__(self):
         self._lock = PyThread_allocate_lock()
@@ -79,14 +72,28 @@ cdef class Bell:
 
     def __dealloc__(self):
         if self._lock is not NULL:
-            if pd_tell(&self._rung):  # some systems free no lock that is held
-                PyThread_release_lock(self._lock)
+            self._tell()  # some systems free no lock that is held
             PyThread_free_lock(self._lock)
+
+    cdef void _tell(self) noexcept:
+        """Free it, unless it is."""
+        if pd_tell(&self._news):
+            PyThread_release_lock(self._lock)
+
+
+cdef class Bell(_Latch):
+    """Wakes the one thread that waits for it; once, however often it is rung.
+
+    Notes
+    -----
+    `threading.Condition` is not for threads that signals interrupt: one that comes right after `wait` has released the
+    lock, or in `__enter__` right after it was taken, leaves it in the wrong state. In CPython 3.11 and 3.12 that ends
+    one Ctrl-C in 1,000 with "RuntimeError: release unlocked lock" (measured). Here the waiting thread holds nothing.
+    """
 
     def ring(self):
         """Wake who waits, or will."""
-        if pd_tell(&self._rung):
-            PyThread_release_lock(self._lock)
+        self._tell()
 
     def ring_soon(self):
         """Wake who waits, or will; where this thread gathers bells, when it waits itself."""
@@ -114,7 +121,7 @@ cdef class Bell:
         if stay > 0:
             with nogil:
                 pd_rest()
-                pd_hear(&self._rung, stay, CALLER)
+                pd_hear(&self._news, stay, CALLER)
             PyErr_CheckSignals()
             status = PyThread_acquire_lock_timed(self._lock, 0, 0)
         while status != PY_LOCK_ACQUIRED and microseconds(end) > 0:
@@ -128,7 +135,7 @@ cdef class Bell:
         return status == PY_LOCK_ACQUIRED
 
 
-cdef class Mailbox:
+cdef class Mailbox(_Latch):
     """Calls for one thread, which waits for them: at first awake, where its last wait was short.
 
     Attributes
@@ -143,8 +150,6 @@ cdef class Mailbox:
     virtual machine, and another sleep where the GIL is not free.
     """
 
-    cdef PyThread_type_lock _lock
-    cdef pd_news _news
     cdef object _calls
     cdef double _waited
     cdef readonly bint awake
@@ -152,22 +157,11 @@ cdef class Mailbox:
     def __cinit__(self):
         self._calls = deque()
         self._waited = MOST
-        self._lock = PyThread_allocate_lock()
-        if self._lock is NULL:
-            raise MemoryError
-        PyThread_acquire_lock_timed(self._lock, 0, 0)
-
-    def __dealloc__(self):
-        if self._lock is not NULL:
-            if pd_tell(&self._news):
-                PyThread_release_lock(self._lock)
-            PyThread_free_lock(self._lock)
 
     def put(self, call):
         """Add a call, from any thread."""
         self._calls.append(call)
-        if pd_tell(&self._news):
-            PyThread_release_lock(self._lock)
+        self._tell()
 
     def is_empty(self):
         """Whether no call waits."""
@@ -255,7 +249,7 @@ cdef int locks_of(list bells, PyThread_type_lock *locks):
     for bell in bells:
         if count == HANDFUL:
             bell.ring()
-        elif pd_tell(&bell._rung):
+        elif pd_tell(&bell._news):
             locks[count] = bell._lock
             count += 1
     return count
