@@ -283,6 +283,7 @@ class Profile:
             function=name_of(self.function),
             route=decision.route,
             width=decision.width,
+            abreast=decision.abreast,
             rule=decision.rule,
             reason=decision.reason,
             readings=PerItem(facts.wall, facts.cpu, facts.gil, payload, facts.items, facts.samples),

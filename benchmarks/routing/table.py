@@ -10,6 +10,9 @@ What finding out costs is in the ratios: auto's time over the right route's. Med
 With --busy, so many other processes compute all the while, and only the routes that `auto` takes are compared, with
 those of an earlier run's JSON file: other programs are to change no verdict. A route that took at most 10 % longer than
 the best, by hand and without the other programs, is no other verdict.
+
+"abreast" is a route that nobody can choose by hand: several items at the same time in each worker process. What it
+takes is what `auto` took on it.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from parallel_deco import parallel
 
 #: How much slower than the right route another may be.
 TOLERANCE = 1.10
+ABREAST = "abreast"
 CONTENDERS = {
     "serial": ("serial", None),
     "threads 2": ("threads", 2),
@@ -80,13 +84,13 @@ def compare(earlier, given):
             routes = {}
             for use in ("first", "second"):
                 timed(auto, case.items)
-                routes[use] = auto.explain().route
+                routes[use] = route_of(auto)
             count += 1
-            times = earlier[case.name]["times"]
+            row = earlier[case.name]
             for use, route in routes.items():
-                before = earlier[case.name][use]["route"]
+                before = row[use]["route"]
                 if route != before:
-                    worse = by_hand(times, route) / min(times[name] for name in CONTENDERS if name in times)
+                    worse = taken(row, route) / row["times"][row["best"]]
                     changed += use == "second" and worse > TOLERANCE
                     print(
                         f"{case.name}: {use} use {route} ({worse:.2f}), was {before}; {auto.explain().reason}",
@@ -125,23 +129,31 @@ def judge(case, rounds):
         auto = parallel(case.function)
         for use in ("first", "second"):
             times[use].append(timed(auto, case.items))
-            routes[use].append(auto.explain().route)
+            routes[use].append(route_of(auto))
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min(fixed, key=medians.__getitem__)
     row = {"name": case.name, "best": best, "times": medians, "held_out": case.name in HELD_OUT}
     for use in ("first", "second"):
-        route = statistics.mode(routes[use])
-        ratio = medians[use] / medians[best]
-        right = route == CONTENDERS[best][0] or min(ratio, by_hand(medians, route) / medians[best]) <= TOLERANCE
-        row[use] = {"route": route, "ratio": ratio, "right": right}
+        row[use] = {"route": statistics.mode(routes[use]), "ratio": medians[use] / medians[best]}
+    for use in ("first", "second"):
+        route, least = row[use]["route"], min(medians[use], taken(row, row[use]["route"]))
+        row[use]["right"] = route == CONTENDERS[best][0] or least / medians[best] <= TOLERANCE
     return row
 
 
-def by_hand(times, route):
-    """Return the least seconds that a route took when it was chosen by hand."""
-    return min(
-        (times[name] for name, (chosen, _) in CONTENDERS.items() if chosen == route and name in times), default=math.inf
-    )
+def route_of(function):
+    """Return the route that its last map took."""
+    explanation = function.explain()
+    return ABREAST if explanation.abreast > 1 else explanation.route
+
+
+def taken(row, route):
+    """Return the least seconds that a route took by hand or, where nobody can choose it by hand, under auto."""
+    times = row["times"]
+    seconds = [times[name] for name, (chosen, _) in CONTENDERS.items() if chosen == route and name in times]
+    if route == ABREAST:
+        seconds = [times[use] for use in ("first", "second") if row[use]["route"] == route]
+    return min(seconds, default=math.inf)
 
 
 def timed(function, items):

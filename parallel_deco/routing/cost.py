@@ -220,7 +220,7 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
     else:
         # Who computed without the GIL wants it back after each item, and is woken for it: half of a way there and back.
         each = facts.wall + (machine.dispatch_thread / 2 if facts.computes and width > 1 else 0.0)
-        if not facts.waits and not facts.computes:  # nor is it hidden by the others' waiting
+        if not facts.computes:
             facts = facts._replace(cpu=facts.cpu + facts.kept * WAIT_FOR_GIL)
         work, least = (_crowded(facts, each, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
     handing = _batches(facts, items, width, THREADS) * machine.dispatch_thread + machine.wake

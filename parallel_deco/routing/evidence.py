@@ -312,13 +312,17 @@ class Evidence:
         # Beside others, what it takes is at most too long; and unless it is kept waiting, it is its own CPU time. Waits
         # that vary may be longer than the mean and yet their own; to take the short ones only would make all look so.
         usual = self._most.wall if waits else self._alone.value
-        unhindered = plain or wall < items * usual
+        unhindered = plain or (wall < items * usual and not self._kept(seen))
         if own or unhindered:
             self._turn(wall, items)
             self._alone.add(wall, items)
             self._cpu.add(seen.cpu, items)
         elif waits:  # a thread's CPU time is its own: it may compute now, and be kept waiting by its like
             self._cpu.add(seen.cpu, items)
+
+    def _kept(self, seen: Readings) -> bool:
+        """Whether a batch beside others waited so much more often than alone that it was for these."""
+        return seen.crowd > 1 and seen.rests > (self._rests + 1) * seen.items
 
     def _turn(self, wall: float, items: int) -> None:
         """Let the older sums fade where batches in a row were unlike them: that other items come may not be chance."""

@@ -50,6 +50,8 @@ class Explanation:
         Where its last work went, or its next would go if nothing ran yet.
     width : int
         How many workers at most.
+    abreast : int
+        How many items each of them runs at the same time.
     rule : str
         The rule that fired, in a word or two.
     reason : str
@@ -65,6 +67,7 @@ class Explanation:
     function: str
     route: Route
     width: int
+    abreast: int
     rule: str
     reason: str
     readings: PerItem
@@ -82,6 +85,7 @@ class Explanation:
 
     def _title(self) -> str:
         workers = f", {self.width} wide" if self.route != "serial" else ""
+        workers += f" with {self.abreast} threads each" if self.abreast > 1 else ""
         return f"{self.function} → {self.route}{workers}"
 
     def _measured(self) -> str:

@@ -220,7 +220,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) 
             f"it computes with the GIL released {_released(facts)} of that time, but threads were tried and gained "
             f"{facts.gain:.2f} times; {width} processes are not in each other's way"
         )
-    kept = facts.kept * WAIT_FOR_GIL > TELLING * facts.wall and not facts.waits
+    kept = facts.kept * WAIT_FOR_GIL > TELLING * facts.wall
     if route == PROCESSES and kept and not facts.computes and not _computes_with_the_gil(facts):
         return "waits for the GIL", (
             f"an item holds the GIL for {seconds_text(facts.held)} only, but waits for it {facts.kept:.1f} times in "
