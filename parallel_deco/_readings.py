@@ -69,6 +69,9 @@ IDLE = 0.5
 AT_ONCE, TRIES = 50e-6, 4
 #: The same of another thread's clocks, of which one is a file.
 PEEKED_AT_ONCE = 0.2e-3
+#: Seconds after another thread's batch in which the CPU time of the process is not read: what a thread that runs just
+#: now has taken since the last tick of the system's clock (4 ms, mostly) is added at the next, or when it waits.
+BEHIND = 0.2e-3
 #: Batches after which stopwatches that are gone are looked for.
 SWEEP = 64
 #: Seconds for which a fork waits for threads of ours that decide.
@@ -290,6 +293,7 @@ _UNSEEN = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 _ticking: dict[int, ref[Stopwatch]] = {}
 _abandoned: set[int] = set()  # those whose calls nobody waits for any more
 _begun = 0
+_ended = 0, 0.0  # the thread whose batch ended last, where none ran beside it, and when
 # Threads of ours that compute for themselves: the clock of their CPU time, and that and the time when they began.
 _deciding: dict[int, tuple[int, float, float]] = {}
 _overhead = 0.0, 0.0  # what they took before: CPU seconds, and the time in which they did
@@ -362,6 +366,12 @@ def _spent_so_far(main: int) -> float:
     return spent
 
 
+def _is_behind() -> bool:
+    """Whether the CPU time of the process lacks some of what others took, who may not be at rest yet."""
+    thread, ended = _ended
+    return thread != get_ident() and perf_counter() - ended < BEHIND
+
+
 def _elapsed_so_far() -> float:
     """Return the time in which the library did so, without the sampler."""
     elapsed = _overhead[1]
@@ -426,7 +436,7 @@ class Stopwatch(_sampler.Watched):
             self.begin(looks)
             if self.slot < 0:
                 self.slot, self._clock = NO_SLOT, _thread_clock(get_ident())
-        self._process = process_time() if watch else -1.0
+        self._process = process_time() if watch and not _is_behind() else -1.0
         self._rests = _sampler.rests()
         if careful or watch:
             _, self._delay, self._wall = _delay_between()
@@ -436,6 +446,7 @@ class Stopwatch(_sampler.Watched):
 
     def stop(self, items: int) -> Readings:
         """End the watch and return what was read over so many items; in the thread that made it."""
+        global _ended
         # The sampler first: where CPUs are scarce, it gets one when the watched thread enters the system, as reading
         # these clocks does; and it would find the GIL held.
         slot, self.slot = self.slot, -1  # a signal is not heeded between this and the next call
@@ -451,6 +462,7 @@ class Stopwatch(_sampler.Watched):
         crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
         _ticking.pop(self._number, None)
         _abandoned.discard(self._number)
+        _ended = get_ident() if crowd == 1 else 0, now
         process, disturbed, idle = self._beside(wall, delay, crowd)
         samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
         seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu

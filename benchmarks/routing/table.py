@@ -2,17 +2,15 @@
 
     python benchmarks/routing/table.py [--rounds 3] [--only NAME ...] [--json FILE] [--busy 4 --against FILE]
 
-For each function the loop and each explicit backend (threads 2, 8 and 32 wide; warm processes) run by turns; the
-fastest says which route is right. Then `auto` runs with nothing known of the function (pools are warm), and again with
-what it learned. It is right when it takes that route, or one that takes at most 10 % longer, by hand or under auto.
-What finding out costs is in the ratios: auto's time over the right route's. Medians over the rounds.
+For each function the loop and each explicit backend (threads 2, 8 and 32 wide; warm processes; "abreast", which is 16
+threads in a process for each CPU) run by turns; the fastest says which route is right. Then `auto` runs with nothing
+known of the function (pools are warm), and again with what it learned. It is right when it takes that route, or one
+that takes at most 10 % longer, by hand or under auto. What finding out costs is in the ratios: auto's time over the
+right route's. Medians over the rounds.
 
 With --busy, so many other processes compute all the while, and only the routes that `auto` takes are compared, with
 those of an earlier run's JSON file: other programs are to change no verdict. A route that took at most 10 % longer than
 the best, by hand and without the other programs, is no other verdict.
-
-"abreast" is a route that nobody can choose by hand: several items at the same time in each worker process. What it
-takes is what `auto` took on it.
 """
 
 import argparse
@@ -24,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from functions import CASES, HELD_OUT
 
@@ -38,7 +37,26 @@ CONTENDERS = {
     "threads 8": ("threads", 8),
     "threads 32": ("threads", 32),
     "processes": ("processes", None),
+    "abreast 16": (ABREAST, 16),
 }
+
+
+class Abreast:
+    """By hand: threads in each of as many worker processes as there are CPUs."""
+
+    def __init__(self, function, width):
+        self.function, self.width = function, width
+
+    def map(self, items):
+        """Run all items; a worker has every so many of them."""
+        parts = [(self.function, items[at :: os.cpu_count()], self.width) for at in range(os.cpu_count())]
+        return parallel(run_part, backend="processes", chunksize=1).starmap(parts)
+
+
+def run_part(function, items, width):
+    """Run items in threads, in a worker process."""
+    with ThreadPoolExecutor(width) as pool:
+        return list(pool.map(function, items))
 
 
 def main():
@@ -90,7 +108,7 @@ def compare(earlier, given):
             for use, route in routes.items():
                 before = row[use]["route"]
                 if route != before:
-                    worse = taken(row, route) / row["times"][row["best"]]
+                    worse = by_hand(row["times"], route) / row["times"][row["best"]]
                     changed += use == "second" and worse > TOLERANCE
                     print(
                         f"{case.name}: {use} use {route} ({worse:.2f}), was {before}; {auto.explain().reason}",
@@ -115,9 +133,11 @@ def busy(count):
 def judge(case, rounds):
     """Measure a case; return what is in the table and more."""
     fixed = {
-        name: parallel(case.function, backend=backend, max_workers=width)
+        name: Abreast(case.function, width)
+        if backend == ABREAST
+        else parallel(case.function, backend=backend, max_workers=width)
         for name, (backend, width) in CONTENDERS.items()
-        if not (case.stays and backend == "processes")
+        if not (case.stays and backend in {"processes", ABREAST})
     }
     times = {name: [] for name in (*fixed, "first", "second")}
     routes = {"first": [], "second": []}
@@ -134,10 +154,10 @@ def judge(case, rounds):
     best = min(fixed, key=medians.__getitem__)
     row = {"name": case.name, "best": best, "times": medians, "held_out": case.name in HELD_OUT}
     for use in ("first", "second"):
-        row[use] = {"route": statistics.mode(routes[use]), "ratio": medians[use] / medians[best]}
-    for use in ("first", "second"):
-        route, least = row[use]["route"], min(medians[use], taken(row, row[use]["route"]))
-        row[use]["right"] = route == CONTENDERS[best][0] or least / medians[best] <= TOLERANCE
+        route = statistics.mode(routes[use])
+        ratio = medians[use] / medians[best]
+        right = route == CONTENDERS[best][0] or min(ratio, by_hand(medians, route) / medians[best]) <= TOLERANCE
+        row[use] = {"route": route, "ratio": ratio, "right": right}
     return row
 
 
@@ -147,13 +167,11 @@ def route_of(function):
     return ABREAST if explanation.abreast > 1 else explanation.route
 
 
-def taken(row, route):
-    """Return the least seconds that a route took by hand or, where nobody can choose it by hand, under auto."""
-    times = row["times"]
-    seconds = [times[name] for name, (chosen, _) in CONTENDERS.items() if chosen == route and name in times]
-    if route == ABREAST:
-        seconds = [times[use] for use in ("first", "second") if row[use]["route"] == route]
-    return min(seconds, default=math.inf)
+def by_hand(times, route):
+    """Return the least seconds that a route took when it was chosen by hand."""
+    return min(
+        (times[name] for name, (chosen, _) in CONTENDERS.items() if chosen == route and name in times), default=math.inf
+    )
 
 
 def timed(function, items):

@@ -41,6 +41,10 @@ PICKLING = 0.5e-6
 TRIED = 3
 #: How much longer such work takes beside its like than alone in a worker: they share caches and memory bandwidth.
 SHARED_MEMORY = 1.2
+#: How many times the CPU time that it takes in one thread it must take here, to be parallel in vain, where others had
+#: the CPUs: its threads wait for each other awake then. Four other busy processes: 1.9 for a matrix product that is
+#: faster for its two threads, 40 for a singular value decomposition that is slower for them.
+WASTED = 3.0
 #: A gain of so much of the threads' number is taken for all of it: other programs have had the rest.
 FULL_GAIN = 0.7
 #: Work that computes a smaller share of its time than this leaves a CPU for another worker process; and so many for
@@ -187,8 +191,10 @@ def predict(
         inner = max(facts.inner, cpus) if facts.doubtful else facts.inner
         beside = facts._replace(wall=facts.wall * inner, cpu=facts.cpu * inner)
         # They may be of no use: a worker process, where it has one, tells, and does its share of work meanwhile.
-        compared = facts.items >= TRIED and not facts.so_far and not facts.doubtful
+        compared = facts.items >= TRIED and not facts.so_far
         single = (facts.single or facts.wall) if compared else beside.wall
+        if facts.doubtful and facts.single is not None and beside.wall < WASTED * facts.single:
+            single = beside.wall
         apart = facts._replace(wall=SHARED_MEMORY * single, cpu=SHARED_MEMORY * single)
     forecast: dict[Route, Prediction] = {}
     if SERIAL in routes:

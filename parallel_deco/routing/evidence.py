@@ -1,5 +1,6 @@
 """What was measured of a function: decayed sums, safe under threads, and the facts per item that follow."""
 
+import sys
 import threading
 from math import inf
 from typing import NamedTuple
@@ -218,9 +219,9 @@ class Evidence:
 
     def _count_rests(self, seen: Readings) -> None:
         if seen.crowd == 1:
-            self._rests = min(self._rests, seen.rests / seen.items)
+            self._rests = min(self._rests, _rests(seen) / seen.items)
         elif not seen.moved:
-            self._beside.rests.add(seen.rests, seen.items)
+            self._beside.rests.add(_rests(seen), seen.items)
 
     def _rest(self, wall: float) -> None:
         """Note so many seconds in which nothing was moved, or (0) that something was.
@@ -322,7 +323,7 @@ class Evidence:
 
     def _kept(self, seen: Readings) -> bool:
         """Whether a batch beside others waited so much more often than alone that it was for these."""
-        return seen.crowd > 1 and seen.rests > (self._rests + 1) * seen.items
+        return seen.crowd > 1 and _rests(seen) > (self._rests + 1) * seen.items
 
     def _turn(self, wall: float, items: int) -> None:
         """Let the older sums fade where batches in a row were unlike them: that other items come may not be chance."""
@@ -437,6 +438,12 @@ class Evidence:
 def _tells(looks: Readings) -> bool:
     """Whether what the sampler saw tells how long the GIL is held."""
     return (looks.samples >= PURE and looks.looked > 0) or not gil_enabled()
+
+
+def _rests(seen: Readings) -> float:
+    """Return how often it waited; but who waits for the GIL wakes all the while to ask that it be let go of."""
+    waited = max(0.0, seen.wall - seen.delay - seen.cpu)
+    return max(0.0, seen.rests - waited / sys.getswitchinterval())
 
 
 def facts_so_far(seen: Readings) -> Facts | None:
