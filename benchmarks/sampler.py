@@ -13,9 +13,10 @@ from parallel_deco import measure
 from parallel_deco._cpus import gil_enabled
 from parallel_deco._readings import Stopwatch
 
-BLOCK = bytes(2_000_000)
+BLOCK = bytes(200_000)
 PIECE = 8e-3
 WHOLE = 0.5
+BURST = 0.3e-3
 
 
 def main():
@@ -33,6 +34,10 @@ def main():
             f"GIL-free {free:4.0%}: found {statistics.median(1 - one.gil / one.cpu for one in seen):5.1%},"
             f" error median {statistics.median(errors):+.3f}, largest {max(map(abs, errors)):.3f}"
         )
+    for free in (0.0, 1.0):
+        seen = [measure(bursts, free) for _ in range(given.rounds)]
+        found = statistics.median(1 - one.gil / one.cpu for one in seen)
+        print(f"GIL-free {free:4.0%}, {1e3 * BURST:.1f} ms at a time and asleep in between: found {found:5.1%}")
     ratio = disturbance(8 * given.rounds)
     print(f"watched work takes {ratio:.4f} times as long as unwatched work")
     return int(worst > 0.05 or ratio > 1.01)
@@ -68,6 +73,13 @@ def mixed(free):
         if free < 1:
             hold(PIECE * (1 - free))
     return released / (time.thread_time() - begin)
+
+
+def bursts(free):
+    """Sleep most of the time, and compute for a moment at a time; to sleep takes some CPU time too."""
+    for _ in range(60):
+        time.sleep(6e-3)
+        (release if free else hold)(BURST)
 
 
 def disturbance(rounds):

@@ -3,7 +3,10 @@
 import os
 import sys
 
-__all__ = ["available_cpus", "cpu_quota", "gil_enabled"]
+__all__ = ["MOVES", "available_cpus", "cpu_quota", "gil_enabled"]
+
+#: Whether threads are moved from CPU to CPU. Not where the system ends who tries, as a filter of system calls may.
+MOVES = os.environ.get("PARALLEL_DECO_SEATS", "1") not in ("", "0")
 
 
 def available_cpus() -> int:

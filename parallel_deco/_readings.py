@@ -33,6 +33,10 @@ if TYPE_CHECKING:
         held: float = 0.0
         looked_cpu: float = 0.0
         held_cpu: float = 0.0
+        caught: int = 0
+        busy: float = 0.0
+        held_busy: float = 0.0
+        held_idle: float = 0.0
         moved: float = 0.0
         sent: int = 0
         received: int = 0
@@ -47,11 +51,13 @@ else:
     from _thread import _local as local
 
     _NAMES = (
-        "items wall cpu delay samples looked held looked_cpu held_cpu"
+        "items wall cpu delay samples looked held looked_cpu held_cpu caught busy held_busy held_idle"
         " moved sent received process_cpu crowd disturbed first idle rests"
     )
     _Fields = namedtuple(
-        "_Fields", _NAMES, defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False, 0)
+        "_Fields",
+        _NAMES,
+        defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False, 0),
     )
 
 __all__ = ["FRACTION", "PURE", "UNREAD", "Readings", "Stopwatch", "count_unmeasured", "overhead", "run_delay"]
@@ -96,7 +102,13 @@ class Readings(_Fields):
     looked, held : float
         Wall time that the sampler looked at, and how much of it with the GIL held.
     looked_cpu, held_cpu : float
-        The same in CPU time.
+        The same in CPU time, as if it had had the GIL since one look when it has it at the next.
+    caught : int
+        Looks that found the thread computing, or ready to.
+    busy, held_busy : float
+        Wall time that ended with such a look, and how much of it with the GIL held.
+    held_idle : float
+        Wall time that ended with a look that found it asleep with the GIL held.
     moved : float
         CPU time spent on moving arguments and results to and from another process.
     sent, received : int
@@ -139,11 +151,12 @@ class Readings(_Fields):
             return 0.0, 0.0
         if not self.samples or self.looked <= 0:
             return None
+        # Too seldom met computing, what it computed from one look to the next is as it was at the next.
+        met = self.caught >= PURE
+        busy, busy_held = (self.busy, self.held_busy) if met else (self.looked_cpu, self.held_cpu)
         delay = self.delay * min(1.0, self.looked / self.wall) if self.wall else 0.0
-        idle_held = max(0.0, self.held - self.held_cpu - delay)
-        idle = max(1e-12, self.looked - self.looked_cpu - delay)
-        busy = self.held_cpu / self.looked_cpu if self.looked_cpu > 0 else 0.0
-        return min(1.0, busy), min(1.0, idle_held / idle)
+        idle = max(1e-12, self.looked - busy - delay)
+        return min(1.0, busy_held / busy) if busy > 0 else 0.0, min(1.0, self.held_idle / idle)
 
     def plus(self, other: Readings) -> Readings:
         """Return both together, of other items."""
@@ -286,7 +299,7 @@ def _close(descriptor: int) -> None:
 
 
 #: What the sampler would say of a thread that it has not watched.
-_UNSEEN = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+_UNSEEN = 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0
 
 # The stopwatches that were not stopped yet, of all threads. Those that Ctrl-C has come into are gone all the same: no
 # `__del__` says so, for Ctrl-C may come into that too, and be lost.
@@ -464,9 +477,8 @@ class Stopwatch(_sampler.Watched):
         _abandoned.discard(self._number)
         _ended = get_ident() if crowd == 1 else 0, now
         process, disturbed, idle = self._beside(wall, delay, crowd)
-        samples, looked, held, looked_cpu, held_cpu, _, _ = _UNSEEN if looks is None else looks
-        seen = items, wall, cpu, delay, samples, looked, held, looked_cpu, held_cpu
-        return Readings(*seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle, rests=rests)
+        seen = (_UNSEEN if looks is None else looks)[:-2]
+        return Readings(items, wall, cpu, delay, *seen, 0.0, 0, 0, process, crowd, disturbed, idle=idle, rests=rests)
 
     def abandon(self) -> None:
         """Count no more among what runs: the call may never end, and nobody waits for it; from any thread.
@@ -487,7 +499,7 @@ class Stopwatch(_sampler.Watched):
             seen = _sampler.peek(slot) if slot >= 0 else self._times() if slot == NO_SLOT else None
             if seen is None:
                 return None
-            samples, looked, held, looked_cpu, held_cpu, age, spent = seen
+            looks, (age, spent) = seen[:-2], seen[-2:]
             delayed = _run_delay_of(self._thread) - self._delay if self._delay >= 0 else 0.0
             # Else this thread had no CPU in between, and all that the other was delayed meanwhile would count.
             at_once = perf_counter() - began < PEEKED_AT_ONCE
@@ -495,17 +507,16 @@ class Stopwatch(_sampler.Watched):
         crowd = max(len(_ticking), 2 if _begun != self._number else 1)
         process, disturbed, idle = self._beside(age, delay, crowd, thread_time() - before)
         disturbed = disturbed or not at_once or _is_runnable(self._thread)
-        peeked = 1, age, spent, delay, samples, looked, held, looked_cpu, held_cpu
-        return Readings(*peeked, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
+        return Readings(1, age, spent, delay, *looks, 0.0, 0, 0, process, crowd, disturbed, idle=idle)
 
-    def _times(self) -> tuple[int, float, float, float, float, float, float] | None:
+    def _times(self) -> tuple[int, float, float, float, float, int, float, float, float, float, float] | None:
         """Return what the sampler would, as far as others can read it off the thread's clock; None when it stopped."""
         age = perf_counter() - self._wall
         try:
             spent = time.clock_gettime(self._clock) - self._cpu
         except (AttributeError, OSError):  # no such clock here
             return None
-        return (*_UNSEEN[:5], age, spent) if self.slot == NO_SLOT else None
+        return (*_UNSEEN[:-2], age, spent) if self.slot == NO_SLOT else None
 
     def _beside(self, wall: float, delay: float, crowd: int, own: float = 0.0) -> tuple[float, bool, bool]:
         """Return the CPU time of the process, where it is told, without the library's; whether that disturbed; idle.

@@ -27,21 +27,30 @@ typedef struct {
     double held;      /* of these, attached to the interpreter */
     double cpu;       /* CPU seconds of the thread while looked at */
     double cpu_held;  /* of these, attached */
+    long caught;      /* looks that found it computing, or ready to */
+    double busy;      /* seconds looked at that ended with such a look */
+    double busy_held; /* of these, attached */
+    double idle_held; /* seconds that ended with it asleep and attached */
     double age;       /* seconds since begin() */
     double spent;     /* CPU seconds of the thread since begin() */
 } pd_reading;
 
 #if PD_SUPPORTED
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "_masks.h"
 
 #define PD_SLOTS 1024
 /* Each look wakes up for all. Where more than so many are watched, those that had their looks and PD_ENOUGH more are
@@ -66,6 +75,8 @@ typedef struct {
     atomic_int readers;
     PyThreadState *state;
     clockid_t clock;
+    long thread; /* its number */
+    int cpu;     /* where it was when it began */
     double born, born_cpu;
     double seen, seen_cpu;
     double interval;
@@ -78,6 +89,7 @@ static atomic_int pd_used;
 static atomic_int pd_watched;
 static atomic_int pd_running;
 static atomic_int pd_closed;
+static int pd_moves; /* whether the sampler may choose its CPU */
 static clockid_t pd_clock; /* of the sampler's own CPU time, once pd_clocked */
 static atomic_int pd_clocked;
 static pthread_mutex_t pd_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -99,6 +111,45 @@ static inline double pd_seconds(clockid_t clock) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+#if defined(__linux__)
+/* Have the sampler, in its own thread, look from another CPU than that of the only thread it watches: on the same one it
+ * would not get to look before that waits for something, and what computes for less than a millisecond at a time would
+ * never be met computing. Returns that CPU, or what it was before. */
+static int pd_keep_away(int away) {
+    int used = atomic_load(&pd_used), watched = 0, cpu = -1;
+    pd_mask may, none = {0};
+    for (int i = 0; i < used; i++) {
+        if (atomic_load(&pd_slots[i].active) != PD_LOOKED_AT) continue;
+        watched += 1;
+        cpu = pd_slots[i].cpu;
+    }
+    if (!pd_moves || watched != 1 || cpu == away || pd_may(getpid(), may) < 0 || !pd_has(may, cpu))
+        return away;
+    may[cpu / PD_BITS] &= ~(1ULL << (cpu % PD_BITS));
+    return memcmp(may, none, sizeof may) != 0 && pd_allow(0, may) == 0 ? cpu : away;
+}
+
+static inline long pd_own_number(void) { return syscall(SYS_gettid); }
+
+/* Whether a thread could compute now, if it had a CPU: this one may have taken it from it. 15 us. */
+static int pd_is_ready(long thread) {
+    char text[256], *end;
+    int descriptor, size;
+    snprintf(text, sizeof text, "/proc/self/task/%ld/stat", thread);
+    descriptor = open(text, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return 0;
+    size = (int)read(descriptor, text, sizeof text - 1);
+    close(descriptor);
+    text[size > 0 ? size : 0] = 0;
+    end = strrchr(text, ')'); /* behind its name */
+    return end && end[1] == ' ' && end[2] == 'R';
+}
+#else
+static int pd_keep_away(int away) { return away; }
+static inline long pd_own_number(void) { return 0; }
+static int pd_is_ready(long thread) { (void)thread; return 0; }
+#endif
+
 static void pd_look(pd_slot *slot) {
     atomic_fetch_add(&slot->readers, 1);
     if (atomic_load(&slot->active) == PD_LOOKED_AT) {
@@ -108,6 +159,11 @@ static void pd_look(pd_slot *slot) {
         double now = pd_seconds(CLOCK_MONOTONIC), cpu = pd_seconds(slot->clock);
         int held = pd_holds_gil(slot->state);
         double dt = now - slot->seen, dc = cpu - slot->seen_cpu;
+        /* What was computed since the last look says nothing of who sleeps by now, nor of who has just been woken; but
+         * who has computed most of the time and still could has lost its CPU, perhaps to this thread. */
+        int busy = pd_seconds(slot->clock) > cpu;
+        int ready = !busy && (held || dc > 0.5 * dt) && pd_is_ready(slot->thread);
+        busy |= ready && dc > 0.5 * dt;
         slot->seen = now;
         slot->seen_cpu = cpu;
         slot->sum.samples += 1;
@@ -117,6 +173,12 @@ static void pd_look(pd_slot *slot) {
             slot->sum.held += dt;
             slot->sum.cpu_held += dc;
         }
+        if (busy) {
+            slot->sum.caught += 1;
+            slot->sum.busy += dt;
+            if (held) slot->sum.busy_held += dt;
+        } else if (held && !ready)
+            slot->sum.idle_held += dt;
         if (slot->interval < (slot->sum.samples < slot->budget ? PD_STEADY : PD_LAST)) slot->interval *= PD_GROWTH;
         if (slot->sum.samples >= slot->budget + PD_ENOUGH && atomic_load(&pd_watched) > PD_MANY &&
             atomic_compare_exchange_strong(&slot->active, &watched, PD_RESTING))
@@ -136,12 +198,14 @@ static double pd_shortest_interval(void) {
 
 static void *pd_main(void *unused) {
     uint32_t random = 2463534242u;
+    int away = -1;
     (void)unused;
     if (pthread_getcpuclockid(pthread_self(), &pd_clock) == 0) atomic_store(&pd_clocked, 1);
     for (;;) {
         pthread_mutex_lock(&pd_lock);
         while (atomic_load(&pd_watched) == 0 || atomic_load(&pd_closed)) pthread_cond_wait(&pd_wake, &pd_lock);
         pthread_mutex_unlock(&pd_lock);
+        away = pd_keep_away(away);
         /* Jitter of +-50 %: a function with a period of its own must not be met always at the same place. */
         random ^= random << 13;
         random ^= random >> 17;
@@ -212,6 +276,8 @@ static int pd_begin(long budget) {
             atomic_store(&slot->taken, 0);
             return -1;
         }
+        slot->thread = pd_own_number();
+        slot->cpu = pd_here();
         slot->sum = (pd_reading){0};
         slot->interval = PD_FIRST;
         slot->budget = budget;

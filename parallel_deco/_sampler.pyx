@@ -3,6 +3,8 @@
 
 import atexit
 
+from parallel_deco._cpus import MOVES
+
 cdef extern from "_sampler.h" nogil:
     ctypedef struct pd_reading:
         long samples
@@ -10,6 +12,10 @@ cdef extern from "_sampler.h" nogil:
         double held
         double cpu
         double cpu_held
+        long caught
+        double busy
+        double busy_held
+        double idle_held
         double age
         double spent
     pd_reading pd_end(int index)
@@ -22,13 +28,15 @@ cdef extern from "_sampler.h" nogil:
 cdef extern from "_sampler.h":
     int pd_begin(long budget)
     int pd_self_test()
+    int pd_moves
 
 
 #: Whether this interpreter's thread states say who holds the GIL; decided once, by trying.
 works = bool(pd_self_test())
+pd_moves = MOVES
 
 cdef tuple _as_tuple(pd_reading r):
-    return (r.samples, r.wall, r.held, r.cpu, r.cpu_held, r.age, r.spent)
+    return (r.samples, r.wall, r.held, r.cpu, r.cpu_held, r.caught, r.busy, r.busy_held, r.idle_held, r.age, r.spent)
 
 
 def begin(long looks=40):
@@ -53,9 +61,10 @@ def end(int slot):
     Returns
     -------
     tuple
-        (samples, wall, held, cpu, cpu_held, age, spent): the number of looks, and in seconds: the time looked
-        at, how much of it with the GIL held, the CPU time in it, how much of that with the GIL held, and wall
-        and CPU time since `begin`.
+        (samples, wall, held, cpu, cpu_held, caught, busy, busy_held, idle_held, age, spent): the number of looks, and
+        in seconds: the time looked at, how much of it with the GIL held, the CPU time in it, how much of that with the
+        GIL held; how many looks found it computing, the time that ended with these, how much of that with the GIL
+        held; the time that ended with it asleep and the GIL held; and wall and CPU time since `begin`.
     """
     return _as_tuple(pd_end(slot))
 

@@ -2,13 +2,7 @@
 #ifndef PARALLEL_DECO_SEATS_H
 #define PARALLEL_DECO_SEATS_H
 
-#include <string.h>
-
-/* Words of a mask of CPUs, and the bits of a word. Threads that may use a CPU beyond the last one are left alone. */
-#define PD_WORDS 16
-#define PD_BITS 64
-
-typedef unsigned long long pd_mask[PD_WORDS];
+#include "_masks.h"
 
 /* May lie in memory that two processes share: the waker writes it while the thread sleeps, the thread when it works. */
 typedef struct {
@@ -17,21 +11,10 @@ typedef struct {
     pd_mask whole;
 } pd_seat;
 
-static int pd_has(const unsigned long long *mask, int cpu) {
-    return cpu >= 0 && cpu < PD_WORDS * PD_BITS && (mask[cpu / PD_BITS] >> (cpu % PD_BITS)) & 1;
-}
-
-static void pd_put(unsigned long long *mask, int cpu) {
-    if (cpu >= 0 && cpu < PD_WORDS * PD_BITS) mask[cpu / PD_BITS] |= 1ULL << (cpu % PD_BITS);
-}
-
 #if defined(__linux__)
 
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* How many threads of all programs run or want to; negative where that cannot be read. */
 static int pd_runnable(void) {
@@ -65,18 +48,12 @@ static int pd_choose(const unsigned long long *may, const unsigned long long *ta
     return pd_has(may, here) && !pd_has(taken, here) ? here : -1;
 }
 
-/* Read which CPUs a thread may use, 0 being the calling one; negative where that cannot be. */
-static long pd_may(int thread, unsigned long long *mask) {
-    memset(mask, 0, sizeof(pd_mask));
-    return syscall(SYS_sched_getaffinity, thread, sizeof(pd_mask), mask);
-}
-
 /* Have a thread use this CPU alone; negative where it may not. */
 static long pd_narrow(int thread, int cpu) {
     pd_mask only;
     memset(only, 0, sizeof only);
     pd_put(only, cpu);
-    return syscall(SYS_sched_setaffinity, thread, sizeof only, only);
+    return pd_allow(thread, only);
 }
 
 /* Have a sleeping thread wake on a CPU that is not taken; return that, or -1 where it wakes wherever the system likes. */
@@ -102,10 +79,8 @@ static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) 
 static void pd_restore(const unsigned long long *whole) {
     pd_mask all, may;
     memset(all, 255, sizeof all);
-    if (syscall(SYS_sched_setaffinity, 0, sizeof all, all) == 0 && pd_may(0, may) >= 0 &&
-        memcmp(may, whole, sizeof may) == 0)
-        return;
-    (void)syscall(SYS_sched_setaffinity, 0, sizeof may, whole);
+    if (pd_allow(0, all) == 0 && pd_may(0, may) >= 0 && memcmp(may, whole, sizeof may) == 0) return;
+    (void)pd_allow(0, whole);
 }
 
 /* Be at work: give the calling thread its own mask back, and note where it is. */
@@ -116,8 +91,6 @@ static void pd_sit(pd_seat *seat) {
     }
     seat->place = sched_getcpu() + 1;
 }
-
-static int pd_here(void) { return sched_getcpu(); }
 
 /* Have the calling thread go on on this CPU, if it may be there, and wherever the system likes from then on. */
 static void pd_go(int cpu) {
@@ -136,7 +109,6 @@ static int pd_usher(pd_seat *seat, int thread, const unsigned long long *taken) 
     return -1;
 }
 static void pd_sit(pd_seat *seat) { (void)seat; }
-static int pd_here(void) { return -1; }
 static void pd_go(int cpu) { (void)cpu; }
 
 #endif

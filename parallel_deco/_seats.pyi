@@ -1,8 +1,8 @@
 from typing import Any
 
+MOVES: bool
 OTHERS: int
 SIZE: int
-USHERS: bool
 
 def here() -> int: ...
 def go(cpu: int) -> None: ...

@@ -17,6 +17,8 @@ import os
 
 from libc.string cimport memset
 
+from parallel_deco._cpus import MOVES
+
 cdef extern from "_seats.h" nogil:
     ctypedef unsigned long long pd_mask[16]
     ctypedef struct pd_seat:
@@ -32,8 +34,6 @@ cdef extern from "_seats.h" nogil:
 #: Threads that may want to run beyond those that are known here: with more, there are other programs, and the system knows
 #: better which CPU is free.
 OTHERS = 0
-#: Whether anybody is moved. Not where the system ends who tries, as a filter of system calls may.
-USHERS = os.environ.get("PARALLEL_DECO_SEATS", "1") not in ("", "0")
 #: The seats of those who were woken to compute, until they rest.
 cdef set _taken = set()
 
@@ -90,7 +90,7 @@ cdef class Seat:
         """
         cdef pd_mask taken
         cdef int runnable
-        if not USHERS:
+        if not MOVES:
             return False
         memset(taken, 0, sizeof(pd_mask))
         _taken.discard(self)
@@ -129,7 +129,7 @@ cdef class Seat:
 
 def here():
     """Return the CPU that the calling thread is on; -1 where that is not known, or nobody is to be moved."""
-    return pd_here() if USHERS else -1
+    return pd_here() if MOVES else -1
 
 
 def go(int cpu):

@@ -31,9 +31,34 @@ def test_cpu_time_of_the_process_is_not_read_when_others_run():
     inner = Stopwatch(watch=True, careful=False)
     assert inner.stop(1).process_cpu == 0
     assert outer.stop(1).process_cpu == 0
+    time.sleep(2 * _readings.BEHIND)
     alone = Stopwatch(watch=True, careful=False)
     burn(0.001)
     assert alone.stop(1).process_cpu > 0
+
+
+def test_cpu_time_of_the_process_is_not_read_when_others_have_just_ended():
+    """What a thread that runs has taken is added with the next tick of the system's clock: it would count now."""
+
+    def other():
+        Stopwatch(watch=False, careful=False).stop(1)
+
+    def seen(pause):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        _readings._ended = _readings._ended[0], time.perf_counter()  # the thread's end takes some time as well
+        time.sleep(pause)
+        watch = Stopwatch(watch=True, careful=False)
+        burn(0.001)
+        return watch.stop(1).process_cpu
+
+    assert seen(2 * _readings.BEHIND) > 0
+    assert min(seen(0.0) for _ in range(5)) == 0
+    Stopwatch(watch=False, careful=False).stop(1)  # its own
+    watch = Stopwatch(watch=True, careful=False)
+    burn(0.001)
+    assert watch.stop(1).process_cpu > 0
 
 
 def test_cpu_time_of_the_process_is_not_the_librarys_when_it_computes_too():
@@ -144,14 +169,23 @@ def test_sampler_is_not_taken_for_parallel_inside_when_it_looks_often():
 
 @pytest.mark.skipif(not gil_enabled(), reason="nobody holds a GIL here")
 @pytest.mark.parametrize(
-    ("delay", "held", "gil"),
-    [(0.0, 0.0, 0.0), (0.0, 0.3, 0.3), (0.2, 0.1, 0.0), (0.2, 0.5, 0.3)],
+    ("delay", "asleep", "gil"),
+    [(0.0, 0.0, 0.0), (0.0, 0.3, 0.3), (0.2, 0.0, 0.0), (0.2, 0.3, 0.3)],
     ids=["released", "held", "held without a CPU", "held with and without"],
 )
-def test_time_without_a_cpu_says_nothing_of_the_gil_when_it_was_held_then(delay, held, gil):
+def test_time_without_a_cpu_says_nothing_of_the_gil_when_it_was_held_then(delay, asleep, gil):
     """Who has just been given the GIL often has no CPU yet."""
     wall = 0.1 + 0.3 + delay
-    seen = Readings(1, wall, 0.1, delay, samples=99, looked=wall, held=held, looked_cpu=0.1, held_cpu=0.0)
+    seen = Readings(1, wall, 0.1, delay, samples=99, looked=wall, held=delay + asleep, looked_cpu=0.1, held_idle=asleep)
+    assert seen.gil == pytest.approx(gil)
+
+
+@pytest.mark.skipif(not gil_enabled(), reason="nobody holds a GIL here")
+@pytest.mark.parametrize(("caught", "gil"), [(0, 0.0), (2, 0.0), (3, 0.1), (40, 0.1)])
+def test_what_was_met_computing_tells_of_the_gil_when_it_was_met_often_enough(caught, gil):
+    """Of what computes for a moment at a time, most is over when the sampler looks, and nothing of it is held then."""
+    met = {"caught": caught, "busy": 0.04, "held_busy": 0.04}
+    seen = Readings(1, 2.0, 0.1, samples=99, looked=2.0, held=0.04, looked_cpu=0.1, held_cpu=0.0, **met)
     assert seen.gil == pytest.approx(gil)
 
 

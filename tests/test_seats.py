@@ -154,7 +154,7 @@ def test_thread_goes_nowhere_else_when_it_may_use_one_cpu(monkeypatch):
     thread.join()
     assert found
     assert all(found)
-    monkeypatch.setattr(_seats, "USHERS", False)
+    monkeypatch.setattr(_seats, "MOVES", False)
     assert here() == -1
 
 

@@ -3,10 +3,10 @@
     python benchmarks/routing/table.py [--rounds 3] [--only NAME ...] [--json FILE] [--busy 4 --against FILE]
 
 For each function the loop and each explicit backend (threads 2, 8 and 32 wide; warm processes; "abreast", which is 16
-threads in a process for each CPU) run by turns; the fastest says which route is right. Then `auto` runs with nothing
-known of the function (pools are warm), and again with what it learned. It is right when it takes that route, or one
-that takes at most 10 % longer, by hand or under auto. What finding out costs is in the ratios: auto's time over the
-right route's. Medians over the rounds.
+threads in a process for each CPU, and so processes too) run by turns; the fastest says which route is right. Then
+`auto` runs with nothing known of the function (pools are warm), and again with what it learned. It is right when it
+takes that route, or one that takes at most 10 % longer, by hand or under auto. What finding out costs is in the ratios:
+auto's time over the right route's. Medians over the rounds.
 
 With --busy, so many other processes compute all the while, and only the routes that `auto` takes are compared, with
 those of an earlier run's JSON file: other programs are to change no verdict. A route that took at most 10 % longer than
@@ -30,14 +30,13 @@ from parallel_deco import parallel
 
 #: How much slower than the right route another may be.
 TOLERANCE = 1.10
-ABREAST = "abreast"
 CONTENDERS = {
     "serial": ("serial", None),
     "threads 2": ("threads", 2),
     "threads 8": ("threads", 8),
     "threads 32": ("threads", 32),
     "processes": ("processes", None),
-    "abreast 16": (ABREAST, 16),
+    "abreast 16": ("processes", 16),
 }
 
 
@@ -102,7 +101,7 @@ def compare(earlier, given):
             routes = {}
             for use in ("first", "second"):
                 timed(auto, case.items)
-                routes[use] = route_of(auto)
+                routes[use] = auto.explain().route
             count += 1
             row = earlier[case.name]
             for use, route in routes.items():
@@ -134,10 +133,10 @@ def judge(case, rounds):
     """Measure a case; return what is in the table and more."""
     fixed = {
         name: Abreast(case.function, width)
-        if backend == ABREAST
+        if name.startswith("abreast")
         else parallel(case.function, backend=backend, max_workers=width)
         for name, (backend, width) in CONTENDERS.items()
-        if not (case.stays and backend in {"processes", ABREAST})
+        if not (case.stays and backend == "processes")
     }
     times = {name: [] for name in (*fixed, "first", "second")}
     routes = {"first": [], "second": []}
@@ -149,7 +148,7 @@ def judge(case, rounds):
         auto = parallel(case.function)
         for use in ("first", "second"):
             times[use].append(timed(auto, case.items))
-            routes[use].append(route_of(auto))
+            routes[use].append(auto.explain().route)
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min(fixed, key=medians.__getitem__)
     row = {"name": case.name, "best": best, "times": medians, "held_out": case.name in HELD_OUT}
@@ -159,12 +158,6 @@ def judge(case, rounds):
         right = route == CONTENDERS[best][0] or min(ratio, by_hand(medians, route) / medians[best]) <= TOLERANCE
         row[use] = {"route": route, "ratio": ratio, "right": right}
     return row
-
-
-def route_of(function):
-    """Return the route that its last map took."""
-    explanation = function.explain()
-    return ABREAST if explanation.abreast > 1 else explanation.route
 
 
 def by_hand(times, route):

@@ -469,6 +469,10 @@ def _added(old: Readings, seen: Readings) -> Readings:
         held=keep * old.held + seen.held,
         looked_cpu=keep * old.looked_cpu + seen.looked_cpu,
         held_cpu=keep * old.held_cpu + seen.held_cpu,
+        caught=old.caught + seen.caught,
+        busy=keep * old.busy + seen.busy,
+        held_busy=keep * old.held_busy + seen.held_busy,
+        held_idle=keep * old.held_idle + seen.held_idle,
     )
 
 
