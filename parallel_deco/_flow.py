@@ -61,6 +61,8 @@ class Aim(NamedTuple):
         How many are; of those in threads none, where they were left there by work that goes on in processes.
     abreast : int
         How many items of a batch run at the same time.
+    widens : bool
+        Whether there may be more of them, should they wait.
     workers : int
         How many worker processes there may be for it.
     ahead : bool
@@ -73,6 +75,7 @@ class Aim(NamedTuple):
     places: int
     busy: int
     abreast: int = 1
+    widens: bool = False
     workers: int = 0
     ahead: bool = False
 

@@ -691,7 +691,7 @@ class Mapping:
             patience=patience(aim.facts, self._options, len(piece.items), abreast),
             heeds_signals=here,
         )
-        batch.abreast = abreast
+        batch.abreast, batch.widens = abreast, aim.widens and not here
         with self._lock:
             self._pending.fly(batch)
         if piece.first == 0:

@@ -61,8 +61,9 @@ class Placing:
             places = min(places, loaded)
         ahead = self._runs_ahead(facts, width)
         abreast = steering.abreast if loaded and not self.late else 1
+        widens = steering.side_by_side and loaded > 0
         workers = max(1, loaded) if self.goes_on else width
-        return Aim(route, facts, width, 2 * places if ahead else places, busy, abreast, workers, ahead)
+        return Aim(route, facts, width, 2 * places if ahead else places, busy, abreast, widens, workers, ahead)
 
     @staticmethod
     def _runs_ahead(facts: Facts, width: int) -> bool:

@@ -140,6 +140,10 @@ cdef class Noted:
         Seconds.
     patience, each : float
         Seconds, and seconds for each item that has ended, after which no further one comes.
+    look : callable, optional
+        Called between two items each `glance` seconds; no further one comes when it says so. It must not raise.
+    glance : float
+        Seconds.
 
     Notes
     -----
@@ -148,11 +152,21 @@ cdef class Noted:
 
     cdef list _items
     cdef Py_ssize_t _at
-    cdef object _often
-    cdef double _pause, _next, _until, _each
+    cdef object _often, _look
+    cdef double _pause, _next, _until, _each, _glance, _glances
     cdef Py_buffer _slot
 
-    def __cinit__(self, list items not None, slot not None, often, double pause, double patience=INFINITY, double each=0.0):
+    def __cinit__(
+        self,
+        list items not None,
+        slot not None,
+        often,
+        double pause,
+        double patience=INFINITY,
+        double each=0.0,
+        look=None,
+        double glance=INFINITY,
+    ):
         PyObject_GetBuffer(slot, &self._slot, PyBUF_WRITABLE)
         if self._slot.len < 16:
             raise ValueError("the slot is too small")
@@ -163,6 +177,9 @@ cdef class Noted:
         self._next = now + pause
         self._until = now + patience
         self._each = each
+        self._look = look
+        self._glance = glance
+        self._glances = INFINITY if look is None else now + glance
 
     def __dealloc__(self):
         PyBuffer_Release(&self._slot)
@@ -182,6 +199,10 @@ cdef class Noted:
         if at >= len(self._items):
             raise StopIteration
         now = pd_now()
+        if now >= self._glances and at > 0:
+            if self._look():
+                raise StopIteration
+            self._glances = now + self._glance
         if at > 0:
             self._until += self._each
             if now > self._until:

@@ -82,7 +82,7 @@ class Steering:
         # Items may run at the same time in one process wherever they may in threads; not where the user counts workers
         # or items, nor where one is to be ended alone.
         own = options.chunksize, options.max_workers, options.timeout
-        self._abreast = options.backend == "auto" and own == (None, None, None)
+        self.side_by_side = options.backend == "auto" and own == (None, None, None)  #: in a worker process
         self.route: Route = SERIAL
         self.width = 1
         self.abreast = 1  #: items that each worker process runs at the same time
@@ -249,7 +249,7 @@ class Steering:
             return facts
         if not items or (len(items) < FEW and facts.wall < HEAVY):
             return facts
-        here = self._profile.situation(self._options, left, self.route, self._kept, self._abreast)
+        here = self._profile.situation(self._options, left, self.route, self._kept, self.side_by_side)
         if decide(facts._replace(pickling=0.0), here).route != PROCESSES:
             return facts
         self._weighed = True
@@ -362,7 +362,8 @@ class Steering:
         if left is None:  # as many as there were: what is not done in time then costs as much again, and no more
             left = max(UNKNOWN_LENGTH, self._source.pulled)
         decide = self._profile.decide
-        decision = decide(self._options, left, facts, current, self._read_example, patient, self._kept, self._abreast)
+        kept, abreast = self._kept, self.side_by_side
+        decision = decide(self._options, left, facts, current, self._read_example, patient, kept, abreast)
         if decision.route != PROCESSES or not self.auto or self._asked:
             return decision
         self._asked = True
@@ -370,7 +371,7 @@ class Steering:
         if reason is None:
             return decision
         self._kept = self._kept._replace(stuck=reason)
-        return decide(self._options, left, facts, current, self._read_example, patient, self._kept, self._abreast)
+        return decide(self._options, left, facts, current, self._read_example, patient, self._kept, self.side_by_side)
 
     def _choose_knowing(self, left: int | None, facts: Facts, current: Route) -> Decision:
         """Choose, and measure the machine first if that could change the choice; only while nothing runs elsewhere.

@@ -18,7 +18,7 @@ from parallel_deco._cpus import available_cpus
 from parallel_deco._options import Options
 from parallel_deco._steering import Steering
 from parallel_deco.backends import contexts, pools
-from parallel_deco.backends.abreast import run_abreast
+from parallel_deco.backends.abreast import MOST, run_abreast
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.routing.cost import Machine, predict, threads_each
 from parallel_deco.routing.evidence import Facts
@@ -42,6 +42,17 @@ def abreast(monkeypatch):
         go(self, decision._replace(route="processes", width=2, abreast=4))
 
     monkeypatch.setattr(Steering, "_go", go_abreast)
+
+
+@pytest.fixture
+def in_turn(monkeypatch):
+    """Have workers run one item after the other, whatever they are."""
+    go = Steering._go
+
+    def go_in_turn(self, decision):
+        go(self, decision._replace(route="processes", width=2, abreast=1))
+
+    monkeypatch.setattr(Steering, "_go", go_in_turn)
 
 
 def doze(seconds):
@@ -101,6 +112,42 @@ def test_items_are_in_several_threads_of_a_worker_when_they_run_abreast():
     threads = Counter(process for process, _ in places)
     assert os.getpid() not in threads
     assert max(threads.values()) > 1
+
+
+@pytest.mark.usefixtures("in_turn")
+def test_items_that_wait_run_at_the_same_time_when_their_batch_was_cut_for_others():
+    """The batches are as large as they are for short items, and these sleep."""
+    function = warmed(parallel(doze, shared=False), [0.0] * 200)
+    threads = Counter(process for process, _ in set(function.map([0.02] * 64)))
+    assert max(threads.values()) > 1
+    counted = parallel(doze, shared=False, max_workers=2)
+    threads = Counter(process for process, _ in set(counted.map([0.02] * 16)))
+    assert max(threads.values()) == 1
+
+
+@pytest.mark.usefixtures("in_turn")
+@given(items=st.lists(st.sampled_from([0, 1, 2, 9, 51]), max_size=60), keep=st.booleans())
+@LAWS
+def test_map_equals_the_loop_when_items_turn_out_to_wait(items, keep):
+    """Some of a batch in turn, the others at the same time; each once, and in order."""
+    function = warmed(parallel(sleepy, shared=False), [0])
+    shown = []
+    try:
+        for value in function.map(items, return_exceptions=keep):
+            shown.append(value.args if isinstance(value, Exception) else value)
+    except ValueError as error:
+        shown.append(error.args)
+    expected = [(x,) if x > 50 else 2 * x for x in items]
+    first = next((place for place, x in enumerate(items) if x > 50), len(items))
+    assert shown == (expected if keep else expected[: first + 1])
+
+
+def sleepy(x):
+    """Compute nothing, sleep now and then, and refuse some."""
+    time.sleep(0.003 * (x == 9))
+    if x > 50:
+        raise ValueError(x)
+    return 2 * x
 
 
 @pytest.mark.usefixtures("abreast")
@@ -196,6 +243,16 @@ def test_outcomes_are_reported_on_the_way_when_items_run_abreast():
     assert all(len(one) < len(other) for (one, _), (other, _) in itertools.pairwise(reports))
 
 
+def test_there_are_more_threads_when_all_of_them_wait():
+    """And as many as there are items, at most."""
+    batch = Batch(doze, [0.005] * 40, Shape.ONE)
+    batch.abreast = 2
+    assert 2 < len({thread for _, thread in run_abreast(batch).values}) <= MOST
+    batch = Batch(doze, [0.005] * 5, Shape.ONE)
+    batch.abreast = 2
+    assert len(run_abreast(batch).values) == 5
+
+
 def test_first_item_is_begun_when_there_is_no_patience_left():
     """As in the other batches; no trip is in vain."""
     batch = Batch(doze, [0.0] * 5, Shape.ONE, patience=(-1.0, 0.0))
@@ -279,7 +336,7 @@ def test_work_that_waits_and_holds_the_gil_is_predicted_in_threads_of_processes(
 def test_items_run_abreast_only_where_the_user_counts_neither_them_nor_workers(options, may):
     """One worker is one item at a time where somebody asked for workers."""
     steering = Steering(parallel(double)._profile, Options(**options), None)
-    assert steering._abreast is may
+    assert steering.side_by_side is may
 
 
 def test_auto_runs_work_that_waits_and_holds_the_gil_in_threads_of_processes():

@@ -5,6 +5,7 @@ Guarantees
       beginning of the batch. One item is begun in any case.
     - After one that failed none begins any more, unless the batch is to keep going; nor when it has taken too long.
     - Where an item forks, nothing else of the batch runs in the child.
+    - Where all of them wait, there are more of them soon: the batch may be of other items than those it was cut for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator
 from math import inf
-from time import monotonic
+from time import monotonic, process_time
 
 from parallel_deco._readings import UNREAD
 from parallel_deco.backends import contexts
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     Report = Callable[[list[Any], dict[int, BaseException]], None]
 
 __all__ = ["run_abreast"]
+
+#: Threads of a batch, at most, unless it says more itself.
+MOST = 16
+#: Share of its time that the process computes up to which more threads than there are have use of each other's waiting;
+#: how much of it so many are to compute; and seconds from one such look to the next.
+IDLE, BUSY, PAUSE = 0.5, 1.3, 2e-3
 
 
 def run_abreast(batch: Batch, report: Report | None = None, pause: float = inf) -> BatchResult:
@@ -46,29 +53,36 @@ def run_abreast(batch: Batch, report: Report | None = None, pause: float = inf) 
     """
     contexts.settle(batch.context)  # of which each thread has a copy
     outcomes = _Outcomes(batch)
-    shares = [_Share(outcomes, batch, report, pause)]
     ended: list[LockType] = []
-    for _ in range(1, batch.abreast):
-        share, end = _Share(outcomes, batch), allocate_lock()
-        end.acquire()
-        try:
-            start_new_thread(_run_aside, (share, end))
-        except RuntimeError:  # there are no more
-            break
-        shares.append(share)
-        ended.append(end)
+
+    def start(threads: int) -> None:
+        for _ in range(threads):
+            end = allocate_lock()
+            end.acquire()
+            try:
+                start_new_thread(_run_aside, (_Share(outcomes, batch, start), end, shares))
+            except RuntimeError:  # there are no more
+                return
+            ended.append(end)
+
+    began, spent = monotonic(), process_time()
+    shares = [_Share(outcomes, batch, start, report, pause)]
+    start(batch.abreast - 1)
     shares[0].run()
     if outcomes.stray:
         return BatchResult([], {}, UNREAD)
-    for end in ended:
+    for end in ended:  # and those that are started meanwhile, by a thread before them
         end.acquire()
     readings = UNREAD
     for share in shares:
         readings = readings.plus(share.readings)
-    return BatchResult(outcomes.values, outcomes.errors, readings)
+    # What they waited for was neither each other's GIL nor a CPU.
+    idle = process_time() - spent < IDLE * (monotonic() - began) and not readings.starved
+    return BatchResult(outcomes.values, outcomes.errors, readings._replace(idle=idle))
 
 
-def _run_aside(share: _Share, end: LockType) -> None:
+def _run_aside(share: _Share, end: LockType, shares: list[_Share]) -> None:
+    shares.append(share)
     try:
         share.run()
     finally:
@@ -81,8 +95,8 @@ class _Outcomes:
     """The items, of which each thread takes the next, and what became of them; `_lock` guards all of it."""
 
     __slots__ = (
-        *("_batch", "_done", "_each", "_ended", "_lock", "_over", "_process", "_reported", "_until"),
-        *("errors", "values"),
+        *("_batch", "_done", "_each", "_ended", "_lock", "_over", "_process", "_reported", "_since", "_spent"),
+        *("_threads", "_until", "errors", "values"),
     )
 
     def __init__(self, batch: Batch) -> None:
@@ -90,7 +104,10 @@ class _Outcomes:
         self._lock = allocate_lock()
         self._process = os.getpid()
         patience, self._each = batch.patience or (inf, 0.0)
-        self._until = monotonic() + patience
+        self._since = monotonic()
+        self._spent = process_time()
+        self._threads = batch.abreast
+        self._until = self._since + patience
         self._over = False  # none is to begin any more
         self._ended: set[int] = set()  # behind those that are done
         self._done = 0  # how many have ended before the first that has not
@@ -120,8 +137,23 @@ class _Outcomes:
             self.values.append(None)
             return position
 
+    def lacking(self) -> int:
+        """Return how many threads are to be started beside those that there are, and count them."""
+        now = monotonic()
+        if self._threads >= MOST or now < self._since + PAUSE:  # without the lock: another look soon does no harm
+            return 0
+        with self._lock:
+            spent, elapsed = process_time() - self._spent, now - self._since
+            self._since, self._spent = now, self._spent + spent
+            if self._over or elapsed < PAUSE or spent > IDLE * elapsed:
+                return 0
+            wanted = min(MOST, int(BUSY * self._threads * elapsed / max(spent, 1e-6)))
+            more = max(0, min(wanted - self._threads, len(self._batch.items) - len(self.values)))
+            self._threads += more
+            return more
+
     def _is_late(self) -> bool:
-        ended = max(0, len(self.values) - self._batch.abreast + 1)
+        ended = max(0, len(self.values) - self._threads + 1)
         return monotonic() > self._until + ended * self._each
 
     def put(self, position: int, value: Any, error: BaseException | None) -> None:
@@ -152,12 +184,20 @@ class _Share:
 
     __slots__ = (
         *("_batch", "_errors", "_items", "_next", "_outcomes", "_pause", "_position"),
-        *("_report", "_settled", "_values", "readings"),
+        *("_report", "_settled", "_start", "_values", "readings"),
     )
 
-    def __init__(self, outcomes: _Outcomes, batch: Batch, report: Report | None = None, pause: float = inf) -> None:
+    def __init__(
+        self,
+        outcomes: _Outcomes,
+        batch: Batch,
+        start: Callable[[int], None],
+        report: Report | None = None,
+        pause: float = inf,
+    ) -> None:
         self.readings = UNREAD
         self._outcomes = outcomes
+        self._start = start
         self._items = batch.items
         self._report = report
         self._pause = pause
@@ -195,6 +235,9 @@ class _Share:
                 self._report(*more)
             self._next = monotonic() + self._pause
         self._position = self._outcomes.take()
+        threads = self._outcomes.lacking()
+        if threads:
+            self._start(threads)
         return self._items[self._position]
 
     def run(self) -> None:

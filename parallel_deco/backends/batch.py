@@ -77,6 +77,8 @@ class Batch:
     ----------
     abreast : int
         How many of its items a worker process runs at the same time, which wait most of the time.
+    widens : bool
+        Whether that may be more of them, should they wait and not compute.
     """
 
     __slots__ = (
@@ -99,6 +101,7 @@ class Batch:
         "timeout",
         "turn",
         "watch",
+        "widens",
     )
 
     def __init__(
@@ -133,6 +136,7 @@ class Batch:
         self.measured = measured
         self.heeds_signals = heeds_signals
         self.abreast = 1
+        self.widens = False
         self.patient: Patient | None = None  # its items, while they run in this process
         self.stopped = False
         self.stopwatch: Stopwatch | None = None
@@ -144,6 +148,22 @@ class Batch:
         patient = self.patient
         if patient is not None:
             patient.stop()
+
+    def rest(self, start: int) -> Batch:
+        """Return a batch of the items from a position on, without the timeout and the turns of this one."""
+        return Batch(
+            self.function,
+            self.items[start:],
+            self.shape,
+            self.first + start,
+            self.context,
+            self.depth,
+            self.keep_going,
+            self.watch,
+            careful=self.careful,
+            patience=self.patience,
+            measured=self.measured,
+        )
 
     @property
     def clock(self) -> Callable[[], float]:

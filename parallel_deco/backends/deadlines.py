@@ -187,19 +187,7 @@ class TimedBatch:
         with self._lock:
             run = self._run = _Run(len(self._values))
             run.turn = turn
-        whole = self._batch
-        run.batch = Batch(
-            whole.function,
-            whole.items[run.start :],
-            whole.shape,
-            whole.first + run.start,
-            whole.context,
-            whole.depth,
-            whole.keep_going,
-            whole.watch,
-            careful=whole.careful,
-            patience=whole.patience,
-        )
+        run.batch = self._batch.rest(run.start)
         readings = run_batch(run.batch, run.values, run.errors, self._items(run)).readings
         with self._lock:
             if run.closed:

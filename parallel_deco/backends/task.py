@@ -60,9 +60,9 @@ class Piece:
         clock = batch.clock
         began = clock()
         items = batch.items
-        patience, abreast = batch.patience, batch.abreast
+        patience, abreast, widens = batch.patience, batch.abreast, batch.widens
         if self.stop - self.start != len(items):
-            patience, abreast = None, 1
+            patience, abreast, widens = None, 1, False
             items = items[self.start : self.stop]
         elif type(items) not in (list, tuple):
             items = list(items)
@@ -76,6 +76,7 @@ class Piece:
             batch.careful,
             patience,
             abreast,
+            widens,
             pack(batch.context),
             items,
         )

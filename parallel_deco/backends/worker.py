@@ -21,7 +21,7 @@ from time import monotonic, thread_time
 from types import ModuleType
 
 from parallel_deco import _nesting, _shared
-from parallel_deco._readings import Readings
+from parallel_deco._readings import Readings, run_delay
 from parallel_deco.backends import surroundings
 from parallel_deco.backends.batch import SHAPES, Batch, run_batch
 from parallel_deco.backends.connection import Connection, Frame, Staged
@@ -45,6 +45,8 @@ __all__ = ["serve"]
 BRIEF = 0.5e-3
 #: Seconds after which outcomes are sent although the batch goes on: what a worker's death can cost at most.
 FLUSH = 0.05
+#: Seconds between looks at whether a batch waits, and the share of its time that it computes up to which it does.
+LOOK, IDLE = 2e-3, 0.5
 
 
 def serve(template: int, socket: _socket.socket, slot: int) -> int:
@@ -243,7 +245,7 @@ class Worker:
         began = thread_time() if measured else 0.0
         try:
             message = load(frame.body, frame.buffers)
-            key, shape, first, depth, keep_going, watch, careful, patience, abreast, packed, items = message
+            key, shape, first, depth, keep_going, watch, careful, patience, abreast, widens, packed, items = message
         except BaseException as error:  # the arguments' own __setstate__ is the user's code
             self.send(FAILED, dump((False, pack_error(error))))
             return
@@ -257,7 +259,7 @@ class Worker:
         if items:  # else it was only to be loaded
             self._run_before.add(key)
         batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)
-        batch.measured, batch.patience, batch.abreast = measured, patience, abreast
+        batch.measured, batch.patience, batch.abreast, batch.widens = measured, patience, abreast, widens
         del message, items
         moved = thread_time() - began if measured else 0.0
         self._echoes.at_work = True
@@ -271,7 +273,7 @@ class Worker:
 class _Run:
     """One batch while it runs."""
 
-    __slots__ = ("_batch", "_errors", "_flushed", "_slot", "_values", "_worker")
+    __slots__ = ("_asleep", "_batch", "_errors", "_flushed", "_looked", "_slot", "_values", "_worker")
 
     def __init__(self, worker: Worker, batch: Batch, slot: Slot) -> None:
         self._worker = worker
@@ -280,11 +282,13 @@ class _Run:
         self._values: list[Any] = []
         self._errors: dict[int, BaseException] = {}
         self._flushed = 0
+        self._asleep = False
+        self._looked = 0.0, 0.0, 0.0  # when, and what it had taken of a CPU by then, and waited for one
 
     def run(self, moved: float, new: bool) -> None:
         """Run the items, of a function that ran here before or not, and send what became of them."""
         batch = self._batch
-        readings = self._run_several() if batch.abreast > 1 else self._run_in_turn()
+        readings = self._run_several(batch) if batch.abreast > 1 else self._run_in_turn()
         self._slot.times[0] = monotonic()
         self._slot.words[1] = FINISHED
         if self._worker.stray:
@@ -304,24 +308,48 @@ class _Run:
         batch = self._batch
         until, batch.patience = batch.patience or (inf, 0.0), None  # the items see to it
         if len(batch.items) > 1:
-            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, *until)
-        self._slot.times[0] = monotonic()
+            look = self._sleeps if batch.widens else None
+            batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, *until, look, LOOK)
+        self._looked = monotonic(), thread_time(), run_delay()
+        self._slot.times[0] = self._looked[0]
         self._slot.words[1] = 0
-        return run_batch(batch, self._values, self._errors, batch.items).readings
+        readings = run_batch(batch, self._values, self._errors, batch.items).readings
+        if not self._asleep or self._worker.stray:
+            return readings
+        from parallel_deco.backends.abreast import MOST
 
-    def _run_several(self) -> Readings:
-        """Run several items at the same time."""
+        rest = batch.rest(len(self._values))
+        rest.abreast, rest.patience = min(MOST, len(rest.items)), (until[0] + LOOK, until[1])
+        return readings.plus(self._run_several(rest))
+
+    def _sleeps(self) -> bool:
+        """Whether the batch has mostly waited since the last look: then what is left can do so at the same time."""
+        try:
+            now, spent, delayed = monotonic(), thread_time(), run_delay()
+        except BaseException:  # of a signal's handler: it would be taken for the next item's error
+            return False
+        since, before, already = self._looked
+        self._looked = now, spent, delayed
+        self._asleep = spent - before < IDLE * (now - since - (delayed - already))
+        return self._asleep
+
+    def _run_several(self, batch: Batch) -> Readings:
+        """Run several items at the same time: of the batch, or those that are left of it."""
         from parallel_deco.backends.abreast import run_abreast
 
+        before, failed = self._values, self._errors
+
         def report(values: list[Any], errors: dict[int, BaseException]) -> None:
-            self._values, self._errors = values, errors
+            self._values = before + values
+            self._errors = failed | {len(before) + position: error for position, error in errors.items()}
             self._report()
             self._slot.words[1] = SEVERAL
 
         self._slot.times[0] = monotonic()
         self._slot.words[1] = SEVERAL
-        result = run_abreast(self._batch, report, FLUSH)
-        self._values, self._errors = result.values, result.errors
+        result = run_abreast(batch, report, FLUSH)
+        self._values = before + result.values
+        self._errors = failed | {len(before) + position: error for position, error in result.errors.items()}
         return result.readings
 
     def _report(self) -> None:
