@@ -112,6 +112,7 @@ class Mapping:
         self._pending = Pending(ordered)
         self._placing = Placing(options, self._steering, source, self._pending)
         self._waiting = False
+        self._feeding = False  # a thread of the pool pulls from an input that may take its time
         self._rests = False  # who waits will look by itself in a moment, and is not to be woken before
         self._arrived = 0.0  # when it took a result last
         self._lent = False  # the input, to the consumer's own loop
@@ -377,8 +378,10 @@ class Mapping:
         if self._source.prompt:
             return self._feed(own and self._source.instant)
         with self._lock:
-            if not self._has_place(self._placing.aim()):
+            alone = not self._feeding or self._source.returned
+            if not alone or not self._has_place(self._placing.aim()):
                 return None
+            self._feeding = True
         pools.threads().call(self._feed_alone, spread=True)  # not behind one that computes
         return None
 
@@ -420,7 +423,11 @@ class Mapping:
     def _feed_alone(self) -> None:
         """Start batches, in a thread that has nothing else to do and nobody to tell what goes wrong."""
         try:
-            self._feed()
+            more = True
+            while more:
+                self._feed()
+                with self._lock:  # who saw that there is one already may have seen it at its end
+                    more = self._feeding = self._has_place(self._placing.aim())
         except BaseException as error:
             self._break(error)
 
