@@ -174,8 +174,12 @@ class Submissions:
         """Return a call as it is run quickly on the route; None where that cannot be."""
         if decision.route == PROCESSES:  # under auto, none so short goes there
             return None if self._auto else SentCall(call, level, self._freed, decision.width)
-        if self._profile.turns(self._options) is not None and not self._profile.is_pure():
-            return None
+        turn = self._profile.turns(self._options)
+        if turn is not None and not self._profile.is_pure():
+            if not self._profile.depends_on_arguments():
+                return None
+            if turn(Batch(call.function, [(call.args, call.kwargs)], Shape.CALL, depth=level + 1)) is not None:
+                return None
         return QuickCall(call, level, self._freed)
 
     def _freed(self, level: int) -> None:

@@ -1023,6 +1023,29 @@ def test_argument_may_change_when_it_is_submitted():
     assert len(table) == 10_000
 
 
+class Counting:
+    """Counts how often it is asked for something, which two threads must not do at once."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __getitem__(self, _):
+        asked = self.asked
+        time.sleep(0)
+        self.asked = asked + 1
+        return asked
+
+
+def test_calls_take_turns_when_a_short_known_function_gets_an_argument_that_changes():
+    """What it was called with before could be read at once."""
+    function = parallel(lambda source: source[0])
+    for _ in range(40):
+        assert [function.submit((x,)).result() for x in range(5)] == list(range(5))
+    source = Counting()
+    assert sorted(call.result() for call in [function.submit(source) for _ in range(300)]) == list(range(300))
+    assert source.asked == 300
+
+
 def test_other_calls_end_when_a_callback_exits(monkeypatch, until):
     """A callback that raises SystemExit takes no other call of its batch along; the thread's hook hears of it."""
     function = parallel(lambda text: time.sleep(50e-6), backend="threads", max_workers=1)
