@@ -348,6 +348,8 @@ def test_auto_runs_work_that_waits_and_holds_the_gil_in_threads_of_processes():
     if report.rule == "waits, holds the GIL":  # the machine may be too busy to see it
         assert report.route == "processes"
         assert "threads each" in report.reason
+        assert report.abreast > 1
+        assert f"{report.width} wide with {report.abreast} threads each" in str(report)
 
 
 def mixed(steps):
