@@ -60,7 +60,17 @@ else:
         defaults=(0.0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 1, False, False, False, 0),
     )
 
-__all__ = ["FRACTION", "PURE", "UNREAD", "Readings", "Stopwatch", "count_unmeasured", "overhead", "run_delay"]
+__all__ = [
+    "FRACTION",
+    "PURE",
+    "UNREAD",
+    "Idleness",
+    "Readings",
+    "Stopwatch",
+    "count_unmeasured",
+    "overhead",
+    "run_delay",
+]
 
 #: Looks of the sampler from which a pure answer (all or nothing held) is believed, and a fraction.
 PURE, FRACTION = 3, 20
@@ -104,11 +114,11 @@ class Readings(_Fields):
     looked_cpu, held_cpu : float
         The same in CPU time, as if it had had the GIL since one look when it has it at the next.
     caught : int
-        Looks that found the thread computing, or ready to.
+        Looks that found the thread computing.
     busy, held_busy : float
         Wall time that ended with such a look, and how much of it with the GIL held.
     held_idle : float
-        Wall time that ended with a look that found it asleep with the GIL held.
+        Wall time that ended with a look that found it off its CPU with the GIL held.
     moved : float
         CPU time spent on moving arguments and results to and from another process.
     sent, received : int
@@ -155,8 +165,10 @@ class Readings(_Fields):
         met = self.caught >= PURE
         busy, busy_held = (self.busy, self.held_busy) if met else (self.looked_cpu, self.held_cpu)
         delay = self.delay * min(1.0, self.looked / self.wall) if self.wall else 0.0
-        idle = max(1e-12, self.looked - busy - delay)
-        return min(1.0, busy_held / busy) if busy > 0 else 0.0, min(1.0, self.held_idle / idle)
+        idle, idle_held = max(1e-12, self.looked - busy), self.held_idle
+        if delay < 0.5 * idle:  # else too little is left of both to tell
+            idle, idle_held = idle - delay, max(0.0, idle_held - delay)
+        return min(1.0, busy_held / busy) if busy > 0 else 0.0, min(1.0, idle_held / idle)
 
     def plus(self, other: Readings) -> Readings:
         """Return both together, of other items."""
@@ -181,6 +193,35 @@ class Readings(_Fields):
 
 #: Of nothing that was measured.
 UNREAD = Readings(0, 0.0, 0.0)
+
+
+class Idleness:
+    """Tells how much the process has computed since it was last asked, in the thread that asks.
+
+    Notes
+    -----
+    2 µs.
+    """
+
+    __slots__ = ("_delayed", "_rests", "_spent", "since")
+
+    def __init__(self) -> None:
+        self.since = 0.0  #: when it was last asked, by `perf_counter`
+        self._spent = self._delayed = 0.0
+        self._rests = 0
+        self.ask()
+
+    def ask(self) -> float:
+        """Return the share of that time; 1 where the thread has waited for nothing but a CPU."""
+        since, spent, delayed, rests = self.since, self._spent, self._delayed, self._rests
+        self.since, self._spent, self._delayed, self._rests = (
+            perf_counter(),
+            process_time(),
+            run_delay(),
+            _sampler.rests(),
+        )
+        elapsed = self.since - since - (self._delayed - delayed)
+        return 1.0 if self._rests <= rests or elapsed <= 0 else (self._spent - spent) / elapsed
 
 
 class _Statistics:
@@ -418,6 +459,7 @@ class Stopwatch(_sampler.Watched):
 
     __slots__ = (
         "__weakref__",
+        "_behind",
         "_clock",
         "_cpu",
         "_crowd",
@@ -449,7 +491,8 @@ class Stopwatch(_sampler.Watched):
             self.begin(looks)
             if self.slot < 0:
                 self.slot, self._clock = NO_SLOT, _thread_clock(get_ident())
-        self._process = process_time() if watch and not _is_behind() else -1.0
+        self._behind = watch and _is_behind()
+        self._process = process_time() if watch else -1.0
         self._rests = _sampler.rests()
         if careful or watch:
             _, self._delay, self._wall = _delay_between()
@@ -527,7 +570,7 @@ class Stopwatch(_sampler.Watched):
         if self._process >= 0:
             computed = process_time() - self._process
             idle = computed < IDLE * wall and self._delay >= 0 and delay <= STARVED * wall
-            if crowd == 1 and not _abandoned:
+            if crowd == 1 and not (self._behind or _abandoned):
                 process = max(0.0, computed - own - (_spent_so_far(self._main) - self._spent))
         disturbed = _elapsed_so_far() - self._elapsed > DISTURBED * wall
         return process, disturbed, idle

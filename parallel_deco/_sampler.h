@@ -27,25 +27,24 @@ typedef struct {
     double held;      /* of these, attached to the interpreter */
     double cpu;       /* CPU seconds of the thread while looked at */
     double cpu_held;  /* of these, attached */
-    long caught;      /* looks that found it computing, or ready to */
+    long caught;      /* looks that found it computing */
     double busy;      /* seconds looked at that ended with such a look */
     double busy_held; /* of these, attached */
-    double idle_held; /* seconds that ended with it asleep and attached */
+    double idle_held; /* seconds that ended with it off its CPU and attached */
     double age;       /* seconds since begin() */
     double spent;     /* CPU seconds of the thread since begin() */
 } pd_reading;
 
+static int pd_moves; /* whether the sampler may choose its CPU */
+
 #if PD_SUPPORTED
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,6 +62,8 @@ typedef struct {
 #define PD_STEADY 1e-3
 #define PD_LAST 20e-3
 #define PD_GROWTH 1.1
+/* Share of the time since the last look from which on it has computed all the while. */
+#define PD_ALL 0.9
 
 /* What `active` says. */
 #define PD_NOBODY 0
@@ -75,8 +76,7 @@ typedef struct {
     atomic_int readers;
     PyThreadState *state;
     clockid_t clock;
-    long thread; /* its number */
-    int cpu;     /* where it was when it began */
+    atomic_int cpu; /* where it was when it began */
     double born, born_cpu;
     double seen, seen_cpu;
     double interval;
@@ -89,7 +89,6 @@ static atomic_int pd_used;
 static atomic_int pd_watched;
 static atomic_int pd_running;
 static atomic_int pd_closed;
-static int pd_moves; /* whether the sampler may choose its CPU */
 static clockid_t pd_clock; /* of the sampler's own CPU time, once pd_clocked */
 static atomic_int pd_clocked;
 static pthread_mutex_t pd_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -121,33 +120,15 @@ static int pd_keep_away(int away) {
     for (int i = 0; i < used; i++) {
         if (atomic_load(&pd_slots[i].active) != PD_LOOKED_AT) continue;
         watched += 1;
-        cpu = pd_slots[i].cpu;
+        cpu = atomic_load(&pd_slots[i].cpu);
     }
     if (!pd_moves || watched != 1 || cpu == away || pd_may(getpid(), may) < 0 || !pd_has(may, cpu))
         return away;
     may[cpu / PD_BITS] &= ~(1ULL << (cpu % PD_BITS));
     return memcmp(may, none, sizeof may) != 0 && pd_allow(0, may) == 0 ? cpu : away;
 }
-
-static inline long pd_own_number(void) { return syscall(SYS_gettid); }
-
-/* Whether a thread could compute now, if it had a CPU: this one may have taken it from it. 15 us. */
-static int pd_is_ready(long thread) {
-    char text[256], *end;
-    int descriptor, size;
-    snprintf(text, sizeof text, "/proc/self/task/%ld/stat", thread);
-    descriptor = open(text, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return 0;
-    size = (int)read(descriptor, text, sizeof text - 1);
-    close(descriptor);
-    text[size > 0 ? size : 0] = 0;
-    end = strrchr(text, ')'); /* behind its name */
-    return end && end[1] == ' ' && end[2] == 'R';
-}
 #else
 static int pd_keep_away(int away) { return away; }
-static inline long pd_own_number(void) { return 0; }
-static int pd_is_ready(long thread) { (void)thread; return 0; }
 #endif
 
 static void pd_look(pd_slot *slot) {
@@ -159,11 +140,9 @@ static void pd_look(pd_slot *slot) {
         double now = pd_seconds(CLOCK_MONOTONIC), cpu = pd_seconds(slot->clock);
         int held = pd_holds_gil(slot->state);
         double dt = now - slot->seen, dc = cpu - slot->seen_cpu;
-        /* What was computed since the last look says nothing of who sleeps by now, nor of who has just been woken; but
-         * who has computed most of the time and still could has lost its CPU, perhaps to this thread. */
-        int busy = pd_seconds(slot->clock) > cpu;
-        int ready = !busy && (held || dc > 0.5 * dt) && pd_is_ready(slot->thread);
-        busy |= ready && dc > 0.5 * dt;
+        /* What was computed since the last look says nothing of who sleeps by now. But who has computed all the while has
+         * just lost its CPU, perhaps to this thread. */
+        int busy = pd_seconds(slot->clock) > cpu || dc > PD_ALL * dt;
         slot->seen = now;
         slot->seen_cpu = cpu;
         slot->sum.samples += 1;
@@ -177,7 +156,7 @@ static void pd_look(pd_slot *slot) {
             slot->sum.caught += 1;
             slot->sum.busy += dt;
             if (held) slot->sum.busy_held += dt;
-        } else if (held && !ready)
+        } else if (held)
             slot->sum.idle_held += dt;
         if (slot->interval < (slot->sum.samples < slot->budget ? PD_STEADY : PD_LAST)) slot->interval *= PD_GROWTH;
         if (slot->sum.samples >= slot->budget + PD_ENOUGH && atomic_load(&pd_watched) > PD_MANY &&
@@ -276,8 +255,7 @@ static int pd_begin(long budget) {
             atomic_store(&slot->taken, 0);
             return -1;
         }
-        slot->thread = pd_own_number();
-        slot->cpu = pd_here();
+        atomic_store(&slot->cpu, pd_here());
         slot->sum = (pd_reading){0};
         slot->interval = PD_FIRST;
         slot->budget = budget;

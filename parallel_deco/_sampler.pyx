@@ -64,7 +64,7 @@ def end(int slot):
         (samples, wall, held, cpu, cpu_held, caught, busy, busy_held, idle_held, age, spent): the number of looks, and
         in seconds: the time looked at, how much of it with the GIL held, the CPU time in it, how much of that with the
         GIL held; how many looks found it computing, the time that ended with these, how much of that with the GIL
-        held; the time that ended with it asleep and the GIL held; and wall and CPU time since `begin`.
+        held; the time that ended with it off its CPU and the GIL held; and wall and CPU time since `begin`.
     """
     return _as_tuple(pd_end(slot))
 

@@ -2,11 +2,13 @@
 
 import contextvars
 import decimal
+import gc
 import itertools
 import os
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 
 import pytest
@@ -241,6 +243,30 @@ def test_outcomes_are_reported_on_the_way_when_items_run_abreast():
     assert len(reports) > 1
     assert all(values == result.values[: len(values)] and not errors for values, errors in reports)
     assert all(len(one) < len(other) for (one, _), (other, _) in itertools.pairwise(reports))
+
+
+def test_nothing_of_a_batch_is_kept_when_it_has_ended():
+    """Its arguments and results go at once, without the collector: their memory is to be used for the next."""
+
+    class Thing:
+        pass
+
+    def keep(thing):
+        time.sleep(0.003)
+        made = Thing()
+        kept.extend((weakref.ref(thing), weakref.ref(made)))
+        return made
+
+    kept = []
+    batch = Batch(keep, [Thing() for _ in range(8)], Shape.ONE)
+    batch.abreast = 2
+    gc.disable()
+    try:
+        assert len(run_abreast(batch).values) == 8
+        del batch
+        assert [thing() for thing in kept] == [None] * 16
+    finally:
+        gc.enable()
 
 
 def test_there_are_more_threads_when_all_of_them_wait():

@@ -454,6 +454,16 @@ def test_who_waits_for_the_gil_has_waited_once_however_often_it_asks():
     assert learned(*[alone] * 4, *[asking] * 20).kept == pytest.approx(1.0, abs=0.3)
 
 
+def test_waits_are_counted_when_the_switch_interval_is_nothing():
+    """Python cuts it to whole microseconds."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-7)
+    try:
+        assert learned(batch(1, 6e-3, 1e-3, rests=1), batch(1, 6e-3, 1e-3, rests=9, crowd=2)).kept == 0
+    finally:
+        sys.setswitchinterval(before)
+
+
 @pytest.mark.skipif(not gil_enabled(), reason="nobody waits for a GIL here")
 def test_waits_for_the_gil_are_not_its_own_when_it_waits_most_of_the_time():
     """Beside others it takes longer, and waits more often than alone: a longer wait of its own would be one."""

@@ -14,9 +14,9 @@ import os
 from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Iterator
 from math import inf
-from time import monotonic, process_time
+from time import monotonic, perf_counter, process_time
 
-from parallel_deco._readings import UNREAD
+from parallel_deco._readings import UNREAD, Idleness, Readings
 from parallel_deco.backends import contexts
 from parallel_deco.backends.batch import Batch, BatchResult, run_batch
 
@@ -52,51 +52,59 @@ def run_abreast(batch: Batch, report: Report | None = None, pause: float = inf) 
     Some 50 µs for each thread, and 3 µs for each item.
     """
     contexts.settle(batch.context)  # of which each thread has a copy
-    outcomes = _Outcomes(batch)
-    ended: list[LockType] = []
-
-    def start(threads: int) -> None:
-        for _ in range(threads):
-            end = allocate_lock()
-            end.acquire()
-            try:
-                start_new_thread(_run_aside, (_Share(outcomes, batch, start), end, shares))
-            except RuntimeError:  # there are no more
-                return
-            ended.append(end)
-
-    began, spent = monotonic(), process_time()
-    shares = [_Share(outcomes, batch, start, report, pause)]
-    start(batch.abreast - 1)
-    shares[0].run()
+    outcomes, began, spent = _Outcomes(batch), monotonic(), process_time()
+    crew = _Crew(batch, outcomes)
+    crew.start(batch.abreast - 1)
+    readings = _Share(crew, report, pause).run()
     if outcomes.stray:
         return BatchResult([], {}, UNREAD)
-    for end in ended:  # and those that are started meanwhile, by a thread before them
+    for end in crew.ended:  # and those that are started meanwhile, by a thread before them
         end.acquire()
-    readings = UNREAD
-    for share in shares:
-        readings = readings.plus(share.readings)
+    for seen in crew.readings:
+        readings = readings.plus(seen)
     # What they waited for was neither each other's GIL nor a CPU.
     idle = process_time() - spent < IDLE * (monotonic() - began) and not readings.starved
     return BatchResult(outcomes.values, outcomes.errors, readings._replace(idle=idle))
 
 
-def _run_aside(share: _Share, end: LockType, shares: list[_Share]) -> None:
-    shares.append(share)
-    try:
-        share.run()
-    finally:
-        if share.stray:
-            os._exit(0)
-        end.release()
+class _Crew:
+    """The threads of a batch; it does not know what they have, for nobody would let go of that."""
+
+    __slots__ = ("batch", "ended", "outcomes", "readings")
+
+    def __init__(self, batch: Batch, outcomes: _Outcomes) -> None:
+        self.batch = batch
+        self.outcomes = outcomes
+        self.ended: list[LockType] = []  #: of each thread but the first, taken until it has
+        self.readings: list[Readings] = []  #: of those that have ended
+
+    def start(self, threads: int) -> None:
+        """Start so many, or as many as can be had."""
+        for started in range(threads):
+            end = allocate_lock()
+            end.acquire()
+            try:
+                start_new_thread(self._run_aside, (end,))
+            except RuntimeError:  # there are no more
+                self.outcomes.lack(threads - started)
+                return
+            self.ended.append(end)
+
+    def _run_aside(self, end: LockType) -> None:
+        try:
+            self.readings.append(_Share(self).run())
+        finally:
+            if self.outcomes.stray:
+                os._exit(0)
+            end.release()
 
 
 class _Outcomes:
     """The items, of which each thread takes the next, and what became of them; `_lock` guards all of it."""
 
     __slots__ = (
-        *("_batch", "_done", "_each", "_ended", "_lock", "_over", "_process", "_reported", "_since", "_spent"),
-        *("_threads", "_until", "errors", "values"),
+        *("_batch", "_done", "_each", "_ended", "_grown", "_lock", "_over", "_process", "_reported", "_threads"),
+        *("_until", "errors", "values"),
     )
 
     def __init__(self, batch: Batch) -> None:
@@ -104,10 +112,9 @@ class _Outcomes:
         self._lock = allocate_lock()
         self._process = os.getpid()
         patience, self._each = batch.patience or (inf, 0.0)
-        self._since = monotonic()
-        self._spent = process_time()
         self._threads = batch.abreast
-        self._until = self._since + patience
+        self._grown = perf_counter()  # when the last of them were to be started
+        self._until = monotonic() + patience
         self._over = False  # none is to begin any more
         self._ended: set[int] = set()  # behind those that are done
         self._done = 0  # how many have ended before the first that has not
@@ -137,20 +144,29 @@ class _Outcomes:
             self.values.append(None)
             return position
 
-    def lacking(self) -> int:
-        """Return how many threads are to be started beside those that there are, and count them."""
-        now = monotonic()
-        if self._threads >= MOST or now < self._since + PAUSE:  # without the lock: another look soon does no harm
+    def lacking(self, idleness: Idleness) -> int:
+        """Return how many threads are to be started beside those that there are, and count them.
+
+        `idleness` is that of the asking thread.
+        """
+        now = perf_counter()
+        if self._threads >= MOST or now < idleness.since + PAUSE:
             return 0
+        since = idleness.since
+        computed = idleness.ask()
         with self._lock:
-            spent, elapsed = process_time() - self._spent, now - self._since
-            self._since, self._spent = now, self._spent + spent
-            if self._over or elapsed < PAUSE or spent > IDLE * elapsed:
+            if self._over or computed > IDLE or since < self._grown:
                 return 0
-            wanted = min(MOST, int(BUSY * self._threads * elapsed / max(spent, 1e-6)))
+            wanted = min(MOST, int(BUSY * self._threads / max(computed, 1e-3)))
             more = max(0, min(wanted - self._threads, len(self._batch.items) - len(self.values)))
-            self._threads += more
+            if more:
+                self._threads, self._grown = self._threads + more, now
             return more
+
+    def lack(self, threads: int) -> None:
+        """Note that so many of them could not be started."""
+        with self._lock:
+            self._threads -= threads
 
     def _is_late(self) -> bool:
         ended = max(0, len(self.values) - self._threads + 1)
@@ -183,21 +199,15 @@ class _Share:
     """What one thread runs: iterates over items as it asks for the next, when the one before has ended."""
 
     __slots__ = (
-        *("_batch", "_errors", "_items", "_next", "_outcomes", "_pause", "_position"),
-        *("_report", "_settled", "_start", "_values", "readings"),
+        *("_batch", "_crew", "_errors", "_idleness", "_items", "_next", "_outcomes", "_pause", "_position"),
+        *("_report", "_settled", "_values"),
     )
 
-    def __init__(
-        self,
-        outcomes: _Outcomes,
-        batch: Batch,
-        start: Callable[[int], None],
-        report: Report | None = None,
-        pause: float = inf,
-    ) -> None:
-        self.readings = UNREAD
-        self._outcomes = outcomes
-        self._start = start
+    def __init__(self, crew: _Crew, report: Report | None = None, pause: float = inf) -> None:
+        batch = crew.batch
+        self._crew = crew
+        self._outcomes = crew.outcomes
+        self._idleness = Idleness()
         self._items = batch.items
         self._report = report
         self._pause = pause
@@ -235,19 +245,20 @@ class _Share:
                 self._report(*more)
             self._next = monotonic() + self._pause
         self._position = self._outcomes.take()
-        threads = self._outcomes.lacking()
+        threads = self._outcomes.lacking(self._idleness)
         if threads:
-            self._start(threads)
+            self._crew.start(threads)
         return self._items[self._position]
 
-    def run(self) -> None:
+    def run(self) -> Readings:
         """Run items until there are no more; whatever goes wrong is the error of the one that ran."""
-        failure = None
+        failure, readings = None, UNREAD
         try:
-            self.readings = run_batch(self._batch, self._values, self._errors, self).readings
+            readings = run_batch(self._batch, self._values, self._errors, self).readings
         except BaseException as error:  # no memory, for one
             failure = error
         self._settle(failure)
+        return readings
 
     def _settle(self, failure: BaseException | None = None) -> None:
         """Put in what became of the item that ran, if one did."""

@@ -21,7 +21,7 @@ from time import monotonic, thread_time
 from types import ModuleType
 
 from parallel_deco import _nesting, _shared
-from parallel_deco._readings import Readings, run_delay
+from parallel_deco._readings import Idleness, Readings
 from parallel_deco.backends import surroundings
 from parallel_deco.backends.batch import SHAPES, Batch, run_batch
 from parallel_deco.backends.connection import Connection, Frame, Staged
@@ -45,8 +45,9 @@ __all__ = ["serve"]
 BRIEF = 0.5e-3
 #: Seconds after which outcomes are sent although the batch goes on: what a worker's death can cost at most.
 FLUSH = 0.05
-#: Seconds between looks at whether a batch waits, and the share of its time that it computes up to which it does.
-LOOK, IDLE = 2e-3, 0.5
+#: Seconds between looks at whether a batch waits, the share of its time that it computes up to which it does, and how
+#: many of its items run at the same time then; more when these wait too.
+LOOK, IDLE, FEW = 2e-3, 0.5, 4
 
 
 def serve(template: int, socket: _socket.socket, slot: int) -> int:
@@ -273,7 +274,7 @@ class Worker:
 class _Run:
     """One batch while it runs."""
 
-    __slots__ = ("_asleep", "_batch", "_errors", "_flushed", "_looked", "_slot", "_values", "_worker")
+    __slots__ = ("_asleep", "_batch", "_errors", "_flushed", "_idleness", "_slot", "_values", "_worker")
 
     def __init__(self, worker: Worker, batch: Batch, slot: Slot) -> None:
         self._worker = worker
@@ -283,7 +284,6 @@ class _Run:
         self._errors: dict[int, BaseException] = {}
         self._flushed = 0
         self._asleep = False
-        self._looked = 0.0, 0.0, 0.0  # when, and what it had taken of a CPU by then, and waited for one
 
     def run(self, moved: float, new: bool) -> None:
         """Run the items, of a function that ran here before or not, and send what became of them."""
@@ -308,29 +308,26 @@ class _Run:
         batch = self._batch
         until, batch.patience = batch.patience or (inf, 0.0), None  # the items see to it
         if len(batch.items) > 1:
-            look = self._sleeps if batch.widens else None
+            look = None
+            if batch.widens:
+                look, self._idleness = self._sleeps, Idleness()
             batch.items = _shared.Noted(list(batch.items), self._slot.map, self._report, FLUSH, *until, look, LOOK)
-        self._looked = monotonic(), thread_time(), run_delay()
-        self._slot.times[0] = self._looked[0]
+        began = self._slot.times[0] = monotonic()
         self._slot.words[1] = 0
         readings = run_batch(batch, self._values, self._errors, batch.items).readings
         if not self._asleep or self._worker.stray:
             return readings
-        from parallel_deco.backends.abreast import MOST
-
         rest = batch.rest(len(self._values))
-        rest.abreast, rest.patience = min(MOST, len(rest.items)), (until[0] + LOOK, until[1])
+        spared = until[0] + until[1] * len(self._values) - (monotonic() - began)
+        rest.abreast, rest.patience = min(FEW, len(rest.items)), (max(0.0, spared) + LOOK, until[1])
         return readings.plus(self._run_several(rest))
 
     def _sleeps(self) -> bool:
         """Whether the batch has mostly waited since the last look: then what is left can do so at the same time."""
         try:
-            now, spent, delayed = monotonic(), thread_time(), run_delay()
+            self._asleep = self._idleness.ask() < IDLE
         except BaseException:  # of a signal's handler: it would be taken for the next item's error
             return False
-        since, before, already = self._looked
-        self._looked = now, spent, delayed
-        self._asleep = spent - before < IDLE * (now - since - (delayed - already))
         return self._asleep
 
     def _run_several(self, batch: Batch) -> Readings:

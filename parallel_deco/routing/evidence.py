@@ -45,6 +45,8 @@ MOST_STARVED, OF_LATE = 0.25, 0.95
 #: Share of the time of threads in which the GIL is held, by what each of them needs alone, from which on it is what
 #: they wait for.
 CROWDING = 0.35
+#: Seconds after which who waits for the GIL asks for it, at least, where Python says that it is 0.
+SHORTEST = 1e-6
 #: Calls alone after which a first one counts no more.
 SETTLED = 4
 #: Seconds of work alone after which that is forgotten, to be tried again: the first time, and at most; twice as many
@@ -443,7 +445,7 @@ def _tells(looks: Readings) -> bool:
 def _rests(seen: Readings) -> float:
     """Return how often it waited; but who waits for the GIL wakes all the while to ask that it be let go of."""
     waited = max(0.0, seen.wall - seen.delay - seen.cpu)
-    return max(0.0, seen.rests - waited / sys.getswitchinterval())
+    return max(0.0, seen.rests - waited / max(sys.getswitchinterval(), SHORTEST))
 
 
 def facts_so_far(seen: Readings) -> Facts | None:

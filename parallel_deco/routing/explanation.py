@@ -50,8 +50,6 @@ class Explanation:
         Where its last work went, or its next would go if nothing ran yet.
     width : int
         How many workers at most.
-    abreast : int
-        How many items each of them runs at the same time.
     rule : str
         The rule that fired, in a word or two.
     reason : str
@@ -62,17 +60,19 @@ class Explanation:
         Seconds that each open route was predicted to take for the work that was left at the last decision.
     notes : tuple of str
         What keeps the work from other routes, and what the user can do.
+    abreast : int
+        How many items each worker runs at the same time.
     """
 
     function: str
     route: Route
     width: int
-    abreast: int
     rule: str
     reason: str
     readings: PerItem
     predicted: dict[Route, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    abreast: int = 1
 
     def __str__(self) -> str:
         """Return the report."""
