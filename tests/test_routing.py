@@ -454,6 +454,15 @@ def test_who_waits_for_the_gil_has_waited_once_however_often_it_asks():
     assert learned(*[alone] * 4, *[asking] * 20).kept == pytest.approx(1.0, abs=0.3)
 
 
+def test_waits_for_the_gil_cost_nothing_when_nobody_wants_a_cpu():
+    """Who sleeps for 0.2 ms is woken once more; who writes files wants a CPU for that."""
+    sleeps = Facts(items=1000, seconds=1.0, wall=270e-6, cpu=10e-6, gil=1e-6, samples=99, kept=1.5)
+    writes = sleeps._replace(wall=180e-6, cpu=85e-6)
+    for facts, costs in ((sleeps, False), (writes, True)):
+        kept, free = (predict(one, 1000, 2, MACHINE)["threads"].seconds for one in (facts, facts._replace(kept=0.0)))
+        assert (kept > 1.1 * free) is costs
+
+
 def test_waits_are_counted_when_the_switch_interval_is_nothing():
     """Python cuts it to whole microseconds."""
     before = sys.getswitchinterval()

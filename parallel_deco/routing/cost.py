@@ -33,6 +33,9 @@ GIL_BESIDE = 1.2
 #: stands, for the other threads wait too. Measured with two and four threads that write small files, beside as many
 #: processes: 20 to 60 µs.
 WAIT_FOR_GIL = 35e-6
+#: For how many times as long as they wait, as many as may, the CPUs must have work, for that to tell of what waits most
+#: of its time: 8 for small files, 0.6 for sleeps of 0.2 ms.
+WANTING = 3.0
 #: It is seen what threads gain; less than this is nothing.
 NO_GAIN = 1.1
 #: Seconds to pickle a small argument and its result, both ways, until it was measured.
@@ -226,7 +229,9 @@ def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | 
     else:
         # Who computed without the GIL wants it back after each item, and is woken for it: half of a way there and back.
         each = facts.wall + (machine.dispatch_thread / 2 if facts.computes and width > 1 else 0.0)
-        if not facts.computes:
+        # What others' waiting hides costs nothing.
+        wants_cpus = not facts.waits or facts.cpu * (most or facts.reach) > WANTING * facts.wall * cpus
+        if not facts.computes and wants_cpus:
             facts = facts._replace(cpu=facts.cpu + facts.kept * WAIT_FOR_GIL)
         work, least = (_crowded(facts, each, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
     handing = _batches(facts, items, width, THREADS) * machine.dispatch_thread + machine.wake
