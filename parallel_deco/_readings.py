@@ -62,6 +62,8 @@ else:
 
 __all__ = [
     "FRACTION",
+    "IDLE",
+    "LOOK",
     "PURE",
     "UNREAD",
     "Idleness",
@@ -79,8 +81,8 @@ STARVED = 0.2
 DISTURBED = 0.1
 #: In the place of a sampler's slot where there was none to be had.
 NO_SLOT = -2
-#: Share of its time that the process computes up to which a batch found it idle.
-IDLE = 0.5
+#: Share of its time that the process computes up to which a batch found it idle; and seconds from one look to the next.
+IDLE, LOOK = 0.5, 2e-3
 #: Seconds up to which clocks were read at the same time, and how often that is tried.
 AT_ONCE, TRIES = 50e-6, 4
 #: The same of another thread's clocks, of which one is a file.

@@ -116,6 +116,19 @@ def test_items_are_in_several_threads_of_a_worker_when_they_run_abreast():
     assert max(threads.values()) > 1
 
 
+def assert_equals_the_loop(function, items, keep):
+    """Map items that are doubled, and refused above 50: values, order, and the first error or (`keep`) all of them."""
+    shown = []
+    try:
+        for value in function.map(items, return_exceptions=keep):
+            shown.append(value.args if isinstance(value, Exception) else value)
+    except ValueError as error:
+        shown.append(error.args)
+    expected = [(x,) if x > 50 else 2 * x for x in items]
+    first = next((place for place, x in enumerate(items) if x > 50), len(items))
+    assert shown == (expected if keep else expected[: first + 1])
+
+
 @pytest.mark.usefixtures("in_turn")
 def test_items_that_wait_run_at_the_same_time_when_their_batch_was_cut_for_others():
     """The batches are as large as they are for short items, and these sleep."""
@@ -133,15 +146,7 @@ def test_items_that_wait_run_at_the_same_time_when_their_batch_was_cut_for_other
 def test_map_equals_the_loop_when_items_turn_out_to_wait(items, keep):
     """Some of a batch in turn, the others at the same time; each once, and in order."""
     function = warmed(parallel(sleepy, shared=False), [0])
-    shown = []
-    try:
-        for value in function.map(items, return_exceptions=keep):
-            shown.append(value.args if isinstance(value, Exception) else value)
-    except ValueError as error:
-        shown.append(error.args)
-    expected = [(x,) if x > 50 else 2 * x for x in items]
-    first = next((place for place, x in enumerate(items) if x > 50), len(items))
-    assert shown == (expected if keep else expected[: first + 1])
+    assert_equals_the_loop(function, items, keep)
 
 
 def sleepy(x):
@@ -160,15 +165,7 @@ def test_map_equals_the_loop_when_items_run_abreast(data):
     items = data.draw(st.lists(st.integers(0, 54), max_size=120), label="items")
     keep = data.draw(st.booleans(), label="return_exceptions")
     function = warmed(parallel(strict, shared=False), [0])
-    shown = []
-    try:
-        for value in function.map(items, return_exceptions=keep):
-            shown.append(value.args if isinstance(value, Exception) else value)
-    except ValueError as error:
-        shown.append(error.args)
-    expected = [(x,) if x > 50 else 2 * x for x in items]
-    first = next((place for place, x in enumerate(items) if x > 50), len(items))
-    assert shown == (expected if keep else expected[: first + 1])
+    assert_equals_the_loop(function, items, keep)
 
 
 @pytest.mark.usefixtures("abreast")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from time import monotonic, perf_counter, process_time
 
-from parallel_deco._readings import UNREAD, Idleness, Readings
+from parallel_deco._readings import IDLE, LOOK, UNREAD, Idleness, Readings
 from parallel_deco.backends import contexts
 from parallel_deco.backends.batch import Batch, BatchResult, run_batch
 
@@ -31,9 +31,8 @@ __all__ = ["run_abreast"]
 
 #: Threads of a batch, at most, unless it says more itself.
 MOST = 16
-#: Share of its time that the process computes up to which more threads than there are have use of each other's waiting;
-#: how much of it so many are to compute; and seconds from one such look to the next.
-IDLE, BUSY, PAUSE = 0.5, 1.3, 2e-3
+#: How much of its time the process is to compute, where more threads have use of each other's waiting.
+BUSY = 1.3
 
 
 def run_abreast(batch: Batch, report: Report | None = None, pause: float = inf) -> BatchResult:
@@ -150,7 +149,7 @@ class _Outcomes:
         `idleness` is that of the asking thread.
         """
         now = perf_counter()
-        if self._threads >= MOST or now < idleness.since + PAUSE:
+        if self._threads >= MOST or now < idleness.since + LOOK:
             return 0
         since = idleness.since
         computed = idleness.ask()

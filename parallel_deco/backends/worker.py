@@ -21,7 +21,7 @@ from time import monotonic, thread_time
 from types import ModuleType
 
 from parallel_deco import _nesting, _shared
-from parallel_deco._readings import Idleness, Readings
+from parallel_deco._readings import IDLE, LOOK, Idleness, Readings
 from parallel_deco.backends import surroundings
 from parallel_deco.backends.batch import SHAPES, Batch, run_batch
 from parallel_deco.backends.connection import Connection, Frame, Staged
@@ -45,9 +45,8 @@ __all__ = ["serve"]
 BRIEF = 0.5e-3
 #: Seconds after which outcomes are sent although the batch goes on: what a worker's death can cost at most.
 FLUSH = 0.05
-#: Seconds between looks at whether a batch waits, the share of its time that it computes up to which it does, and how
-#: many of its items run at the same time then; more when these wait too.
-LOOK, IDLE, FEW = 2e-3, 0.5, 4
+#: How many items run at the same time when a batch turns out to wait; more when these wait too.
+FEW = 4
 
 
 def serve(template: int, socket: _socket.socket, slot: int) -> int:
