@@ -14,6 +14,8 @@ __all__ = ["TINY", "Aim", "Demand", "batch_size", "patience", "spreads", "window
 GROWTH = 4
 #: Rounds that a batch is worth of which several items run at the same time, at least, and its seconds at most.
 ROUNDS, LONGEST = 2, 4 * TARGET
+#: So many rounds, or fewer, are handed out at once if they are the last ones.
+LAST_ROUNDS = 4
 #: What a batch of the loop is cut to at least, in seconds: a decision may come after each. So much that is left is run
 #: in one, for no other route is worth it any more.
 SERIAL_TARGET = 1e-3
@@ -127,7 +129,9 @@ def batch_size(aim: Aim, options: Options, left: int | None, before: int, pause:
     if before:
         size = min(size, max(GROWTH * before, abreast))
     if abreast > 1 and left is not None:
-        size = min(size, max(-(-left // (2 * width)), abreast))
+        # In a batch, a thread that is done takes the next item; between two, all wait for the last of the first.
+        shares = free if left <= LAST_ROUNDS * abreast * free else 2 * width
+        size = min(size, -(-left // shares))
     elif left is not None and route != SERIAL:
         size = min(size, _share(facts, width, left, least / pace, free, before or left))
     if options.buffersize is not None:
@@ -161,7 +165,10 @@ def patience(facts: Facts, options: Options, size: int, abreast: int = 1) -> Pat
     if size == 1 or options.chunksize is not None or not facts.items:
         return None
     grace = WAITING_GRACE if _waits_briefly(facts) else GRACE
-    return grace + facts.wall * (abreast > 1), PATIENCE * max(facts.wall, facts.pace) / abreast
+    if abreast == 1:
+        return grace, PATIENCE * max(facts.wall, facts.pace)
+    together = PATIENCE * max(facts.wall, facts.pace, GIL_HANDOVER * abreast * facts.held)  # as long as all that begin
+    return grace + together, together / abreast
 
 
 def spreads(facts: Facts, size: int) -> bool:

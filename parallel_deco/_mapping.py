@@ -795,7 +795,7 @@ class Mapping:
         self._steering.see(result)
         decides = not (self.closed or self._failed or self._source.exhausted or self._source.left == 0)
         if not decides:  # before the consumer has the last result, and may ask what is known
-            self._steering.note(result.readings)
+            self._steering.note(result.readings, batch.beside)
         pending = self._pending
         with self._lock:
             running = pending.flying
@@ -812,7 +812,7 @@ class Mapping:
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._ring()
         if decides:
-            self._steering.learn(result.readings, self._remaining(), running, sample)
+            self._steering.learn(result.readings, self._remaining(), running, batch.beside, sample)
 
     def _put_back(self, batch: Batch, result: BatchResult) -> None:
         """Have the items of a batch that lost its patience be pulled again; under the lock."""

@@ -135,7 +135,8 @@ class Pending:
         self.aloft += items
 
     def fly(self, batch: Batch) -> None:
-        """Know the batch that was made of a piece."""
+        """Know the batch that was made of a piece, and have it know beside how many it runs."""
+        batch.beside = len(self._flying)
         if batch.first in self._flying:
             self._batches[batch.first] = batch
 

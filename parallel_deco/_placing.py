@@ -59,8 +59,8 @@ class Placing:
         places = width - pending.here
         if self.goes_on:
             places = min(places, loaded)
-        ahead = self._runs_ahead(facts, width)
         abreast = steering.abreast if loaded and not self.late else 1
+        ahead = abreast == 1 and self._runs_ahead(facts, width)  # several items are worth a longer batch
         widens = steering.side_by_side and loaded > 0
         workers = max(1, loaded) if self.goes_on else width
         return Aim(route, facts, width, 2 * places if ahead else places, busy, abreast, widens, workers, ahead)

@@ -223,9 +223,11 @@ class Steering:
         self._go(self._choose(self._source.left, self.facts))
         return False
 
-    def note(self, seen: Readings) -> None:
-        """Add what a batch cost, when nothing is left to decide about."""
+    def note(self, seen: Readings, beside: int) -> None:
+        """Add what a batch cost that began beside so many, itself included, when nothing is left to decide about."""
         self._evidence.learn(seen)
+        if self.route == THREADS and beside > 1 and self._options.max_workers is None and self.facts.waits:
+            self._evidence.learn_reach(seen, beside)
 
     def count(self, items: int) -> None:
         """Note that so many more items ran, and were not measured."""
@@ -261,18 +263,15 @@ class Steering:
         if seconds is not None:
             self._evidence.learn_pickling(seconds)
 
-    def learn(self, seen: Readings, left: int | None, running: int, sample: Sample | None = None) -> None:
-        """Add what a batch cost, with so many running, itself included, and decide again if it is worth it.
+    def learn(self, seen: Readings, left: int | None, running: int, beside: int, sample: Sample | None = None) -> None:
+        """Add what a batch cost that began beside so many, and decide again if it is worth it; so many run now.
 
         With a sample, it ran in the consumer's thread: there, what pickling takes is seen before the work goes to other
         processes, and the machine is measured if nothing else runs.
         """
-        self._evidence.learn(seen)
+        self.note(seen, beside)
         facts = self.facts
         now = perf_counter()
-        if self.route == THREADS and facts.waits and self._options.max_workers is None:
-            self._evidence.learn_reach(seen, running, now)
-            facts = self.facts
         if now - self._decided < self.pause or (left is not None and left * facts.wall < WORTH):
             return
         self._decided = now

@@ -407,6 +407,7 @@ class Submissions:
             self._vacate(hand.level, hand.probe)
             return
         batch = self._batch(hand.level, calls, decision.facts)
+        batch.beside = self._lanes[hand.level].running
         if hand.probe:
             self._judge(hand, batch)
         self._launch(hand, calls, batch, decision, there)
@@ -472,7 +473,7 @@ class Submissions:
                 judge.dismiss()
             self._evidence.learn(readings)
             if decision.route == THREADS and decision.facts.waits and self._options.max_workers is None:
-                self._evidence.learn_reach(readings, self._lanes[level].running, perf_counter())
+                self._evidence.learn_reach(readings, batch.beside)
             self._vacate(level, probe=judge is not None)
 
         def done(result: BatchResult) -> None:

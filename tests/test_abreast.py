@@ -334,14 +334,14 @@ def test_batch_is_run_by_fewer_when_there_is_no_thread(monkeypatch):
 
 def test_work_that_waits_and_holds_the_gil_is_predicted_in_threads_of_processes():
     """As many as keep the GIL of each busy; not what computes, nor what is not known yet, nor where it may not."""
-    assert threads_each(WAITS, 1000, 2) == 13
+    assert threads_each(WAITS._replace(cpu=1.6e-3, gil=1.6e-3), 1000, 2) == 12
     assert threads_each(WAITS, 8, 2) == 4
     assert threads_each(WAITS._replace(cpu=9e-3), 1000, 2) == 1
     assert threads_each(WAITS._replace(items=2), 1000, 2) == 1
     assert threads_each(WAITS._replace(cpu=1e-5, gil=1e-5), 1000, 2) == 1, "one GIL is enough"
     several = predict(WAITS, 1000, 2, Machine(), workers=2, abreast=True)["processes"]
     single = predict(WAITS, 1000, 2, Machine(), workers=2)["processes"]
-    assert (several.width, several.abreast, single.abreast) == (2, 13, 1)
+    assert (several.width, several.abreast, single.abreast) == (2, 16, 1)
     assert several.seconds < 0.6 * single.seconds
     assert predict(WAITS, 1000, 2, Machine(), workers=2, abreast=True, most=2)["processes"].abreast == 1
 

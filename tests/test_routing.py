@@ -397,7 +397,7 @@ def test_reach_is_left_alone_when_a_batch_ran_nothing():
     """Its first item was late: there is nothing to divide by, and nothing to learn."""
     evidence = Evidence()
     evidence.learn(batch(4, 5e-3, cpu=1e-5))
-    evidence.learn_reach(batch(4, 5e-3, cpu=1e-5)._replace(items=0), 3, time.perf_counter())
+    evidence.learn_reach(batch(4, 5e-3, cpu=1e-5)._replace(items=0), 3)
     assert evidence.facts().waits
 
 
@@ -692,14 +692,13 @@ def test_gain_is_believed_again_when_the_cpus_are_free_again():
 
 def test_more_threads_are_tried_when_the_first_wait_was_a_short_one():
     """Waits vary; that those beside others are longer is no sign that they are in each other's way."""
-    evidence, now = Evidence(), 0.0
+    evidence = Evidence()
     evidence.learn(batch(1, 0.05, 1e-4))
     width = evidence.facts().reach
     for _ in range(20 * width):
-        now += 0.1 / width
         seen_now = batch(1, 0.1, 1e-4, crowd=width)
         evidence.learn(seen_now)
-        evidence.learn_reach(seen_now, width, now)
+        evidence.learn_reach(seen_now, width)
         if evidence.facts().reach > width:
             break
     assert evidence.facts().reach == 2 * width

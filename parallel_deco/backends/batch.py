@@ -79,10 +79,13 @@ class Batch:
         How many of its items a worker process runs at the same time, which wait most of the time.
     widens : bool
         Whether that may be more of them, should they wait and not compute.
+    beside : int
+        How many batches of the same work ran when it began, itself included.
     """
 
     __slots__ = (
         "abreast",
+        "beside",
         "careful",
         "context",
         "depth",
@@ -137,6 +140,7 @@ class Batch:
         self.heeds_signals = heeds_signals
         self.abreast = 1
         self.widens = False
+        self.beside = 1
         self.patient: Patient | None = None  # its items, while they run in this process
         self.stopped = False
         self.stopwatch: Stopwatch | None = None

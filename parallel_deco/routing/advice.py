@@ -41,7 +41,8 @@ def advice(decision: Decision) -> Iterator[str]:
             f"the GIL is held {100 * facts.held / facts.cpu:.0f} % of the time, which bounds threads to "
             f"{facts.cpu / facts.held:.1f} times one: less Python between the calls that release it helps"
         )
-    if decision.route == THREADS and facts.waits and decision.width < _could_wait(decision):
+    most = decision.here.most
+    if decision.route == THREADS and facts.waits and most is not None and most <= decision.width < _could_wait(decision):
         yield "more threads than max_workers allows could wait at the same time"
     if decision.route == SERIAL and facts.inner > INNER:
         yield "its own threads (BLAS, OpenMP) are at work; limit them with threadpoolctl if you want ours instead"

@@ -244,8 +244,8 @@ class Evidence:
         self._rests = inf
         self._doubtful = False
 
-    def learn_reach(self, seen: Readings, running: int, now: float) -> None:
-        """Note what a batch of work that waits took in one of so many threads."""
+    def learn_reach(self, seen: Readings, beside: int) -> None:
+        """Note what a batch of work that waits took, if it began in one of so many threads."""
         if not seen.items:  # its first item was late, and nothing came of the others there
             return
         with self._lock:
@@ -254,8 +254,8 @@ class Evidence:
             alone, cpu = self._alone.value, self._cpu.value
             held = max(cpu, self._gil(self._looks, alone, cpu) or 0.0)
             # Items that take longer beside each other are in each other's way only if the GIL is: else they vary.
-            crowding = running * held > CROWDING * wall / seen.items
-            self._reach.learn(seen.items, wall, running, now, alone if crowding and alone else inf)
+            crowding = beside * held > CROWDING * wall / seen.items
+            self._reach.learn(seen.items, wall, beside, alone if crowding and alone else inf)
             if self._reach.width != width:
                 self._facts = None
 
