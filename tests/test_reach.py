@@ -98,9 +98,7 @@ def test_width_follows_when_the_server_changes():
     assert resting(reach) == MOST
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 100), st.floats(0, 1e3), st.integers(0, 300)), max_size=200)
-)
+@given(st.lists(st.tuples(st.integers(0, 100), st.floats(0, 1e3), st.integers(0, 300)), max_size=200))
 @settings(deadline=None)
 def test_width_is_possible_when_anything_is_told(told):
     """A power of two between the first and the most, whatever was told."""

@@ -42,7 +42,8 @@ def advice(decision: Decision) -> Iterator[str]:
             f"{facts.cpu / facts.held:.1f} times one: less Python between the calls that release it helps"
         )
     most = decision.here.most
-    if decision.route == THREADS and facts.waits and most is not None and most <= decision.width < _could_wait(decision):
+    bounded = most is not None and most <= decision.width
+    if decision.route == THREADS and facts.waits and bounded and decision.width < _could_wait(decision):
         yield "more threads than max_workers allows could wait at the same time"
     if decision.route == SERIAL and facts.inner > INNER:
         yield "its own threads (BLAS, OpenMP) are at work; limit them with threadpoolctl if you want ours instead"
