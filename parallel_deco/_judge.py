@@ -6,12 +6,14 @@ from functools import partial
 from itertools import islice
 from time import perf_counter
 
+from parallel_deco._cpus import cpus_contended
 from parallel_deco._measure import Readings
 from parallel_deco._readings import overhead
 from parallel_deco._switching import SOON, ask, cease, soon
 from parallel_deco._waiting import Bell
 from parallel_deco.backends.batch import Batch
 from parallel_deco.backends.threads import ThreadBackend
+from parallel_deco.routing.evidence import INNER
 
 __all__ = ["Judge"]
 
@@ -20,6 +22,9 @@ FIRST_LOOK = 2e-3
 LONGEST_PAUSE = 0.25
 #: Looks after the first, in which the matter is settled for most functions: for 30 ms.
 EARLY = 3
+#: CPUs that a call keeps busy from which on it may be parallel inside, its other threads only just at work; and seconds
+#: for which these may be without a CPU where others want them too (BLAS beside four busy programs: up to 17 ms).
+JUST, LATE = 1.1, 25e-3
 
 
 def _pauses() -> Iterator[float]:
@@ -100,7 +105,18 @@ class Judge:
             return False
         with soon():  # to peek gives the GIL up, and what the call does meanwhile was not peeked at
             seen = batch.stopwatch.peek() if batch.stopwatch is not None else None
-            if seen is None:
+            if seen is None or _may_have_threads(seen):
                 return False
             with overhead(due):
                 return self._verdict(seen)
+
+
+def _may_have_threads(seen: Readings) -> bool:
+    """Return whether a call that computes may do so in threads of its own, too, that were not seen to compute yet."""
+    if seen.cpu < 0.5 * (seen.wall - seen.delay):
+        return False
+    busy = seen.process_cpu / seen.cpu
+    if JUST < busy < INNER:
+        return True
+    shares = seen.shares
+    return busy <= JUST and seen.wall < LATE and shares is not None and shares[0] < 0.5 and cpus_contended()

@@ -64,6 +64,8 @@ static int pd_moves; /* whether the sampler may choose its CPU */
 #define PD_GROWTH 1.1
 /* Share of the time since the last look from which on it has computed all the while. */
 #define PD_ALL 0.9
+/* A look that comes so many times as late as it was to counts for no more. */
+#define PD_LATE 2.0
 
 /* What `active` says. */
 #define PD_NOBODY 0
@@ -139,12 +141,16 @@ static void pd_look(pd_slot *slot) {
          * and not to what was so before. */
         double now = pd_seconds(CLOCK_MONOTONIC), cpu = pd_seconds(slot->clock);
         int held = pd_holds_gil(slot->state);
-        double dt = now - slot->seen, dc = cpu - slot->seen_cpu;
+        double dt = now - slot->seen, dc = cpu - slot->seen_cpu, most = PD_LATE * (slot->interval + PD_FIRST);
         /* What was computed since the last look says nothing of who sleeps by now. But who has computed all the while has
          * just lost its CPU, perhaps to this thread. */
         int busy = pd_seconds(slot->clock) > cpu || dc > PD_ALL * dt;
         slot->seen = now;
         slot->seen_cpu = cpu;
+        if (dt > most) { /* one look says little of all the time for which this thread had no CPU itself */
+            dc *= most / dt;
+            dt = most;
+        }
         slot->sum.samples += 1;
         slot->sum.wall += dt;
         slot->sum.cpu += dc;

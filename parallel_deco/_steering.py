@@ -18,7 +18,7 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape
 from parallel_deco.routing.cost import waiting_width
-from parallel_deco.routing.evidence import INNER, KNOWN, Facts, facts_so_far
+from parallel_deco.routing.evidence import KNOWN, Facts, facts_so_far
 from parallel_deco.routing.router import ENOUGH, NOTHING, SECONDS, Decision, decide
 
 if TYPE_CHECKING:
@@ -300,8 +300,8 @@ class Steering:
         left = None if left is None else left + 1  # it takes a place too, most likely to the end
         self._evidence.learn_inside(seen)
         so_far = facts_so_far(seen)
-        if so_far is None or (so_far.computes and 1.1 < seen.process_cpu / seen.cpu < INNER):
-            return False  # in the second case it may be parallel inside, its other threads only just at work
+        if so_far is None:
+            return False
         facts = self._moving(so_far)
         if not self.auto:
             self._obey(left, facts)

@@ -3,12 +3,13 @@
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from parallel_deco import _machine, parallel
-from parallel_deco._cpus import available_cpus, gil_enabled
-from parallel_deco._judge import EARLY, FIRST_LOOK, Judge
+from parallel_deco import _cpus, _judge, _machine, parallel
+from parallel_deco._cpus import available_cpus, cpus_contended, gil_enabled
+from parallel_deco._judge import EARLY, FIRST_LOOK, LATE, Judge
 from parallel_deco._options import Options
 from parallel_deco._profile import Profile
 from parallel_deco._readings import UNREAD
@@ -237,3 +238,62 @@ def test_verdict_is_dropped_when_the_call_ended_while_it_was_found(steering, mon
     monkeypatch.setattr(steering._profile, "decide", slow)
     assert steering.hear(COMPUTES, 59) is True
     assert steering.route == "serial"
+
+
+#: Of a call that computes in one thread without the GIL, for 5 ms so far, and of the same call later.
+RELEASES = COMPUTES._replace(wall=5e-3, cpu=5e-3, process_cpu=5e-3, held=0.0, held_cpu=0.0)
+RELEASES_LATE = RELEASES._replace(wall=2 * LATE, cpu=2 * LATE, process_cpu=2 * LATE)
+
+
+@pytest.mark.parametrize(
+    ("seen", "contended", "clear"),
+    [
+        (RELEASES, False, True),
+        (RELEASES, True, False),
+        (RELEASES_LATE, True, True),
+        (RELEASES._replace(process_cpu=6e-3), False, False),
+        (RELEASES._replace(process_cpu=9e-3), True, True),
+        (RELEASES._replace(cpu=1e-4, process_cpu=1e-4), True, True),
+        pytest.param(
+            COMPUTES, True, True, marks=pytest.mark.skipif(not gil_enabled(), reason="nobody holds what is not there")
+        ),
+    ],
+    ids=["alone", "lacks CPUs", "long enough", "just at work", "parallel inside", "waits", "holds the GIL"],
+)
+def test_judge_looks_again_when_a_call_may_have_threads_of_its_own(heard, monkeypatch, seen, contended, clear):
+    """BLAS beside busy programs: its other threads have no CPU yet, and it looks as if it computed in one."""
+    monkeypatch.setattr(_judge, "cpus_contended", lambda: contended)
+    batch, over = watched(abs, -1), threading.Event()
+    batch.stopwatch = SimpleNamespace(peek=lambda: None if over.is_set() else seen)
+    judge = Judge(lambda seen: heard.append(seen) or True, lambda: None)
+    judge.watch(batch)
+    judge.sit(pools.threads())
+    deadline = time.monotonic() + (10 if clear else 0.1)
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.005)
+    over.set()
+    judge.dismiss()
+    assert bool(heard) is clear
+
+
+@pytest.mark.parametrize(
+    ("text", "contended"),
+    [
+        ("0.10 0.20 0.30 3/200 4711\n", False),
+        ("0.10 0.20 0.30 4/200 4711\n", True),
+        ("nothing of the kind\n", False),
+        (None, False),
+    ],
+)
+def test_cpus_are_contended_when_more_could_compute_than_there_are(monkeypatch, text, contended):
+    """As Linux counts who is runnable, the one that asks among them; not where nobody says."""
+
+    def read(path):
+        assert path == "/proc/loadavg"
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(_cpus, "_text", read)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert cpus_contended() is contended
