@@ -15,7 +15,7 @@ from collections import namedtuple
 from time import perf_counter, process_time, thread_time
 
 from parallel_deco import _sampler
-from parallel_deco._cpus import gil_enabled
+from parallel_deco._cpus import cpus_contended, gil_enabled
 from parallel_deco._waiting import stayed_awake
 
 TYPE_CHECKING = False
@@ -572,6 +572,8 @@ class Stopwatch(_sampler.Watched):
         if self._process >= 0:
             computed = process_time() - self._process
             idle = computed < IDLE * wall and self._delay >= 0 and delay <= STARVED * wall
+            # It may have waited for a lock of one that has no CPU, and neither computes.
+            idle = idle and not (crowd > 1 and cpus_contended())
             if crowd == 1 and not (self._behind or _abandoned):
                 process = max(0.0, computed - own - (_spent_so_far(self._main) - self._spent))
         disturbed = _elapsed_so_far() - self._elapsed > DISTURBED * wall

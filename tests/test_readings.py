@@ -399,3 +399,17 @@ def test_stopwatches_are_swept_when_the_collector_runs_meanwhile():
         gc.callbacks.remove(begin_another)
     assert len(held) == 5000
     assert {watch.stop(1).items for watch in kept} == {1}
+
+
+@pytest.mark.parametrize("contended", [False, True])
+def test_batch_beside_others_is_idle_only_where_nobody_lacks_a_cpu(monkeypatch, contended):
+    """It may wait for a lock of one that has none, and nothing computes meanwhile."""
+    monkeypatch.setattr(_readings, "cpus_contended", lambda: contended)
+    other, watch = Stopwatch(watch=True, careful=True), Stopwatch(watch=True, careful=True)
+    try:
+        time.sleep(0.2)
+    finally:
+        seen = watch.stop(1)
+        other.stop(1)
+    assert seen.crowd == 2
+    assert seen.idle is not contended

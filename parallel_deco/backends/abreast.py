@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from time import monotonic, perf_counter, process_time
 
+from parallel_deco._cpus import cpus_contended
 from parallel_deco._readings import IDLE, LOOK, UNREAD, Idleness, Readings
 from parallel_deco.backends import contexts
 from parallel_deco.backends.batch import Batch, BatchResult, run_batch
@@ -62,7 +63,7 @@ def run_abreast(batch: Batch, report: Report | None = None, pause: float = inf) 
     for seen in crew.readings:
         readings = readings.plus(seen)
     # What they waited for was neither each other's GIL nor a CPU.
-    idle = process_time() - spent < IDLE * (monotonic() - began) and not readings.starved
+    idle = process_time() - spent < IDLE * (monotonic() - began) and not readings.starved and not cpus_contended()
     return BatchResult(outcomes.values, outcomes.errors, readings._replace(idle=idle))
 
 
