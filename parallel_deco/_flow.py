@@ -8,7 +8,7 @@ from parallel_deco.backends.batch import Patience
 from parallel_deco.routing.cost import GIL_HANDOVER, TARGET, grain
 from parallel_deco.routing.evidence import Facts
 
-__all__ = ["TINY", "Aim", "Demand", "batch_size", "patience", "spreads", "window"]
+__all__ = ["TINY", "Aim", "Demand", "batch_size", "is_rest", "patience", "spreads", "window"]
 
 #: A batch may be so many times larger than the one before it; a wrong first reading then costs little.
 GROWTH = 4
@@ -16,10 +16,11 @@ GROWTH = 4
 ROUNDS, LONGEST = 2, 4 * TARGET
 #: So many rounds, or fewer, are handed out at once if they are the last ones.
 LAST_ROUNDS = 4
-#: What a batch of the loop is cut to at least, in seconds: a decision may come after each. So much that is left is run
-#: in one, for no other route is worth it any more.
+#: What a batch of the loop is cut to at least, in seconds: a decision may come after each.
 SERIAL_TARGET = 1e-3
-SERIAL_REST = 2e-3
+#: So much that is left is run in one, for no other route is worth it any more; the second where only a worker process
+#: would be, which would have to load the function first: on a warm one that takes 1 to 2 ms, and often longer.
+REST, FIRST_REST = 2e-3, 5e-3
 #: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
 TINY = 2e-6
 TINY_TARGET = 0.15e-3
@@ -122,21 +123,26 @@ def batch_size(aim: Aim, options: Options, left: int | None, before: int, pause:
     if facts.computes and not before:  # the first results are to come soon
         target = min(target, TARGET)
     size = min(int(target / pace), MOST_ITEMS // 8)
-    if route == SERIAL and left is not None and left * pace < SERIAL_REST:
+    if route == SERIAL and left is not None and is_rest(facts, left):
         size = left
-    if abreast > 1:  # at its end, some of its threads have nothing to do: it is worth several rounds
-        size = abreast * max(ROUNDS, int(LONGEST / max(facts.wall, 1e-9)))
+    last = abreast > 1 and left is not None and left <= LAST_ROUNDS * abreast * free
+    if abreast > 1:  # in a batch, a thread that is done takes the next item; between two, all wait for the last of one
+        size = abreast * (LAST_ROUNDS if last else max(ROUNDS, int(LONGEST / max(facts.wall, 1e-9))))
     if before:
         size = min(size, max(GROWTH * before, abreast))
     if abreast > 1 and left is not None:
-        # In a batch, a thread that is done takes the next item; between two, all wait for the last of the first.
-        shares = free if left <= LAST_ROUNDS * abreast * free else 2 * width
-        size = min(size, -(-left // shares))
+        size = min(size, -(-left // (free if last else 2 * width)))
     elif left is not None and route != SERIAL:
         size = min(size, _share(facts, width, left, least / pace, free, before or left))
     if options.buffersize is not None:
         size = min(size, options.buffersize // (4 * width))
     return max(1, size)
+
+
+def is_rest(facts: Facts, left: int) -> bool:
+    """Return whether so little is left that the loop takes all of it."""
+    alone = facts.moved is None and facts.gil is not None and facts.computes_with_gil
+    return left * _pace(facts) < (FIRST_REST if alone else REST)
 
 
 def _share(facts: Facts, width: int, left: int, least: float, free: int, before: int) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from parallel_deco import _machine, _sampler
 from parallel_deco._brief import BRIEF, Brief
 from parallel_deco._cpus import available_cpus
+from parallel_deco._flow import is_rest
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
@@ -273,6 +274,9 @@ class Steering:
         facts = self.facts
         now = perf_counter()
         if now - self._decided < self.pause or (left is not None and left * facts.wall < WORTH):
+            return
+        stays = facts.seconds < ENOUGH or (left is not None and is_rest(facts, left))
+        if stays and self.route == SERIAL and self._options.backend == "auto":
             return
         self._decided = now
         before = self.route, self.width

@@ -3,7 +3,16 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from parallel_deco._flow import GROWTH, HANDING, MOST_ITEMS, Aim, Demand, batch_size, window
+from parallel_deco._flow import (
+    GROWTH,
+    HANDING,
+    LAST_ROUNDS,
+    MOST_ITEMS,
+    Aim,
+    Demand,
+    batch_size,
+    window,
+)
 from parallel_deco._options import Options
 from parallel_deco.routing.cost import TARGET, grain
 from parallel_deco.routing.evidence import Facts
@@ -125,3 +134,27 @@ def test_window_is_bounded_in_bytes_when_results_are_large():
 def test_window_has_a_batch_for_each_worker_when_their_size_is_given(wall, width, chunksize, received):
     """However many items that is, and however large their results are."""
     assert window(known(wall, received), Options(chunksize=chunksize), width, 0, Demand()) >= width * chunksize
+
+
+def test_loop_takes_the_rest_when_a_worker_could_not_load_the_function_in_time():
+    """Of computing with the GIL held that was never moved; not where threads, or a worker that has it, may gain."""
+    facts = known(0.5e-3)
+    assert batch_size(aim(facts, "serial", 1), Options(), 8, 2) == 8
+    for other in (facts._replace(gil=0.0), facts._replace(gil=None), facts._replace(moved=1e-5)):
+        assert batch_size(aim(other, "serial", 1), Options(), 8, 2) < 8
+    assert batch_size(aim(facts, "serial", 1), Options(), 80, 20) < 80
+
+
+@given(st.integers(1, 8), st.integers(2, 64), st.integers(1, 10**5))
+@LAWS
+def test_last_rounds_are_shared_at_once_when_items_run_abreast(width, abreast, left):
+    """In a batch, who is done takes the next item; between two batches, all wait for the last."""
+    facts = known(10e-3)._replace(cpu=0.3e-3, gil=0.3e-3)
+    to = Aim("processes", facts, width, width, 0, abreast)
+    sizes, rest = [], left
+    for free in range(width, 0, -1):
+        sizes.append(batch_size(to, Options(), rest, sizes[-1] if sizes else 0, free=free))
+        rest -= min(rest, sizes[-1])
+    if left <= LAST_ROUNDS * abreast * width:
+        assert rest == 0
+    assert all(1 <= size <= LAST_ROUNDS * abreast for size in sizes)

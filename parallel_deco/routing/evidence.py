@@ -131,6 +131,11 @@ class Facts(NamedTuple):
         return self.cpu < 0.5 * self.wall
 
     @property
+    def computes_with_gil(self) -> bool:
+        """Whether it computes, and holds the GIL for most of that, as far as was seen."""
+        return self.computes and self.held > 0.5 * self.cpu
+
+    @property
     def weighed(self) -> bool:
         """Whether it is known what moving it to another process takes."""
         return self.moved is not None or self.pickling is not None

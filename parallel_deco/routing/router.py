@@ -197,13 +197,13 @@ def _least_gain(route: Route, machine: Machine) -> float:
 
 def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) -> tuple[str, str]:
     # So little work would stay in the loop, if nothing of it had to be ended.
-    little = not _computes_with_the_gil(facts) or here.items * facts.wall < 3 * SECONDS[PROCESSES]
+    little = not facts.computes_with_gil or here.items * facts.wall < 3 * SECONDS[PROCESSES]
     if here.timeout is not None and route == PROCESSES and little:
         return "a timeout", (
             f"an item may take {seconds_text(here.timeout)}, and only a worker process can be ended; "
             f"{_count(width, 'process runs', 'processes run')} it"
         )
-    if here.timeout is not None and route == THREADS and (not facts.items or _computes_with_the_gil(facts)):
+    if here.timeout is not None and route == THREADS and (not facts.items or facts.computes_with_gil):
         return "a timeout", (
             f"an item may take {seconds_text(here.timeout)} and may not leave this process, so it runs in "
             f"{_count(width, 'thread', 'threads')} beside the caller, whom nothing interrupts"
@@ -215,13 +215,13 @@ def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) 
         return "parallel inside, in vain", (
             f"it keeps {facts.inner:.1f} CPUs busy by itself, but is {tried}; {width} processes have one thread each"
         )
-    if route == PROCESSES and facts.gain is not None and facts.computes and not _computes_with_the_gil(facts):
+    if route == PROCESSES and facts.gain is not None and facts.computes and not facts.computes_with_gil:
         return "threads do not scale", (
             f"it computes with the GIL released {_released(facts)} of that time, but threads were tried and gained "
             f"{facts.gain:.2f} times; {width} processes are not in each other's way"
         )
     kept = facts.kept * WAIT_FOR_GIL > TELLING * facts.wall
-    if route == PROCESSES and kept and not facts.computes and not _computes_with_the_gil(facts):
+    if route == PROCESSES and kept and not facts.computes and not facts.computes_with_gil:
         return "waits for the GIL", (
             f"an item holds the GIL for {seconds_text(facts.held)} only, but waits for it {facts.kept:.1f} times in "
             f"threads; {width} processes have a GIL each"
@@ -247,7 +247,7 @@ def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) 
         return "parallel inside", f"it keeps {busy} by itself, so more workers would be in its way"
     if here.open == frozenset((SERIAL,)):
         return "only the loop", "no other route is open"
-    if _computes_with_the_gil(facts) and PROCESSES not in here.open and facts.wall * here.items > 2e-3:
+    if facts.computes_with_gil and PROCESSES not in here.open and facts.wall * here.items > 2e-3:
         return "must share memory", "it computes and holds the GIL, and may not leave this process"
     if facts.gain is not None and facts.gain < NO_GAIN:
         return "threads do not scale", f"threads were tried and gained {facts.gain:.2f} times, and processes cost more"
@@ -259,10 +259,6 @@ def _why(route: Route, width: int, facts: Facts, here: Situation, abreast: int) 
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
-
-
-def _computes_with_the_gil(facts: Facts) -> bool:
-    return facts.computes and facts.held > 0.5 * facts.cpu
 
 
 def _why_threads(width: int, facts: Facts) -> tuple[str, str]:
