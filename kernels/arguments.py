@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from reprlib import repr as shorten
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy
@@ -22,7 +23,7 @@ def integer(name: str, value: SupportsIndex, least: int | None = None, most: int
         number = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{name} must be an integer, got {value!r} of type {type(value).__name__}; convert it with int()"
+            f"{name} must be an integer, got {shorten(value)} of type {type(value).__name__}; convert it with int()"
         ) from None
     if (least is not None and number < least) or (most is not None and number > most):
         raise ValueError(f"{name} must be from {least} to {most}, got {number}")
@@ -31,11 +32,19 @@ def integer(name: str, value: SupportsIndex, least: int | None = None, most: int
 
 def real(name: str, value: SupportsFloat | SupportsIndex) -> float:
     """Return `value` as a finite float, or say what is wrong with it."""
-    if isinstance(value, (str, bytes)) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+    array = isinstance(value, numpy.ndarray) and (value.ndim > 0 or value.dtype.kind not in "biuf")
+    other = isinstance(value, (str, bytes, complex, numpy.complexfloating)) or array
+    try:
+        if other or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+            raise TypeError
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be finite and below 1.8e308; got a larger {type(value).__name__}") from None
+    except (TypeError, ValueError):
         raise TypeError(
-            f"{name} must be a real number, got {value!r} of type {type(value).__name__}; convert it with float()"
-        )
-    number = float(value)
+            f"{name} must be a real number, got {shorten(value)} of type {type(value).__name__}; "
+            "convert it with float()"
+        ) from None
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     return number
@@ -82,14 +91,16 @@ def matrix_pair(x: Any, y: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
                 f"{name} must be a float64 ndarray, got {type(value).__name__}; "
                 f"convert it with numpy.asarray({name}, dtype=numpy.float64)"
             )
+        if isinstance(value, numpy.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array, whose mask would be ignored; give {name}.filled(...) or a part")
         if value.dtype != numpy.float64:
             raise TypeError(
                 f"{name} must have dtype float64, got {value.dtype}; convert it with {name}.astype(numpy.float64)"
             )
         if value.ndim != 2:
             raise ValueError(
-                f"{name} must have two dimensions (points, coordinates), got shape {value.shape}; "
-                f"one point is {name}.reshape(1, -1)"
+                f"{name} must have two dimensions (points, coordinates), got shape {value.shape}"
+                + (f"; one point is {name}.reshape(1, -1)" if value.ndim == 1 else "")
             )
     if x.shape[1] != y.shape[1]:
         raise ValueError(

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 when a result of the demo was not the plain loop's, the doctor found something, or the
         measured function raised; 2 for a wrong argument or a file that cannot be written; 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):  # what it cannot write is no reason to end
+        with suppress(AttributeError):  # it is no file
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     given = _parser().parse_args(arguments)
     try:
         return int(given.command(given))
@@ -51,9 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     demo.add_argument("--picture", type=Path, metavar="FILE.png", help="draw the Mandelbrot set that was computed")
     demo.set_defaults(command=_demo)
-    measure = commands.add_parser("measure", help="call a function and say whether it waits, computes, holds the GIL")
+    about = "call a function and say whether it waits, computes, holds the GIL"
+    again = (
+        "A short call is made again, up to a million times, with the same arguments, until 0.1 s have been looked at."
+    )
+    measure = commands.add_parser("measure", help=about, description=f"{about[0].upper()}{about[1:]}. {again}")
     measure.add_argument("function", metavar="module:function")
-    measure.add_argument("--args", default="", metavar="'1, key=2'", help="arguments, as they stand in a call")
+    which = "arguments, as they stand in a call: expressions, with the names of the function's module"
+    measure.add_argument("--args", default="", metavar="'1, key=2'", help=which)
+    measure.add_argument("--once", action="store_true", help="call it once, however short that is")
     measure.add_argument("--json", action="store_true", help="print the readings as JSON")
     measure.set_defaults(command=_measure)
     doctor = commands.add_parser("doctor", help="show the machine as the library sees it, and what is wrong")
@@ -101,7 +111,7 @@ def _measure(given: argparse.Namespace) -> int:
     function = find(given.function)
     args, kwargs = arguments(given.args, function)
     try:
-        seen, calls = run(function, args, kwargs)
+        seen, calls = run(function, args, kwargs, once=given.once)
     except (Exception, SystemExit):
         traceback.print_exc()
         print(f"parallel-deco: {given.function} raised, so there is nothing to tell", file=sys.stderr)

@@ -10,12 +10,13 @@ import gc
 import os
 import sys
 from _thread import RLock
-from types import FunctionType, MethodType
+from types import MethodType
 
 from parallel_deco._binding import call_unbound
-from parallel_deco._errors import InvalidTypeError, name_of
+from parallel_deco._callables import check_callable
+from parallel_deco._errors import InvalidTypeError
 from parallel_deco._nesting import in_worker_process
-from parallel_deco._options import Options
+from parallel_deco._options import Options, check_flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -293,6 +294,8 @@ class ParallelFunction(_Callable[P, R]):
         """
         if not iterables:
             raise InvalidTypeError(f"{self._name()}.map needs at least one iterable, got none")
+        for iterable in iterables:
+            self._check_iterable(iterable, "map")
         options = self._options_of_map(chunksize, buffersize)
         from parallel_deco._source import Source
         from parallel_deco.backends.batch import Shape
@@ -335,11 +338,22 @@ class ParallelFunction(_Callable[P, R]):
         >>> list(parallel(pow).starmap([(2, 10), (3, 2)]))
         [1024, 9]
         """
+        self._check_iterable(arguments, "starmap")
         options = self._options_of_map(chunksize, buffersize)
         from parallel_deco._source import Source
         from parallel_deco.backends.batch import Shape
 
         return self._map(Source.of_rows(arguments), Shape.STAR, options, ordered, return_exceptions, progress)
+
+    def _check_iterable(self, given: object, method: str) -> None:
+        """Raise for what cannot be iterated over; without doing so, which may have effects."""
+        kind = type(given)
+        if hasattr(kind, "__iter__") or hasattr(kind, "__getitem__"):
+            return
+        instead = "; collect its items first, in asyncio" if hasattr(kind, "__aiter__") else ""
+        if not instead:
+            instead = f"; for one call there is {self._name()}.submit"
+        raise InvalidTypeError(f"{self._name()}.{method}: {kind.__name__} {given!r} is not iterable{instead}")
 
     def _options_of_map(self, chunksize: int | None, buffersize: int | None) -> Options:
         """Return the options of one map, with what runs it loaded."""
@@ -362,6 +376,8 @@ class ParallelFunction(_Callable[P, R]):
         from parallel_deco._iterator import MapIterator
         from parallel_deco._mapping import Mapping
 
+        check_flag(ordered, "ordered")
+        check_flag(return_exceptions, "return_exceptions")
         mapping = Mapping(
             self.__wrapped__,
             self._profile,
@@ -567,35 +583,8 @@ def _checked(function: Any) -> Callable[..., Any]:
     if isinstance(function, ParallelFunction):
         return function.__wrapped__
     target = function.__func__ if isinstance(function, classmethod | staticmethod) else function
-    if not callable(target):
-        hint = "" if not isinstance(function, str | int) else "; options go by name: @parallel(backend='threads')"
-        raise InvalidTypeError(f"parallel decorates functions; got {type(function).__name__} {function!r}{hint}")
-    flags = _code_flags(target)
-    for flag, kind, instead in _UNSUPPORTED:
-        if flags & flag:
-            raise InvalidTypeError(f"{name_of(target)} is {kind}, which parallel cannot run; {instead}")
+    check_callable(target, "parallel", "decorates")
     return target
-
-
-#: By the bits of `co_flags`, which the documentation of `inspect` names; that takes as long to import as we do.
-_COROUTINE = 0x80
-_UNSUPPORTED = (
-    (_COROUTINE, "a coroutine function", "asyncio runs it; decorate the blocking part"),
-    (0x200, "an asynchronous generator function", "asyncio runs it"),
-    (0x20, "a generator function", "return a list, or map over what it yields"),
-)
-
-
-def _code_flags(function: Any) -> int:
-    """Return the flags of a function's code, below partials and methods; 0 for what is no function of Python's."""
-    while isinstance(function, functools.partial | MethodType):
-        function = function.func if isinstance(function, functools.partial) else function.__func__
-    if not isinstance(function, FunctionType):  # an object that can be called, perhaps
-        function = getattr(type(function), "__call__", None)  # noqa: B004  # its own, and not the class's
-    if not isinstance(function, FunctionType):
-        return 0
-    marked = _COROUTINE if "_is_coroutine_mark" in vars(function) else 0  # by inspect.markcoroutinefunction
-    return int(function.__code__.co_flags | marked)
 
 
 if TYPE_CHECKING:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from parallel_deco import _machine, _sampler
-from parallel_deco._cpus import available_cpus, cpu_quota, gil_enabled
+from parallel_deco._cpus import MOVES, available_cpus, cpu_quota, gil_enabled
+from parallel_deco._errors import ParallelError
 from parallel_deco._measure import measure
+from parallel_deco._options import ENVIRONMENT, environment
 from parallel_deco._texts import bytes_text, seconds_text
 from parallel_deco.backends import pools
 
@@ -44,6 +46,7 @@ def examine() -> Iterator[Finding]:
     """Yield what there is to say of this machine, in half a second or so; starts worker processes."""
     yield from _versions()
     yield from _processors()
+    yield from _overrides()
     yield _sampler_test()
     yield from _costs()
 
@@ -77,6 +80,21 @@ def _processors() -> Iterator[Finding]:
         )
 
 
+def _overrides() -> Iterator[Finding]:
+    """Yield what the environment changes for every function of every program."""
+    try:
+        environment()
+    except ParallelError as error:
+        yield Finding("settings", f"{error}; every map and submit says so and does nothing else", wrong=True)
+    for option, name in ENVIRONMENT.items():
+        if os.environ.get(name):
+            yield Finding("settings", f"{name}={os.environ[name]} takes the place of every function's own {option}")
+    if not MOVES:
+        yield Finding("settings", "PARALLEL_DECO_SEATS=0: threads and workers are not moved from CPU to CPU")
+    if os.environ.get("PARALLEL_DECO_PROGRESS"):
+        yield Finding("settings", f"PARALLEL_DECO_PROGRESS={os.environ['PARALLEL_DECO_PROGRESS']}: bars of progress=")
+
+
 def _sampler_test() -> Finding:
     """Try the sampler on a call that computes in Python, and on one that waits."""
     if not gil_enabled():
@@ -91,7 +109,7 @@ def _sampler_test() -> Finding:
     computing = seen.gil / max(seen.cpu, 1e-9)  # other programs may have had the CPU for the rest of its time
     seen = measure(time.sleep, CALL)
     waiting = seen.gil / seen.wall
-    text = f"a loop in Python holds the GIL {computing:.0%} of its time, a sleep {waiting:.0%}"
+    text = f"a loop in Python holds the GIL {100 * computing:.0f} % of its time, a sleep {100 * waiting:.0f} %"
     wrong = not (computing > 1 - TOLERANCE and waiting < TOLERANCE)
     return Finding("sampler", f"{text}: {'it should be 100 % and 0 %' if wrong else 'it works'}", wrong)
 

@@ -53,7 +53,7 @@ class ItemTimeoutError(ParallelError, TimeoutError):
 
 
 class RemoteError(ParallelError, RuntimeError):
-    """A worker's exception, or result, that could not travel; the message holds its text."""
+    """A worker's exception that could not travel, or not be rebuilt here; the message holds its text."""
 
 
 class RemoteTraceback(Exception):

@@ -560,7 +560,7 @@ class Mapping:
         if not self._wants_more():  # then it is as good to hear when the call has ended
             return True
         try:
-            settled = self._steering.hear(seen, self._source.left)
+            settled = self._steering.hear(seen, self._remaining())
             if settled:
                 self._feed_aside()  # the judge's thread must not wait for the input: the others make way for it
         except BaseException as error:  # a policy of the user's, above all

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
+from parallel_deco._callables import check_callable
 from parallel_deco._readings import FRACTION, PURE, UNREAD, Readings, Stopwatch, run_delay
 
 __all__ = ["FRACTION", "PURE", "UNREAD", "Measurement", "Readings", "Stopwatch", "bare", "measure", "run_delay"]
@@ -66,6 +67,8 @@ def measure(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> M
 
     Raises
     ------
+    InvalidTypeError
+        It cannot be called, or its call runs nothing yet: a generator or coroutine function.
     BaseException
         Whatever the function raises.
 
@@ -81,6 +84,7 @@ def measure(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> M
     (True, True)
     """
     function = bare(function)
+    check_callable(function, "measure", "calls")
     watch = Stopwatch(watch=True, careful=True, looks=LOOKS)
     try:
         value = function(*args, **kwargs)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NamedTuple
 
-__all__ = ["BACKENDS", "Options", "config"]
+__all__ = ["BACKENDS", "ENVIRONMENT", "Options", "check_flag", "config", "environment"]
 
 COUNTS = ("max_workers", "chunksize", "buffersize")
 BACKENDS = ("auto", "serial", "threads", "processes")
@@ -24,8 +24,8 @@ BACKENDS = ("auto", "serial", "threads", "processes")
 LONGEST = 1e9
 #: By the bits of `co_flags`: generators, coroutines, and generators that are both.
 _RUNS_LATER = 0x20 | 0x80 | 0x200
-_ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DECO_MAX_WORKERS"}
-_KEYS = [getattr(os.environ, "encodekey", str)(name) for name in _ENVIRONMENT.values()]
+ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DECO_MAX_WORKERS"}
+_KEYS = [getattr(os.environ, "encodekey", str)(name) for name in ENVIRONMENT.values()]
 
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Options(_Fields):
 
     def in_force(self) -> Options:
         """Return the options as they apply here and now, after the environment and then `config` overrode them."""
-        overrides = _environment()
+        overrides = environment()
         block = _config.get()
         if block:
             overrides = {**overrides, **block[0]}
@@ -127,7 +127,7 @@ class Options(_Fields):
             return self
         if self.shared and overrides.get("backend") == "processes":
             source = (
-                "config" if block and "backend" in block[0] else f"the environment variable {_ENVIRONMENT['backend']}"
+                "config" if block and "backend" in block[0] else f"the environment variable {ENVIRONMENT['backend']}"
             )
             raise InvalidOptionError(
                 f"{source} says backend='processes', and a function with shared=True, which keeps its work in this"
@@ -165,12 +165,19 @@ def check_count(value: object, name: str) -> None:
         raise InvalidOptionError(f"{name} must be at least 1, or None to let it be measured; got {value}")
 
 
+def check_flag(value: object, name: str) -> None:
+    """Raise for a text, which would be true whatever it says."""
+    if isinstance(value, str | bytes):
+        raise InvalidTypeError(f"{name} must be True or False, not {value!r}")
+
+
 def _check_seconds(value: object, name: str) -> None:
     """Raise unless the value is None or a number of seconds above 0."""
     if value is None:
         return
     try:
-        seconds = None if isinstance(value, bool | str | bytes) else float(value)  # type: ignore[arg-type]
+        number = not isinstance(value, bool | str | bytes | bytearray) and not getattr(value, "imag", 0)
+        seconds = float(value) if number else None  # type: ignore[arg-type]
     except (TypeError, ValueError):
         seconds = None
     except OverflowError:
@@ -185,19 +192,20 @@ def _names() -> str:
     return ", ".join(repr(name) for name in BACKENDS)
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Return what the environment overrides, by option; raise for what no decorator would take either."""
     # The environment's own dictionary, where it has one: to ask os.environ costs 1 µs for each name.
     names = getattr(os.environ, "_data", os.environ)
     if names.keys().isdisjoint(_KEYS):
         return {}
     overrides: dict[str, Any] = {}
-    backend = os.environ.get(_ENVIRONMENT["backend"])
+    backend = os.environ.get(ENVIRONMENT["backend"])
     if backend:
-        check_backend(backend, f"the environment variable {_ENVIRONMENT['backend']}:")
+        check_backend(backend, f"the environment variable {ENVIRONMENT['backend']}:")
         overrides["backend"] = backend
-    width = os.environ.get(_ENVIRONMENT["max_workers"])
+    width = os.environ.get(ENVIRONMENT["max_workers"])
     if width:
-        name = f"the environment variable {_ENVIRONMENT['max_workers']}"
+        name = f"the environment variable {ENVIRONMENT['max_workers']}"
         try:
             overrides["max_workers"] = int(width)
         except ValueError:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from parallel_deco.routing import static
     from parallel_deco.routing.explanation import Explanation
 
-__all__ = ["Arguments", "Profile", "call_arguments"]
+__all__ = ["Arguments", "Profile", "call_arguments", "chosen"]
 
 _SCALARS = frozenset((int, float, complex, str, bytes, bool, type(None)))
 #: Positional and keyword arguments of a call.
@@ -75,7 +75,7 @@ class Profile:
     def sibling(self) -> "Profile":
         """Return a profile of the same function, for other options, that shares what was measured."""
         profile = Profile(self.function, self._evidence)
-        profile._turns = self._turns
+        profile._latest, profile._turns = self._latest, self._turns
         return profile
 
     def evidence(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Evidence:
@@ -245,17 +245,17 @@ class Profile:
 
     def explain(self, options: Options) -> "Explanation":
         """Return why the last work went where it went, or where the next would go."""
-        decision, brief = self.decision or self._guess(options), self.brief
+        decision, brief = self.decision or self._next(options), self.brief
         if brief is not None and decision is brief.decision and brief.last != decision.here.items:
             decision = decide(decision.facts, decision.here._replace(items=brief.last))
         if decision.rule == _READING:  # it was over before; who asks why can wait
             kept = decision.here.kept.and_by(self._read().pin(()))
             decision = decision._replace(here=decision.here._replace(kept=kept))
-        elif options.backend == "auto":
-            decision = self._in_hindsight(decision)
+        elif isinstance(options.backend, str):
+            decision = self._in_hindsight(decision, options.chooses)
         return self._explanation(decision, tuple(self._notes(options, decision)))
 
-    def _in_hindsight(self, decision: Decision) -> Decision:
+    def _in_hindsight(self, decision: Decision, chosen_here: bool) -> Decision:
         """Return a decision made on the first calls, or moments of one, with what is known by now, if that agrees.
 
         The route is the one that was taken, so the words for it may as well be those of all the calls.
@@ -265,14 +265,21 @@ class Profile:
         if facts.so_far or (alike and not before.so_far):
             return decision
         now = decide(facts, decision.here)
-        if now.route != decision.route:
-            return decision
+        if now.route != decision.route or not chosen_here:
+            unknown = facts.items and not before.items  # then, nobody knew what it would take
+            return decision._replace(predicted=now.predicted) if unknown else decision
         return now._replace(width=decision.width, abreast=decision.abreast)
 
-    def _guess(self, options: Options) -> Decision:
-        from parallel_deco.routing.guess import guess
+    def _next(self, options: Options) -> Decision:
+        """Return where the next work goes, as nothing ran yet with these options."""
+        facts, here = self._latest.facts(), self.situation(options, None)
+        if facts.items:
+            decision = decide(facts, here)
+        else:
+            from parallel_deco.routing.guess import guess
 
-        return guess(self._read().prior, self.situation(options, None))
+            decision = guess(self._read().prior, here)
+        return decision if options.chooses else decision._replace(given=chosen(options.backend))
 
     def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> "Explanation":
         from parallel_deco.routing.explanation import Explanation, PerItem
@@ -423,6 +430,11 @@ def _forget_after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def chosen(backend: object) -> tuple[str, str]:
+    """Return rule and reason of a route that the user named."""
+    return "your choice", f"you chose backend={backend!r}"
 
 
 def call_arguments(shape: Shape, item: Any) -> Arguments:

@@ -69,6 +69,7 @@ class Source:
         self._lock = threading.Lock()
         self._book = threading.Lock()
         self._length = length
+        self._rows = False  # items are made into tuples
         self._partial: list[Any] = []
         self._returned: list[Piece] = []  # in the order of the input
         self._ended = False
@@ -90,6 +91,7 @@ class Source:
         kinds: set[type] = set(map(type, rows)) if type(rows) in (list, tuple) else {object}  # 20 ns for each
         prompt = all(map(_holds_its_items, kinds))
         source = cls(map(tuple, rows), _length(rows), prompt=prompt)
+        source._rows = True
         source.instant = prompt and kinds <= _ROWS
         if prompt and not source.instant:  # they may be somebody's compiled code
             source.context = copy_context()
@@ -226,6 +228,9 @@ class Source:
             self._ended = True
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # the user's, and not the input's
+            trace = error.__traceback__
+            if self._rows and isinstance(error, TypeError) and trace is not None and trace.tb_next is None:  # `tuple`'s
+                error.add_note("each item of starmap's input is a tuple of arguments; for one argument there is map")
             self.error = error
         finally:
             self._drawer = 0

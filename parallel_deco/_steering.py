@@ -12,7 +12,7 @@ from parallel_deco._flow import is_rest
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
-from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile, call_arguments
+from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile, call_arguments, chosen
 from parallel_deco._sizes import FEW, MANY, pickling_seconds, rough_bytes
 from parallel_deco._source import Source
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
@@ -301,7 +301,6 @@ class Steering:
 
     def hear(self, seen: Readings, left: int | None) -> bool:
         """Decide from a call that is still running; return whether that settled it."""
-        left = None if left is None else left + 1  # it takes a place too, most likely to the end
         self._evidence.learn_inside(seen)
         so_far = facts_so_far(seen)
         if so_far is None:
@@ -394,7 +393,7 @@ class Steering:
         width = decision.width
         if decision.route != SERIAL:
             width = options.max_workers or (width if facts or self.known else self._profile.cpus())
-        self._go(decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}")))
+        self._go(decision._replace(width=width, given=chosen(options.backend)))
 
     def _go(self, decision: Decision) -> None:
         if 4 * decision.here.items >= self._most:  # not one about the last few items: `explain` shows it

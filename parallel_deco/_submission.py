@@ -32,7 +32,7 @@ from parallel_deco._left_open import turn_away
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
-from parallel_deco._profile import Arguments, Profile
+from parallel_deco._profile import Arguments, Profile, chosen
 from parallel_deco._quick import QuickCall, SentCall
 from parallel_deco._shift import Shift
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
@@ -368,10 +368,9 @@ class Submissions:
         if decision.route == PROCESSES and (reason := self._refusals.ask()) is not None:
             decision = self._profile.decide(options, items, facts, example=example, kept=NOTHING._replace(stuck=reason))
         if decision.route == SERIAL:
-            # The words stay those of the cost model: the call is too small, and runs elsewhere because it was asked to.
             wide = THREADS in decision.here.open and not self._profile.may_take_turns(options, example)
             width = options.max_workers or decision.here.cpus if wide else 1
-            return decision._replace(route=THREADS, width=width, given=decision.words())
+            return decision._replace(route=THREADS, width=width, given=("a submitted call", _SUBMITTED))
         return decision
 
     def _example(self) -> Arguments | None:
@@ -394,7 +393,7 @@ class Submissions:
             width = options.max_workers
         else:
             width = decision.width if facts.items or route == PROCESSES else UNKNOWN_WIDTH
-        return decision._replace(width=width, given=("your choice", f"you chose backend={options.backend!r}"))
+        return decision._replace(width=width, given=chosen(options.backend))
 
     def _start(self, hand: "_Hand", decision: Decision) -> None:
         there = decision.route == PROCESSES
@@ -600,6 +599,10 @@ class Submissions:
             self._places.running[level] -= place
             if probe:
                 lane.probing = False
+
+
+#: Why a call is in a thread that the cost model would have left in the loop.
+_SUBMITTED = "a submitted call runs beside its caller, in a thread where nothing else was known to be faster"
 
 
 def _is_gathered(facts: Facts) -> bool:

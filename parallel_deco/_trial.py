@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from parallel_deco._callables import check_callable
 from parallel_deco._cpus import gil_enabled
-from parallel_deco._errors import InvalidOptionError
+from parallel_deco._errors import InvalidOptionError, InvalidTypeError
 from parallel_deco._measure import Measurement, bare, measure
 from parallel_deco._texts import counted, seconds_text
 
@@ -34,9 +35,12 @@ def find(name: str) -> Callable[..., Any]:
         sys.path.insert(0, "")
     try:
         found: Any = importlib.import_module(module_name)
-    except (ModuleNotFoundError, TypeError) as error:  # TypeError: a relative name
+    except (Exception, SystemExit) as error:  # what the module does when it is imported, too
         hint = f"; without .py: {module_name[:-3]}:{path}" if module_name.endswith(".py") else ""
-        raise InvalidOptionError(f"cannot import {module_name!r}: {error}{hint}") from error
+        what = str(error) if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: {error}"
+        if module_name.startswith("."):
+            what = "give the name of a module, not a path"
+        raise InvalidOptionError(f"cannot import {module_name!r}: {what}{hint}") from error
     for part in path.split("."):
         try:
             found = getattr(found, part)
@@ -44,6 +48,10 @@ def find(name: str) -> Callable[..., Any]:
             raise InvalidOptionError(f"{module_name} has no {path!r}: {found!r} has no attribute {part!r}") from None
     if not callable(found):
         raise InvalidOptionError(f"{name} is {found!r}, which cannot be called")
+    try:
+        check_callable(bare(found), "measure", "calls")
+    except InvalidTypeError as error:
+        raise InvalidOptionError(str(error)) from error
     return found  # type: ignore[no-any-return]
 
 
@@ -67,12 +75,15 @@ def arguments(text: str, function: Callable[..., Any]) -> tuple[tuple[Any, ...],
     code = compile(ast.Expression(call), "--args", "eval")
     try:
         return eval(code, names)  # type: ignore[no-any-return]  # what the user typed
-    except Exception as error:
-        raise InvalidOptionError(f"--args {text!r}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        hint = f"; --args has the names of {module.__name__}" if module and isinstance(error, NameError) else ""
+        raise InvalidOptionError(f"--args {text!r}: {type(error).__name__}: {error}{hint}") from error
 
 
-def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Measurement[Any], int]:
-    """Measure a call; a short one is repeated. Return the measurement, and over how many calls it goes."""
+def run(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], once: bool = False
+) -> tuple[Measurement[Any], int]:
+    """Measure a call; a short one again and again, unless `once`. Return that, and over how many calls it goes."""
     function = bare(function)
 
     def again(count: int) -> None:
@@ -81,7 +92,7 @@ def run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
 
     count = 1
     seen: Measurement[Any] = measure(again, 1)
-    while seen.wall < ENOUGH and count < MOST_CALLS:
+    while seen.wall < ENOUGH and count < MOST_CALLS and not once:
         count = min(MOST_CALLS, count * min(1000, math.ceil(1.2 * ENOUGH / max(seen.wall, 1e-6))))
         seen = measure(again, count)
     return seen, count
@@ -92,7 +103,7 @@ def report(name: str, seen: Measurement[Any], calls: int) -> Iterator[str]:
     wall, cpu, waiting = seen.wall / calls, seen.cpu / calls, seen.waiting / calls
     gil = "not seen" if math.isnan(seen.gil) else seconds_text(seen.gil / calls)
     looks = counted(seen.samples, "look")
-    yield f"{name}: {f'each of {calls:,} calls' if calls > 1 else 'one call'}"
+    yield f"{name}: {f'each of {calls:,} calls, with the same arguments' if calls > 1 else 'one call'}"
     yield f"  wall       {seconds_text(wall)}"
     yield f"  cpu        {seconds_text(cpu)}"
     yield f"  GIL held   {gil} ({looks}{'' if seen.confident else ', too few to be sure'})"
@@ -113,7 +124,8 @@ def _verdict(seen: Measurement[Any]) -> str:
         return "it waits: threads wait together"
     share = seen.gil / max(seen.cpu, 1e-12)
     if share < 0.2:
-        return f"it releases the GIL ({1 - share:.0%} of its computing): threads compute together"
+        return f"it releases the GIL ({100 * (1 - share):.0f} % of its computing): threads compute together"
     if share > 0.8:
-        return f"it holds the GIL ({min(1.0, share):.0%} of its computing): threads would take turns; processes help"
-    return f"it holds the GIL {share:.0%} of its computing: threads gain up to {1 / share:.1f} times"
+        share = min(1.0, share)
+        return f"it holds the GIL ({100 * share:.0f} % of its computing): threads would take turns; processes help"
+    return f"it holds the GIL {100 * share:.0f} % of its computing: threads gain up to {1 / share:.1f} times"

@@ -11,6 +11,7 @@ import pytest
 import parallel_deco
 from parallel_deco import _doctor, _sampler
 from parallel_deco._cpus import gil_enabled
+from parallel_deco._texts import bytes_text, seconds_text
 
 MODULE = """
 import time
@@ -25,6 +26,12 @@ def count(n, step=1):
 
 def fail():
     raise LookupError("nothing there")
+
+def lazily():
+    yield 1
+
+async def later():
+    pass
 
 class Tools:
     @staticmethod
@@ -171,3 +178,67 @@ def test_command_ends_in_silence_when_nobody_reads_on(tmp_path, script_environme
     )
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
+
+
+def test_doctor_names_what_the_environment_overrides(command, script_environment):
+    """What is impossible there is wrong, for nothing runs; what is possible is only said."""
+    script_environment["PARALLEL_DECO_MAX_WORKERS"] = "1"
+    assert "PARALLEL_DECO_MAX_WORKERS=1 takes the place of every function's own" in command("doctor")[1]
+    script_environment["PARALLEL_DECO_BACKEND"] = "nowhere"
+    status, out, _ = command("doctor")
+    assert status == 1
+    assert "! settings" in out
+
+
+@pytest.mark.parametrize(("name", "kind"), [("lazily", "a generator function"), ("later", "a coroutine function")])
+def test_measure_refuses_what_runs_later(command, name, kind):
+    """A call of it computes nothing, and says nothing."""
+    status, _, errors = command("measure", f"mine:{name}")
+    assert status == 2
+    assert f"{name} is {kind}, which measure cannot run" in errors
+
+
+def test_measure_calls_once_when_asked_to(command):
+    """Else it calls again, with the same arguments: an iterator would be empty from the second time on."""
+    assert "one call" in command("measure", "builtins:sum", "--args", "iter(range(10**5))", "--once")[1]
+    assert "with the same arguments" in command("measure", "builtins:abs", "--args", "-1")[1]
+
+
+@pytest.mark.parametrize("lines", ["1 / 0", "raise SystemExit(5)", "def broken(:"])
+def test_measure_says_so_when_the_module_cannot_be_imported(tmp_path, command, lines):
+    """One line, whatever the module does."""
+    (tmp_path / "fails_at_import.py").write_text(lines + "\n")
+    status, _, errors = command("measure", "fails_at_import:f")
+    assert status == 2
+    assert errors.startswith("parallel-deco: cannot import 'fails_at_import'")
+    assert errors.count("\n") == 1
+
+
+def test_output_goes_on_when_a_stream_cannot_write_it(command, script_environment):
+    """An arrow that the terminal's encoding has not is no reason to end."""
+    script_environment["PYTHONIOENCODING"] = "ascii"
+    status, out, errors = command("measure", "mine:nap")
+    assert (status, errors) == (0, "")
+    assert "? it waits" in out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.9996, "1 s"),
+        (9.996e-4, "1 ms"),
+        (1234.5, "1,234 s"),
+        (86400, "86,400 s"),
+        (0.0123, "12.3 ms"),
+        (2e-9, "2 ns"),
+    ],
+)
+def test_times_are_never_powers_of_ten_when_shown(seconds, text):
+    """Three digits, or all before the point."""
+    assert seconds_text(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(999_999, "1 MB"), (1e15, "1,000 TB"), (512, "512 bytes")])
+def test_sizes_are_never_powers_of_ten_when_shown(count, text):
+    """In the same way."""
+    assert bytes_text(count) == text

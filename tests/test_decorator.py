@@ -12,8 +12,8 @@ import cloudpickle
 import pytest
 
 import parallel_deco
-from parallel_deco import ParallelFunction, parallel
-from tests.workloads import Account, Adder, Savings, bare, decorated, empty, optioned, plain
+from parallel_deco import InvalidTypeError, ParallelFunction, parallel
+from tests.workloads import Account, Adder, Savings, bare, decorated, double, empty, optioned, plain
 
 
 def make_closure(amount):
@@ -520,3 +520,45 @@ def test_explain_names_the_chosen_route_when_the_user_chose(backend):
     assert explanation.readings.wall >= 0
     if backend != "auto":
         assert (explanation.route, backend in explanation.reason) == (backend, True)
+
+
+@pytest.mark.parametrize("given", [3, None, object()])
+def test_error_names_the_function_when_an_argument_is_no_iterable(given):
+    """And what there is for one call."""
+    for call in (parallel(double).map, parallel(double).starmap, lambda each: parallel(double).map([1], each)):
+        with pytest.raises(InvalidTypeError, match=r"double\.\w+: .* is not iterable; .*submit"):
+            call(given)
+
+
+def test_error_says_what_starmap_takes_when_a_row_is_no_tuple():
+    """The commonest mistake there."""
+    with pytest.raises(TypeError, match="not iterable") as raised:
+        list(parallel(double).starmap([3]))
+    assert any("for one argument there is map" in note for note in raised.value.__notes__)
+
+
+@pytest.mark.parametrize("name", ["ordered", "return_exceptions"])
+def test_text_is_refused_when_yes_or_no_is_asked(name):
+    """It would be true whatever it says."""
+    with pytest.raises(InvalidTypeError, match=f"{name} must be True or False, not 'False'"):
+        parallel(double).map([1], **{name: "False"})
+
+
+def test_explain_knows_what_was_measured_when_options_are_changed():
+    """What was measured is shared; and the user's choice is a reason."""
+    function = parallel(double)
+    list(function.map(range(100)))
+    again = function.options(backend="threads").explain()
+    assert again.readings.items == function.explain().readings.items
+    assert again.reason == "you chose backend='threads'"
+    assert again.readings.items > 0
+
+
+def test_explain_says_that_it_was_submitted_when_a_loop_would_do():
+    """Nothing of a loop, which is not where it ran; and no time is predicted from nothing."""
+    function = parallel(double)
+    function.submit(1).result()
+    explained = function.explain()
+    assert explained.route == "threads"
+    assert "submitted" in explained.reason
+    assert all(seconds > 0 for seconds in explained.predicted.values())

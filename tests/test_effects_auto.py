@@ -4,15 +4,21 @@ Each case makes a function and what it writes to, anew for each run. `sleep` bet
 lost update certain where two calls run at once, and makes threads tempting; `busy` makes processes tempting.
 """
 
+import ast
 import collections
+import contextlib
 import dataclasses
+import functools
 import hashlib
+import io
 import itertools
 import os
+import pickle
 import random
 import sys
 import threading
 import time
+import zipfile
 import zlib
 
 import numpy as np
@@ -672,6 +678,7 @@ def test_effects_are_each_maps_own_when_two_run_at_once():
 
 HASHES = """
 import os
+import pickle
 from parallel_deco import parallel
 
 for name in {late!r}.split():
@@ -824,3 +831,148 @@ class Toil:
             sum(range(100))
         x += self.by
         return x
+
+
+class Step:
+    """Writes to what it is given."""
+
+    def run(self, record):
+        """Mark it."""
+        record["done"] = True
+
+    def look(self, record):
+        """Change nothing."""
+        return len(record)
+
+
+class Stages:
+    """Leads to a step, so many objects deep."""
+
+    def __init__(self, depth):
+        self.inner = Stages(depth - 1) if depth else Step()
+
+    def run(self, record):
+        """Have the inner one do it."""
+        self.inner.run(record)
+
+    def look(self, record):
+        """Have the inner one look."""
+        return self.inner.look(record)
+
+
+class Slots:
+    """The same, without a dictionary of its own."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, depth):
+        self.inner = Slots(depth - 1) if depth else Step()
+
+    def run(self, record):
+        """Have the inner one do it."""
+        self.inner.run(record)
+
+    def look(self, record):
+        """Have the inner one look."""
+        return self.inner.look(record)
+
+
+class Counted(contextlib.ContextDecorator):
+    """Counts what it was around."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.count += 1
+
+
+@functools.singledispatch
+def dispatched(x):
+    """Write nowhere, unless it is a number."""
+
+
+@dispatched.register
+def _(x: int):
+    LIST.append(x)
+
+
+class Dispatches:
+    """Has a method for each type."""
+
+    @functools.singledispatchmethod
+    def method(self, x):
+        """Write nowhere, unless it is a number."""
+
+    @method.register
+    def _(self, x: int):
+        LIST.append(x)
+
+
+DISPATCHES = Dispatches()
+
+
+@Counted()
+def counted(x):
+    """Have a counter around."""
+    return x
+
+
+def yields_from(iterator):
+    """Use an iterator up, in a generator."""
+
+    def inner():
+        yield from iterator
+
+    return list(inner())
+
+
+def unpacked(job):
+    """Take a job apart."""
+    stages, record = job
+    stages.run(record)
+
+
+WRITES = {
+    "parts of a tuple": (unpacked, (Stages(0), {})),
+    "parts of a dict": (lambda job: job["stages"].run(job["record"]), {"stages": Stages(0), "record": {}}),
+    "far in a tuple": (unpacked, (Stages(7), {})),
+    "far in slots": (unpacked, (Slots(7), {})),
+    "far in lists": (lambda job: job[0][0][0][0][0].run(job[1]), ([[[[Step()]]]], {})),
+    "a stream that is read": (lambda stream: stream.readline(), io.StringIO("a\nb\n")),
+    "bytes that are read": (lambda stream: stream.read(1), io.BytesIO(b"ab")),
+    "bytes that are unpickled": (lambda stream: pickle.load(stream), io.BytesIO(pickle.dumps(1))),
+    "bytes that are wrapped": (lambda stream: io.TextIOWrapper(stream).write("a"), io.BytesIO()),
+    "an archive in memory": (lambda stream: zipfile.ZipFile(stream, "a").writestr("a", "b"), io.BytesIO()),
+    "an iterator, in a generator": (yields_from, iter([1, 2])),
+    "an iterator, in a function of C": (lambda iterator: collections.deque(iterator, maxlen=1), iter([1, 2])),
+    "dispatched by type": (dispatched, 1),
+    "a method dispatched by type": (DISPATCHES.method, 1),
+    "a context manager around it": (counted, 1),
+    "a tree of code": (lambda tree: ast.fix_missing_locations(tree), ast.parse("a + b")),
+}
+LOOKS = {
+    "parts of a tuple": (lambda job: job[0].look(job[1]), (Stages(0), {})),
+    "far in a tuple": (lambda job: job[0].look(job[1]), (Stages(7), {})),
+    "far in slots": (lambda job: job[0].look(job[1]), (Slots(7), {})),
+    "what a stream has": (lambda stream: stream.getvalue(), io.StringIO("a\nb\n")),
+    "a stream of its own": (lambda text: io.StringIO(text).readline(), "a\nb\n"),
+    "an iterator of its own": (lambda items: collections.deque(iter(items), maxlen=1), [1, 2]),
+}
+
+
+@pytest.mark.parametrize("case", WRITES)
+def test_what_it_does_to_its_argument_is_seen_when_that_is_not_plain(case):
+    """However far inside, and whoever of a library does it: another process would lose it."""
+    function, item = WRITES[case]
+    assert parallel(function)._profile.lost(Batch(function, [item], Shape.ONE), Options()) is not None
+
+
+@pytest.mark.parametrize("case", LOOKS)
+def test_function_is_free_when_it_only_looks_at_its_argument(case):
+    """It looks like those that write."""
+    function, item = LOOKS[case]
+    assert parallel(function)._profile.lost(Batch(function, [item], Shape.ONE), Options()) is None

@@ -210,7 +210,7 @@ def steering(monkeypatch):
 def test_processes_are_chosen_when_a_running_call_holds_the_gil(steering):
     """Its arguments are small."""
     steering.follow(Shape.ONE, 1)
-    assert steering.hear(COMPUTES, 59) is True
+    assert steering.hear(COMPUTES, 60) is True
     assert steering.route == "processes"
 
 
@@ -223,7 +223,7 @@ def test_processes_are_chosen_when_a_running_call_holds_the_gil(steering):
 def test_loop_stays_when_a_running_call_has_arguments_that_take_long_to_move(steering, example):
     """What is known of them counts before the first was moved: their bytes, and what pickling some of them takes."""
     steering.follow(Shape.ONE, example)
-    assert steering.hear(COMPUTES, 59) is False
+    assert steering.hear(COMPUTES, 60) is False
     assert steering.route == "serial"
 
 
@@ -236,7 +236,7 @@ def test_verdict_is_dropped_when_the_call_ended_while_it_was_found(steering, mon
         return decide(*args, **kwargs)
 
     monkeypatch.setattr(steering._profile, "decide", slow)
-    assert steering.hear(COMPUTES, 59) is True
+    assert steering.hear(COMPUTES, 60) is True
     assert steering.route == "serial"
 
 

@@ -165,5 +165,5 @@ def test_a_map_measures_only_where_the_consumer_runs_items_and_nothing_else_does
     for running, sample in ((2, None), (1, None), (2, (items, items)), (1, (items, items))):
         assert not measured
         steering.pause = 0.0
-        steering.learn(batch(100, 20e-6), 4000, running, sample)
+        steering.learn(batch(100, 20e-6), 4000, running, running, sample)
     assert measured

@@ -248,3 +248,11 @@ def test_everything_is_logged_when_a_program_ends_and_its_handler_is_slow(how, r
         """)
     assert code == (1 if "/" in how else 0)
     assert out.count("item") == 40
+
+
+@pytest.mark.parametrize("backend", ["auto", "threads"])
+def test_items_of_an_unknown_function_wait_together_in_its_first_map(backend):
+    """All eight, as soon as it is seen that the first one waits: else none would ever go on."""
+    barrier = threading.Barrier(8)
+    results = parallel(lambda _: barrier.wait(30) >= 0, backend=backend, chunksize=1).map(range(8))
+    assert in_time(lambda: list(results)) == [True] * 8

@@ -11,7 +11,7 @@ __all__ = ["advice"]
 
 #: Shares of an item's time from which something is worth saying.
 MUCH = 0.3
-HELD = 0.1
+HELD, ALL = 0.1, 0.9
 
 
 def advice(decision: Decision) -> Iterator[str]:
@@ -33,13 +33,16 @@ def advice(decision: Decision) -> Iterator[str]:
     moving = facts.moved or 0.0
     if decision.route == PROCESSES and moving > MUCH * facts.wall:
         yield (
-            f"moving {bytes_text(facts.sent + facts.received)} takes {seconds_text(moving)} of each item: give less, "
+            f"moving {bytes_text(facts.sent + facts.received)} takes {seconds_text(moving)} for each item: give less, "
             "return less (a sum, a file name), or make the function release the GIL and it goes to threads"
         )
-    if decision.route == THREADS and facts.computes and facts.held > HELD * facts.cpu:
+    held = facts.held / facts.cpu if facts.computes and facts.gil is not None else 0.0
+    if decision.route == THREADS and held > ALL:
+        yield "it holds the GIL nearly all of its time, so that threads take turns; worker processes have one each"
+    elif decision.route == THREADS and held > HELD:
         yield (
-            f"the GIL is held {100 * facts.held / facts.cpu:.0f} % of the time, which bounds threads to "
-            f"{facts.cpu / facts.held:.1f} times one: less Python between the calls that release it helps"
+            f"the GIL is held {100 * held:.0f} % of the time, which bounds threads to {1 / held:.1f} times one: less "
+            "Python between the calls that release it helps"
         )
     most = decision.here.most
     bounded = most is not None and most <= decision.width

@@ -6,6 +6,7 @@ change of what was passed. What cannot be walked through is a matter for `native
 
 from __future__ import annotations
 
+import functools
 import operator
 import types
 from typing import Final
@@ -120,11 +121,13 @@ class Calls(Members):
             if owner.parent is not None and known.mutating(name):
                 self.ledger.change(single(owner), verb(name))
             return self.native_function(library, MISSING, given)
-        if owner.origin is not Origin.ARGUMENT and not known.mutating(name):
-            if self.of_data(owner, name):  # it may call what it is given with what is in a column
+        far = "…" in owner.path
+        if (far or owner.origin is not Origin.ARGUMENT) and not known.mutating(name):
+            if not far and self.of_data(owner, name):  # it may call what it is given with what is in a column
                 self.callbacks(Given([*given.positional, self.ledger.child(owner, "[]")], given.keywords))
             else:
-                self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}")
+                argument = owner.name if owner.origin is Origin.ARGUMENT else None
+                self.ledger.record(EffectKind.CALLS_UNKNOWN, f"calls .{name}() of {describe(owner)}", argument)
         return self.native_method(owner, name, given)
 
     def _call_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
@@ -202,6 +205,8 @@ class Calls(Members):
         if is_a(found, classmethod):
             cls = self.ledger.keeper(Origin.GLOBAL, type(thing).__name__, type(thing))
             return self.call_object(found.__func__, EMPTY, given.after(cls))
+        if is_a(found, functools.singledispatchmethod):  # it is bound late
+            return self.call_object(found, single(place), given.after(single(owner)))
         function = self.readable(found)
         if function is not None:
             return self._kept_by(found, self.call_function(function, given.after(single(owner))))
@@ -228,6 +233,8 @@ class Calls(Members):
             thing, given = self._without_partial(thing, given)
         if is_any(thing, (staticmethod, classmethod)):
             thing = thing.__func__  # type: ignore[attr-defined]
+        if is_a(thing, functools.singledispatchmethod):
+            thing = attribute(thing, "dispatcher")
         if is_a(thing, types.FunctionType):
             if own_function(thing):
                 return self.call_function(thing, given)
@@ -307,16 +314,43 @@ class Calls(Members):
     def _library_function(self, function: types.FunctionType, via: str, given: Given) -> Value:
         """Call a function in Python of a known library: believed, but for the user's functions inside it."""
         result = self.native_function(via or dotted_name(function), function, given)
-        found = [attribute(function, "__wrapped__")]
-        for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=False):
-            for place in self.ledger.captured(cell, name):
-                for thing in (place.examples or ()) if type(place) is Outside else ():
-                    registry = is_any(thing, (dict, types.MappingProxyType))
-                    found.extend((follow((thing,), "[]") or ()) if registry else (thing,))
-        inner = {id(each): each for each in found if is_a(each, types.FunctionType) and own_function(each)}
-        for each in inner.values():
-            result |= self.call_function(each, given)
+        for place, thing in self._users_in(function):
+            if is_a(thing, types.FunctionType):
+                result |= self.call_function(thing, given)
+            elif place is not None and species(type(thing))[0] is Species.PLAIN:  # a context manager, for one
+                self.call_hooks(place, type(thing), given, special=True)
+                for name in ("__enter__", "__exit__", "__call__"):
+                    method = self.readable(class_attribute(type(thing), name))
+                    if method is not None:
+                        result |= self.call_function(method, given.after(single(place)))
         return result
+
+    def _users_in(self, function: types.FunctionType) -> list[tuple[Outside | None, object]]:
+        """Return the user's functions and objects that a function of a library keeps, and that functions there do."""
+        kept: dict[int, tuple[Outside | None, object]] = {}
+        asked, left = {id(function)}, [function]
+        while left:
+            found: list[tuple[Outside | None, object]] = []
+            function = left.pop()
+            wrapped = attribute(function, "__wrapped__")
+            if wrapped is not MISSING:
+                found.append((None, wrapped))
+            for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=False):
+                for place in self.ledger.captured(cell, name):
+                    if type(place) is not Outside:
+                        continue
+                    for example in place.examples or ():
+                        late = is_a(example, functools.singledispatchmethod)
+                        thing = attribute(example, "dispatcher") if late else example
+                        registry = is_any(thing, (dict, types.MappingProxyType))
+                        found += [(place, each) for each in (follow((thing,), "[]") or () if registry else (thing,))]
+            for keeper, thing in found:
+                if not is_a(thing, types.FunctionType) or own_function(thing):
+                    kept[id(thing)] = keeper, thing
+                elif id(thing) not in asked:
+                    asked.add(id(thing))
+                    left.append(thing)
+        return list(kept.values())
 
     # --- functions in Python ---------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def _moves(names: str, pops: int, pushes: int) -> None:
 
 _moves(
     "NOP RESUME CACHE PRECALL COPY_FREE_VARS SETUP_ANNOTATIONS NOT_TAKEN EXTENDED_ARG GET_AITER "
-    "GET_YIELD_FROM_ITER GET_AWAITABLE ASYNC_GEN_WRAP LIST_TO_TUPLE GEN_START",
+    "GET_AWAITABLE ASYNC_GEN_WRAP LIST_TO_TUPLE GEN_START",
     0,
     0,
 )
@@ -625,7 +625,7 @@ def _unpack_ex(frame: Frame, argument: int) -> None:
     frame.stack.extend([inner] * (argument & 255))
 
 
-@on("GET_ITER")
+@on("GET_ITER GET_YIELD_FROM_ITER")
 def _get_iter(frame: Frame, argument: int) -> None:
     frame.push(frame.reader.loop_over(frame.pop()))
 

@@ -35,6 +35,8 @@ __all__ = [
     "SCALAR_ATTRIBUTES",
     "SHALLOW_METHODS",
     "SHARED_RANDOM",
+    "STREAM",
+    "STREAM_LOOKS",
     "VERBS",
     "WRITES_TO_FIRST",
     "Species",
@@ -250,6 +252,7 @@ MUTATES_FIRST: Final = _words("""
     _heapq._heapify_max _heapq._heapreplace_max _heapq.heappush_max _heapq.heappop_max _heapq.heapify_max
     _heapq.heapreplace_max _heapq.heappushpop_max
     heapq.heappush heapq.heappop heapq.heapify heapq.heapreplace heapq.heappushpop
+    ast.fix_missing_locations ast.increment_lineno
     _bisect.insort _bisect.insort_left _bisect.insort_right bisect.insort bisect.insort_left bisect.insort_right
     _operator.setitem _operator.delitem _operator.iadd _operator.isub _operator.imul _operator.iand _operator.ior
     _operator.ixor _operator.itruediv _operator.ifloordiv _operator.imod _operator.ipow _operator.imatmul
@@ -484,6 +487,9 @@ _RESOURCES: Final = {
     "weakref.WeakValueDictionary": "weak dictionary",
     "weakref.WeakSet": "weak set",
 }
+#: What an open file is, and a stream in memory; and the methods of those that leave it where it is.
+STREAM: Final = Species.RESOURCE, "open file"
+STREAM_LOOKS: Final = _words("getvalue getbuffer tell readable writable seekable isatty fileno __enter__")
 _RANDOMS: Final = _words("random.Random _random.Random numpy.random.mtrand.RandomState")
 _COMPILED: Final = _words("method_descriptor cython_function_or_method builtin_function_or_method nanobind_method")
 _CONTEXTS: Final = _words("_contextvars.ContextVar builtins.ContextVar _contextvars.Context")

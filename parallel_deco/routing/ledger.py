@@ -419,13 +419,15 @@ class Ledger:
             elif place.step == "…" or (above is not None and above.step == "…"):
                 deep = above if above is not None and above.step == "…" else place
                 if step[0] == "." and deep is place:
-                    value = frozenset((Outside(place.origin, place.name, None, place, step),))
+                    # Any of those far inside: more than there can be, for one has such an attribute, and others none.
+                    value = frozenset((Outside(place.origin, place.name, place.examples, place, step),))
                 else:
                     value = self.child(deep, step) if step[0] == "." else frozenset((deep,))
             elif len(place.path) >= PATH_MAX:
                 value = self.child(self._deep(place), step)
             else:
-                examples = follow(place.examples, step) if step != "…" else None
+                far = step == "…" and place.origin is not Origin.ARGUMENT
+                examples = None if far else follow(place.examples, step)
                 if place.origin is not Origin.ARGUMENT and examples is not None:
                     self.parts_read.append((place, step, examples))
                 if place.origin is not Origin.ARGUMENT and is_scalar(examples):

@@ -127,6 +127,7 @@ class Natives:
         """Call a function that is known by its dotted name only; `thing` is the function, or `MISSING`."""
         if name not in known.LOOKS_AT_NOTHING:
             self._look_at(given, name.rpartition(".")[2])
+            self._hand_over(given, name)
         rule = RULES.get(name) or ARRAY_RULES.get(name)
         if rule is not None:
             return rule(self, given)
@@ -159,6 +160,18 @@ class Natives:
         if name not in known.ATOMIC_METHODS:
             self.ledger.look(given.all(), DEEP)
 
+    def _hand_over(self, given: Given, name: str) -> None:
+        """A stream in memory, or an iterator, of the caller's is elsewhere when somebody has read from it."""
+        for place in given.all():
+            if type(place) is not Outside or place.origin is not Origin.ARGUMENT:
+                continue
+            if self._is_stream(place):
+                self.ledger.change(single(place), f"hands to {name}()")
+            self.ledger.uses_up(single(place))
+
+    def _is_stream(self, place: Outside) -> bool:
+        return any(species(type(thing)) == known.STREAM for thing in self.ledger.ask(place) or ())
+
     def _ufunc_outputs(self, thing: object, last: str, given: Given) -> None:
         if home(type(thing)) == "numpy" and type(thing).__name__ == "ufunc":
             self.ledger.change(union(given.positional[thing.nin :]), "writes into")  # type: ignore[attr-defined]
@@ -185,8 +198,11 @@ class Natives:
         """Call a method, known by its name only, of something of the outside."""
         receiver = single(owner)
         self._look_at(given, name)
+        self._hand_over(given, name)
         if known.mutating(name) and not self._gives_new(owner, name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+        elif owner.origin is Origin.ARGUMENT and name not in known.STREAM_LOOKS and self._is_stream(owner):
+            self.ledger.change(receiver, verb(name))
         else:
             self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
             if name != "copy" and any(known.is_stateful(type(thing)) for thing in owner.examples or ()):
@@ -257,6 +273,7 @@ class Natives:
         """Call a method, known by its name only, of something that was made during the call."""
         everything = given.all()
         self._look_at(given, name)
+        self._hand_over(given, name)
         draws_from_kept(self.ledger, owner)
         if known.mutating(name):
             self.ledger.change(single(owner), verb(name))

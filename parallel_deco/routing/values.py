@@ -15,6 +15,7 @@ import operator
 import sys
 import types
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from parallel_deco.routing.known import SCALAR_ATTRIBUTES, Species, species
@@ -26,7 +27,10 @@ from parallel_deco.routing.lookup import (
     instance_namespace,
     is_a,
     is_any,
+    is_fixed_class,
     loaded,
+    mro,
+    namespace,
     type_name,
 )
 
@@ -78,6 +82,7 @@ _TYPES_MAX: Final = 8
 _FUNCTIONS_MAX: Final = 64  # and classes, which are told apart: each is read
 _LOOKED_INTO: Final = 16  # of more, so many are, spread evenly
 _ENDS_LOOKED_AT: Final = 32  # of a long container that was looked through before
+_REACHED_MAX: Final = 2000  # objects, of those that are looked for however deep; some 1 µs each
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
 
@@ -335,15 +340,70 @@ def follow(examples: Examples, step: str) -> Examples:
     if examples is None:
         return None
     found: list[object] = []
+    several = step[0] == "." and len(examples) > 1
     try:
+        if step == "…":
+            return _sample(_reachable(examples))
         for thing in examples:
+            if several and _lacks(thing, step[1:]):  # asked for it, it would raise: it is another that has it
+                continue
             inner = _inside(thing, step)
             if inner is None:
                 return None
             found += inner
-    except RuntimeError:  # changed by another thread meanwhile
+    except (RuntimeError, _TooManyError):  # changed by another thread meanwhile
         return None
-    return _sample(found)
+    return _sample(found) if found or not several else None
+
+
+class _TooManyError(Exception):
+    """There is too much inside to be looked through."""
+
+
+def _reachable(examples: tuple[object, ...]) -> list[object]:
+    """Return all that is inside, however deep, of containers and of the instances of the user's classes."""
+    found: list[object] = []
+    seen: set[int] = set()
+    left = list(examples)
+    while left:
+        thing = left.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if len(seen) > _REACHED_MAX:
+            raise _TooManyError
+        found.append(thing)
+        kind = species(type(thing))[0]
+        if kind is Species.SCALAR or is_any(thing, _BY_IDENTITY):
+            continue
+        elements, own = _elements(thing), instance_namespace(thing)
+        if elements is None and (kind is not Species.PLAIN or is_any(thing, _CONTAINERS)):
+            raise _TooManyError
+        left += elements or ()
+        left += own.values() if own is not None else ()
+        left += _slots(thing)
+    return found
+
+
+def _slots(thing: object) -> list[object]:
+    """Return what the slots of the user's classes hold."""
+    held = []
+    for base in mro(type(thing)):
+        for slot in namespace(base).values():
+            if type(slot) is types.MemberDescriptorType and not is_fixed_class(base):
+                with suppress(AttributeError):  # it is empty
+                    held.append(slot.__get__(thing))
+    return held
+
+
+def _lacks(thing: object, name: str) -> bool:
+    """Say whether an object has no such attribute, and nothing that would make one up."""
+    if name == "__dict__" or name[-1:] == "*" or is_any(thing, _BY_IDENTITY):
+        return False
+    cls = type(thing)
+    made_up = class_attribute(cls, "__getattr__") is not MISSING
+    usual = cls in _DICTS or cls in _SEQUENCES or class_attribute(cls, "__getattribute__") is object.__getattribute__
+    return usual and not made_up and attribute(thing, name) is MISSING
 
 
 def follow_some(examples: Examples, step: str) -> Examples:
