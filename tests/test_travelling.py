@@ -4,13 +4,16 @@ import os
 import re
 import subprocess
 import sys
+import weakref
+import zipfile
 
 import pytest
 
 import parallel_deco
-from parallel_deco import parallel
+from parallel_deco import NotPicklableError, parallel
 from parallel_deco._cpus import gil_enabled
 from parallel_deco.backends import pools
+from tests.workloads import Thing, burn
 
 METHODS = """
 import functools
@@ -1347,3 +1350,237 @@ def test_default_of_a_context_variable_travels_when_its_class_is_the_scripts(run
         print([*add.map([1, 2]), *same.map([1])])
     """
     assert run_program(program) == (0, "[4, 5, True]\n[6, 7, True]\n[8, 9, True]\n", "")
+
+
+ENUMERATIONS = """
+import dataclasses, enum
+from parallel_deco import parallel
+
+class Planet(enum.Enum):
+    MERCURY = (3.303e23, 2.4397e6)
+    EARTH = (5.976e24, 6.37814e6)
+    def __init__(self, mass, radius):
+        self.mass, self.radius = mass, radius
+    @property
+    def gravity(self):
+        return 6.673e-11 * self.mass / self.radius**2
+
+class Coordinate(bytes, enum.Enum):
+    def __new__(cls, value, label):
+        made = bytes.__new__(cls, [value])
+        made._value_, made.label = value, label
+        return made
+    PX = (0, "P.X")
+    PY = (1, "P.Y")
+
+class AutoNumber(enum.Enum):
+    def __new__(cls, *args):
+        made = object.__new__(cls)
+        made._value_ = len(cls.__members__) + 1
+        return made
+
+class Colour(AutoNumber):
+    RED = ()
+    BLUE = ()
+
+@dataclasses.dataclass
+class Size:
+    high: int
+    def __hash__(self):
+        return self.high
+
+class Sized(Size, enum.Enum):
+    SMALL = 5
+    LARGE = 9
+
+class Described(enum.IntEnum):
+    def __new__(cls, value, text):
+        made = int.__new__(cls, value)
+        made._value_, made.__doc__ = value, text
+        return made
+    ONE = 1, "the first"
+    TWO = 2, "the second"
+
+class Alias(enum.Enum):
+    A = 1
+    B = 1
+    C = 2
+    @classmethod
+    def _missing_(cls, value):
+        return cls.C
+
+class Pair(tuple, enum.Enum):
+    LEFT = (1, 2)
+    RIGHT = (3, 4)
+
+class Text(str, enum.Enum):
+    def _generate_next_value_(name, *_):
+        return name.lower()
+    FIRST = enum.auto()
+    SECOND = enum.auto()
+
+class Later(enum.Enum):
+    X = 1
+Later.X.note = "set afterwards"
+
+class Flags(enum.Flag):
+    R = 1
+    W = 2
+    RW = 3
+
+Made = enum.Enum("Made", "P Q")
+
+class Outer:
+    class Inner(enum.Enum):
+        I = 1
+
+CASES = [
+    lambda _: [(p.name, p.value, p.gravity) for p in Planet],
+    lambda _: [(c, c.label, c.value, bytes(c), Coordinate(0)) for c in Coordinate][0][1:],
+    lambda _: [(c.name, c.value) for c in Colour],
+    lambda _: [(s.name, s.high) for s in Sized],
+    lambda _: [(d.name, d + 1, d.__doc__, Described(2).name) for d in Described],
+    lambda _: (Alias["B"].name, list(Alias.__members__), Alias.A is Alias.B, Alias(7).name),
+    lambda _: [(p.name, p.value, p[0], len(p)) for p in Pair],
+    lambda _: [(t.name, t.value, t.upper()) for t in Text],
+    lambda _: Later.X.note,
+    lambda _: (Flags.R | Flags.W).name,
+    lambda _: [m.value for m in Made],
+    lambda _: repr(Outer.Inner.I.__class__.__qualname__),
+]
+MEMBERS = [Planet.EARTH, Coordinate.PY, Colour.BLUE, Sized.LARGE, Described.TWO, Alias.B, Pair.RIGHT, Text.FIRST]
+"""
+
+
+def test_enumerations_of_a_script_are_the_same_when_they_travel(run_program):
+    """Whatever their `__init__` and `__new__` do; and what comes back is the member itself."""
+    program = f"""{ENUMERATIONS}
+for number, case in enumerate(CASES):
+    [got] = parallel(case, backend="processes").map([0])
+    assert got == case(0), (number, got, case(0))
+for member, back in zip(MEMBERS, parallel(lambda member: member, backend="processes").map(MEMBERS)):
+    assert back is member, (member, back)
+print("same")
+"""
+    assert run_program(program) == (0, "same\n", "")
+
+
+def test_open_text_file_is_refused_when_it_would_be_copied(tmp_path):
+    """What is written to a copy is lost, and each copy begins with the same line; auto keeps it here."""
+    path = tmp_path / "lines"
+    path.write_text("".join(f"{number}\n" for number in range(40)))
+    with path.open() as file, pytest.raises(NotPicklableError, match="open text file"):
+        list(parallel(next_line, backend="processes").map([file] * 4))
+    with path.open() as file:
+        assert list(parallel(next_line).map([file] * 40)) == [f"{number}\n" for number in range(40)]
+
+
+def next_line(file):
+    """Read a line, after a while."""
+    burn(0.002)
+    return file.readline()
+
+
+def test_weak_containers_are_full_when_they_have_travelled():
+    """What is in them may be held by nobody there."""
+    key, value = Thing(1), Thing(2)
+    weak = [weakref.WeakSet([key]), weakref.WeakKeyDictionary({key: 1}), weakref.WeakValueDictionary({1: value})]
+    assert list(parallel(len, backend="processes").map(weak)) == [1, 1, 1]
+
+
+def test_class_of_a_module_made_by_hand_travels_when_it_stands_in_the_place_of_another(run_program, tmp_path):
+    """Under the same name, and nothing else was imported meanwhile."""
+    (tmp_path / "settings.py").write_text("class C:\n    def of(self):\n        return 'file'\n")
+    program = """
+    import sys, types
+    from parallel_deco import parallel
+    import settings
+
+    ask = parallel(lambda x: x.of(), backend="processes")
+    print(*ask.map([settings.C()]))
+    made = types.ModuleType("settings")
+    exec("class C:\\n    def of(self):\\n        return 'hand'", made.__dict__)
+    sys.modules["settings"] = made
+    print(*ask.map([made.C()]))
+    """
+    assert run_program(program) == (0, "file\nhand\n", "")
+
+
+def test_reload_is_followed_when_as_many_modules_have_gone_as_have_come(run_program, tmp_path):
+    """How many there are says nothing."""
+    (tmp_path / "helper.py").write_text("def f(x):\n    return 1\n")
+    program = """
+    import importlib, json.tool, os, sys
+    from parallel_deco import parallel
+
+    sys.dont_write_bytecode = True
+    work = parallel(lambda x: __import__("helper").f(x), backend="processes")
+    list(parallel(abs, backend="processes").map([1]))
+    del sys.modules["json.tool"]
+    import helper
+    print(*work.map([0]))
+    with open("helper.py", "w") as file:
+        file.write("def f(x):\\n    return 22\\n")
+    importlib.invalidate_caches()
+    importlib.reload(helper)
+    print(*work.map([0]))
+    """
+    assert run_program(program) == (0, "1\n22\n", "")
+
+
+def test_others_go_on_when_a_reload_has_failed(run_program, tmp_path):
+    """The program goes on with the module as it was, and so do the workers, with a warning."""
+    (tmp_path / "edited.py").write_text("def f(x):\n    return 1\n")
+    program = """
+    import importlib, sys, warnings
+    from parallel_deco import parallel
+    import edited
+
+    warnings.simplefilter("ignore")
+    sys.dont_write_bytecode = True
+    own, other = parallel(edited.f, backend="processes"), parallel(lambda x: x, backend="processes")
+    print(*own.map([0]), *other.map([0]))
+    with open("edited.py", "w") as file:
+        file.write("def f(x:\\n")
+    try:
+        importlib.reload(edited)
+    except SyntaxError:
+        print(*own.map([0]), *other.map([0]))
+    """
+    assert run_program(program) == (0, "1 0\n1 0\n", "")
+
+
+def test_modules_of_an_archive_are_found_when_its_path_is_relative(run_program, tmp_path):
+    """No file leads to them, and none is looked for."""
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.writestr("inside.py", "class C:\n    pass\n\ndef f(x):\n    return x + 1\n")
+    program = """
+    import sys
+    sys.path.insert(0, "some.zip")
+    import inside
+    from parallel_deco import parallel
+
+    print(*parallel(inside.f, backend="processes").map([1]))
+    print(*parallel(lambda c: type(c).__name__, backend="processes").map([inside.C()]))
+    """
+    assert run_program(program) == (0, "2\nC\n", "")
+
+
+class Exits:
+    """Ends the program when it is pickled."""
+
+    def __reduce__(self):
+        raise SystemExit("pickled")
+
+
+def raises_what_exits(x):
+    """Raise an exception that cannot be packed."""
+    raise ValueError("wrong", Exits() if x == 1 else x)
+
+
+def test_worker_lives_when_packing_an_exception_would_end_it():
+    """The others of its batch have run once, and their errors come."""
+    function = parallel(raises_what_exits, backend="processes", chunksize=4, max_workers=1)
+    errors = list(function.map(range(4), return_exceptions=True))
+    assert [type(error) for error in errors] == [ValueError] * 4
+    assert [error.args[0] for error in errors] == ["wrong"] * 4

@@ -7,6 +7,7 @@ import os
 import sys
 from types import ModuleType
 
+from parallel_deco.backends.references import Imports
 from parallel_deco.backends.reloads import is_own, spec_of
 
 TYPE_CHECKING = False
@@ -29,10 +30,11 @@ class ByPath:
     changed: entries of the path may be relative to that.
     """
 
-    __slots__ = ("_directory", "_files", "_known", "_modules", "_path", "files")
+    __slots__ = ("_directory", "_files", "_imports", "_known", "_modules", "_path", "files")
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._imports = Imports()
+        self._known: dict[str, Any] = {}
         self._path: list[str] = []
         self._directory = ""
         self._files: dict[str, str] = {}
@@ -45,38 +47,45 @@ class ByPath:
         moved = sys.path != self._path or directory != self._directory
         if moved or (self._modules and any(now.get(name) is not module for name, module in self._modules.items())):
             self._path, self._directory = sys.path.copy(), directory
-            self._known, self._modules, self._files = set(), {}, {}
-        if len(now) != len(self._known):
-            names = set(now)
-            self._search(names - self._known)
-            self._known = names
+            self._known, self._modules, self._files = {}, {}, {}
+        if self._imports.changed() or not self._known:
+            modules = now.copy()
+            self._search([name for name, module in modules.items() if self._known.get(name) is not module])
+            self._known = modules
         return self.files
 
-    def _search(self, names: set[str]) -> None:
+    def _search(self, names: "list[str]") -> None:
         paths = [os.path.join(self._directory, entry) for entry in self._path if isinstance(entry, str)]
         folders = {os.path.normpath(path) for path in paths if os.path.isabs(path)}  # else there is no directory
-        for name in names - {"__main__"}:
+        for name in names:
             module = sys.modules.get(name)
             file = _file_of(module)
-            if module is not None and file is not None and is_own(file) and not _is_found(name, file, folders):
+            if name == "__main__" or module is None or file is None or not is_own(file) or not os.path.exists(file):
+                continue
+            if not self._is_found(name, file, folders):
                 self._modules[name], self._files[name] = module, file
         self.files = tuple(self._files.items())
+
+    def _is_found(self, name: str, file: str, folders: set[str]) -> bool:
+        """Return whether a file lies where its module's name is looked up; `folders` are those of the path."""
+        folder, last = os.path.split(self._whole(file))
+        if last.startswith("__init__."):
+            folder, last = os.path.split(folder)
+        parent, _, own = name.rpartition(".")
+        if last.partition(".")[0] != own:
+            return False
+        if parent:
+            folders = {self._whole(path) for path in getattr(sys.modules.get(parent), "__path__", ())}
+        return folder in folders
+
+    def _whole(self, path: str) -> str:
+        """Return a path as it is from the root."""
+        return os.path.normpath(os.path.join(self._directory, path))
 
 
 def _file_of(module: ModuleType | None) -> str | None:
     spec = spec_of(module)
     return spec.origin if spec is not None and spec.has_location else None
-
-
-def _is_found(name: str, file: str, folders: set[str]) -> bool:
-    """Return whether a file lies where its module's name is looked up; `folders` are those of the path."""
-    folder, last = os.path.split(file)
-    if last.startswith("__init__."):
-        folder, last = os.path.split(folder)
-    parent, _, own = name.rpartition(".")
-    if last.partition(".")[0] != own:
-        return False
-    return folder in (getattr(sys.modules.get(parent), "__path__", ()) if parent else folders)
 
 
 class _Finder:

@@ -7,6 +7,7 @@ them, for a program that has let go of it meanwhile.
 """
 
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,8 @@ _own: "weakref.WeakSet[type]" = weakref.WeakSet()
 _received: "weakref.WeakKeyDictionary[type, tuple[str, Digests]]" = weakref.WeakKeyDictionary()
 #: What makes them anew, as far as it was asked for; empty where nothing does, or only too much would.
 _spares: "weakref.WeakKeyDictionary[type, bytes]" = weakref.WeakKeyDictionary()
+#: Among the attributes of an enumeration, what its members have.
+STATES = "members of an enumeration"
 #: Bytes of a spare at most: it goes with each report, and is hardly ever used (guessed).
 MOST = 16 * 1024
 
@@ -55,9 +58,21 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         # Not to be said of an enumeration, which has a maker of its own, nor of a named tuple, which never has any.
         if isinstance(arguments[0], type) and (members or not issubclass(value, tuple)):
             arguments = (*arguments[:3], {**arguments[3], "__slots__": members}, *arguments[4:])
+    if value.__qualname__ != value.__name__:
+        attributes = {**attributes, "__qualname__": value.__qualname__}
     if value not in _received:
         _own.add(value)
         _by_number[number] = value
+    enumerations = sys.modules.get("enum")
+    if enumerations is not None and issubclass(value, enumerations.Enum):
+        from parallel_deco.backends.enums import make_enum, plan_of, states_of
+
+        plan = plan_of(value)
+        boundary = getattr(value, "_boundary_", None) if issubclass(value, enumerations.Flag) else None
+        make, arguments = make_enum, (*arguments[:3], plan, *arguments[4:-1], boundary)
+        named = {name for name, *_ in plan}
+        attributes = {name: attribute for name, attribute in attributes.items() if name not in named}
+        attributes[STATES] = states_of(value)
     digests = {name: digest(attribute) for name, attribute in attributes.items()}
     state = attributes, slots, digests, number, os.getpid(), main_name(value), fill_all
     return find_or_make, (number, make, arguments), state, None, None, fill
@@ -87,7 +102,12 @@ def fill(value: type, state: "tuple[Any, ...]") -> None:
         return
     before = {} if known is None else known[1]
     changed = {name: attribute for name, attribute in attributes.items() if digests[name] != before.get(name)}
+    states = changed.pop(STATES, None)
     fill_all(value, (changed, slots))
+    if states is not None:
+        from parallel_deco.backends.enums import set_states
+
+        set_states(value, states)
     for name in before.keys() - digests.keys():
         with suppress(AttributeError):  # the worker has taken it away itself
             delattr(value, name)

@@ -11,7 +11,7 @@ from typing import Any
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._importing import settle
 from parallel_deco.backends.originals import stand_in
-from parallel_deco.backends.payload import dump
+from parallel_deco.backends.payload import dump, look_for_handmade
 from parallel_deco.backends.references import reference, replaces
 from parallel_deco.backends.reloads import After, Change, Modules
 
@@ -138,7 +138,10 @@ class Functions:
     def _find(self, function: Any) -> tuple[_Known | None, tuple[Change, ...]]:
         module = getattr(function, "__module__", None)
         with self._lock:
+            replaced = self._modules.replaced
             self._modules.look(module if isinstance(module, str) else None)
+            if self._modules.replaced != replaced:
+                look_for_handmade()
             return self._known.get(function) if _can_be_kept(function) else None, self._modules.changes
 
     def _unpatched(self, function: Any) -> Any:

@@ -220,7 +220,7 @@ def _pickled(error: BaseException) -> bytes | None:
         try:
             pickled = dump(form)
             likeness = _likeness(load(pickled), error)
-        except Exception:  # an exception's __reduce__ and __init__ are the user's code
+        except BaseException:  # an exception's __reduce__ and __init__ are the user's code, and may exit
             continue
         if likeness > best:
             best, found = likeness, pickled
@@ -318,12 +318,12 @@ def _same(one: Any, other: Any) -> bool:
     try:
         if bool(one == other):
             return True
-    except Exception:  # arrays, or an __eq__ of the user's
+    except BaseException:  # arrays, or an __eq__ of the user's
         pass
     try:
         if dump(one) == dump(other):
             return True
-    except Exception:  # one was not rebuilt, or cannot travel
+    except BaseException:  # one was not rebuilt, or cannot travel
         return False
     # Exceptions of a group: their pickle also says which of them are one and the same.
     return type(one) is type(other) in (list, tuple) and len(one) == len(other) and all(map(_same, one, other))
@@ -332,7 +332,7 @@ def _same(one: Any, other: Any) -> bool:
 def _travels(value: Any) -> bool:
     try:
         load(dump(value))
-    except Exception:  # whatever the user's own __reduce__ raises
+    except BaseException:  # whatever the user's own __reduce__ raises
         return False
     return True
 
@@ -380,12 +380,12 @@ def _text(error: BaseException) -> str:
 
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # a __str__ or __repr__ of the user's
+    except BaseException:  # a __str__ or __repr__ of the user's
         return f"{type(error).__qualname__} (its text could not be made)\n"
 
 
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # a __str__ of the user's
+    except BaseException:  # a __str__ of the user's
         return "(its text could not be made)"

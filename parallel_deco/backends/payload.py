@@ -16,7 +16,7 @@ from types import MethodType
 from parallel_deco._importing import unfinished
 from parallel_deco._nesting import in_worker_process
 from parallel_deco._readings import overhead
-from parallel_deco.backends.references import is_handmade, reduce_method
+from parallel_deco.backends.references import Imports, is_handmade, reduce_method
 from parallel_deco.backends.segments import Missing
 
 try:  # the C module alone: `pickle` imports `re` and more, which doubles the start of a worker
@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["LARGE", "dump", "dump_plain", "load"]
+__all__ = ["LARGE", "dump", "dump_plain", "load", "look_for_handmade"]
 
 #: From this many bytes on a buffer travels apart from the pickle; below, the pipe is as quick.
 LARGE = 64 * 1024
@@ -85,18 +85,22 @@ def dump(value: "Any", buffers: "list[Any] | None" = None, classes: "dict[str, t
 
 def _mentions_handmade(pickled: bytes) -> bool:
     """Whether the name of a module that was made by hand is in a pickle; 50 ns where there are none."""
-    global _modules, _handmade
-    if len(sys.modules) != _modules:
-        names = list(sys.modules)
-        _handmade = [name.encode(errors="surrogatepass") + _MEMOIZE for name in names if is_handmade(name)]
-        _modules = len(names)
+    if _imports.changed():
+        look_for_handmade()
     for name in _handmade:  # noqa: SIM110 - half of `any` is the generator
         if name in pickled:
             return True
     return False
 
 
-_modules = 0
+def look_for_handmade() -> None:
+    """Know the modules that were made by hand as they are now: one may stand in the place of another."""
+    global _handmade
+    names = list(sys.modules)
+    _handmade = [name.encode(errors="surrogatepass") + _MEMOIZE for name in names if is_handmade(name)]
+
+
+_imports = Imports()
 #: Their names, as a pickle has them.
 _handmade: list[bytes] = []
 

@@ -4,9 +4,10 @@ import functools
 import sys
 import typing
 from collections.abc import Callable
+from io import TextIOWrapper
 from struct import Struct
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from parallel_deco.backends.references import locate, reference
 
@@ -46,7 +47,26 @@ def _reduce_struct(value: Struct) -> Reduced:
 
 
 def _reduce_weak(value: Any) -> Reduced:
-    return type(value), (), None, None, iter(list(value.items()))
+    """Have what is in it live as long as it does: nobody else there may hold it."""
+    items = list(value.items())
+    return type(value), (), {_KEPT: items}, None, iter(items)
+
+
+def _reduce_weak_set(value: Any) -> Reduced:
+    items = list(value)
+    return type(value), (items,), {_KEPT: items}
+
+
+#: The attribute of a weak container that came from another process.
+_KEPT = "_parallel_deco_kept"
+
+
+def _reduce_file(value: TextIOWrapper) -> Reduced:
+    """Refuse it, which cloudpickle copies: what is written to the copy is lost, and each reads the same lines."""
+    for name in ("stdout", "stderr"):
+        if value is getattr(sys, name):
+            return getattr, (sys, name)
+    raise TypeError("cannot pickle an open text file: give its name, and open it in the function")
 
 
 def _reduce_new_type(value: Any) -> Any:
@@ -88,6 +108,8 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     Struct: _reduce_struct,
     WeakKeyDictionary: _reduce_weak,
     WeakValueDictionary: _reduce_weak,
+    WeakSet: _reduce_weak_set,
+    TextIOWrapper: _reduce_file,
     typing.NewType: _reduce_new_type,
     typing.ParamSpec: _reduce_parameters,
     typing.TypeVarTuple: _reduce_parameters,

@@ -4,7 +4,7 @@ import os
 import sys
 from types import ModuleType
 
-from parallel_deco.backends.references import imported
+from parallel_deco.backends.references import Imports, imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ class Modules:
     are many and not edited, only those are looked at that a function which travels belongs to.
     """
 
-    __slots__ = ("_known", "_seen", "changes")
+    __slots__ = ("_imports", "_known", "_seen", "changes", "replaced")
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._imports = Imports()
+        self._known: dict[str, Any] = {}
+        self.replaced = 0  #: how many modules have had one made by hand put in their place
         self._seen: dict[str, tuple[ModuleType, ModuleSpec]] = {}
         self.changes: tuple[Change, ...] = ()
 
@@ -44,8 +46,8 @@ class Modules:
         100 ns for each of the program's own modules.
         """
         now = sys.modules
-        if len(now) != len(self._known):
-            self._look_for_new(set(now))
+        if self._imports.changed():
+            self._look_for_new(now.copy())
         if name is not None and name not in self._seen:
             self._note(name)
         for watched, (module, spec) in self._seen.items():
@@ -53,12 +55,14 @@ class Modules:
                 return self._look_for_changes()
         return len(self.changes)
 
-    def _look_for_new(self, names: set[str]) -> None:
-        for name in names - self._known:
-            origin = getattr(spec_of(sys.modules.get(name)), "origin", None)
+    def _look_for_new(self, modules: "dict[str, Any]") -> None:
+        for name, module in modules.items():
+            if self._known.get(name) is module or name in self._seen:
+                continue
+            origin = getattr(spec_of(module), "origin", None)
             if isinstance(origin, str) and is_own(origin):
                 self._note(name)
-        self._known = names
+        self._known = modules
 
     def _note(self, name: str) -> None:
         module = sys.modules.get(name)
@@ -72,6 +76,9 @@ class Modules:
             before, spec = self._seen[name]
             module = sys.modules.get(name)
             now = spec_of(module)
+            if now is None:
+                del self._seen[name]
+                self.replaced += 1
             if now is None or now is spec:
                 continue
             file = now.origin if now.has_location else None
@@ -126,8 +133,13 @@ def follow(*changes: Change) -> None:
     global _followed
     for number, name, file, other in changes:
         if number > _followed:
-            if name in sys.modules:
-                _renew(name, file, other)
+            before = sys.modules.get(name)
+            if before is not None:
+                try:
+                    _renew(name, file, other)
+                except (Exception, SystemExit) as error:  # its file is half edited, for one
+                    sys.modules[name] = before
+                    _warn(name, error)
             _followed = number
 
 
@@ -140,3 +152,11 @@ def _renew(name: str, file: str | None, other: bool) -> None:
         imported(name, file)
     else:
         reload(sys.modules[name])
+
+
+def _warn(name: str, error: BaseException) -> None:
+    """Say that the module stays as it was; as it does in a program whose own reload has failed."""
+    import warnings
+
+    what = f"{type(error).__name__}: {error}"
+    warnings.warn(f"a worker process goes on with module {name!r} as it was: {what}", RuntimeWarning, stacklevel=2)
