@@ -1584,3 +1584,18 @@ def test_worker_lives_when_packing_an_exception_would_end_it():
     errors = list(function.map(range(4), return_exceptions=True))
     assert [type(error) for error in errors] == [ValueError] * 4
     assert [error.args[0] for error in errors] == ["wrong"] * 4
+
+
+def test_printed_text_is_as_the_callers_when_it_has_reconfigured_its_stream(run_program):
+    """A letter that the terminal has not is no error of the item's."""
+    program = """
+    import sys
+    from parallel_deco import parallel
+
+    work = parallel(lambda x: print("x\\u00e9"), backend="processes")
+    sys.stdout.reconfigure(errors="replace")
+    list(work.map([0]))
+    sys.stdout.reconfigure(errors="xmlcharrefreplace")
+    list(work.map([0]))
+    """
+    assert run_program(program, environment={"PYTHONIOENCODING": "ascii"}) == (0, "x?\nx&#233;\n", "")

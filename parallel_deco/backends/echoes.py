@@ -45,15 +45,16 @@ class Echoes:
         self._lines = _Lines("stdout", ship), _Lines("stderr", ship)  # once: they may keep part of a line
         warnings.showwarning = self._show_warning
 
-    def follow(self, level: int | None, streams: tuple[bool, bool]) -> None:
-        """Take on the caller's lowest log level, and whether its streams are the ones that were inherited."""
+    def follow(self, level: int | None, streams: tuple[Any, Any]) -> None:
+        """Take on the caller's lowest log level, and which of its streams are those that were inherited, and how."""
         self._level = level
         if "logging" in sys.modules:
             self._follow_level()
         elif level is not None:
             once("logging", self._follow_level)
         sys.stdout, sys.stderr = (
-            own if inherited else lines for own, lines, inherited in zip(self._own, self._lines, streams, strict=True)
+            lines if inherited is None else _writing(own, *inherited)
+            for own, lines, inherited in zip(self._own, self._lines, streams, strict=True)
         )
 
     def _follow_level(self) -> None:
@@ -107,6 +108,14 @@ class Echoes:
         except Exception:  # the warning holds something that cannot travel: its text can
             echo = dump((WARNING, str(message), UserWarning, filename, lineno))
         self._ship(echo)
+
+
+def _writing(stream: Any, encoding: str | None, errors: str | None) -> Any:
+    """Return a stream of the worker's that writes as the caller's does, who may have reconfigured that."""
+    known = encoding is not None and hasattr(stream, "reconfigure")
+    if known and (stream.encoding, stream.errors) != (encoding, errors):
+        stream.reconfigure(encoding=encoding, errors=errors)
+    return stream
 
 
 def _handler(ship: Ship) -> Any:

@@ -131,10 +131,18 @@ def _pickled_filters(filters: list[Any]) -> bytes | None:
         return None
 
 
-def _own_streams() -> tuple[bool, bool]:
-    """Whether the standard streams are those that workers inherited, so that they may write to them themselves."""
-    out, error = sys.stdout, sys.stderr
-    return out is None or out is sys.__stdout__, error is None or error is sys.__stderr__
+def _own_streams() -> tuple[Any, Any]:
+    """Return the encodings of standard streams that workers inherited, so that they may write to them themselves.
+
+    And what becomes of what these have not; both None where there is none. None of a stream that was put in its place.
+    """
+    return _encoding_of(sys.stdout, sys.__stdout__), _encoding_of(sys.stderr, sys.__stderr__)
+
+
+def _encoding_of(stream: Any, inherited: Any) -> tuple[Any, Any] | None:
+    if stream is not None and stream is not inherited:
+        return None
+    return getattr(stream, "encoding", None), getattr(stream, "errors", None)
 
 
 #: Where the root logger keeps what it was asked about levels, which every change of any level makes it forget.
