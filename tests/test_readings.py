@@ -405,11 +405,14 @@ def test_stopwatches_are_swept_when_the_collector_runs_meanwhile():
 def test_batch_beside_others_is_idle_only_where_nobody_lacks_a_cpu(monkeypatch, contended):
     """It may wait for a lock of one that has none, and nothing computes meanwhile."""
     monkeypatch.setattr(_readings, "cpus_contended", lambda: contended)
-    other, watch = Stopwatch(watch=True, careful=True), Stopwatch(watch=True, careful=True)
-    try:
-        time.sleep(0.2)
-    finally:
-        seen = watch.stop(1)
-        other.stop(1)
-    assert seen.crowd == 2
+    for _ in range(10):  # another program may have its CPU when it is to go on
+        other, watch = Stopwatch(watch=True, careful=True), Stopwatch(watch=True, careful=True)
+        try:
+            time.sleep(0.05)
+        finally:
+            seen = watch.stop(1)
+            other.stop(1)
+        assert seen.crowd == 2
+        if seen.idle:
+            break
     assert seen.idle is not contended
