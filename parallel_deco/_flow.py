@@ -124,7 +124,7 @@ def batch_size(aim: Aim, options: Options, left: int | None, before: int, pause:
         target = min(target, TARGET)
     size = min(int(target / pace), MOST_ITEMS // 8)
     if route == SERIAL and left is not None and is_rest(facts, left):
-        size = left
+        size = min(left, MOST_ITEMS // 8)
     last = abreast > 1 and left is not None and left <= LAST_ROUNDS * abreast * free
     if abreast > 1:  # in a batch, a thread that is done takes the next item; between two, all wait for the last of one
         size = abreast * (LAST_ROUNDS if last else max(ROUNDS, int(LONGEST / max(facts.wall, 1e-9))))

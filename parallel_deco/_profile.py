@@ -266,8 +266,9 @@ class Profile:
             return decision
         now = decide(facts, decision.here)
         if now.route != decision.route or not chosen_here:
-            unknown = facts.items and not before.items  # then, nobody knew what it would take
-            return decision._replace(predicted=now.predicted) if unknown else decision
+            if before.items:
+                return decision
+            return decision._replace(predicted=now.predicted if facts.items else {})  # then, nobody knew
         return now._replace(width=decision.width, abreast=decision.abreast)
 
     def _next(self, options: Options) -> Decision:
