@@ -261,14 +261,14 @@ class Profile:
         The route is the one that was taken, so the words for it may as well be those of all the calls.
         """
         facts, before = self._latest.facts(), decision.facts
+        if not (facts.items or before.items):
+            return decision._replace(predicted={})
         alike = before.wall / ALIKE <= facts.wall <= before.wall * ALIKE
         if facts.so_far or (alike and not before.so_far):
             return decision
         now = decide(facts, decision.here)
         if now.route != decision.route or not chosen_here:
-            if before.items:
-                return decision
-            return decision._replace(predicted=now.predicted if facts.items else {})  # then, nobody knew
+            return decision if before.items else decision._replace(predicted=now.predicted)  # then, nobody knew
         return now._replace(width=decision.width, abreast=decision.abreast)
 
     def _next(self, options: Options) -> Decision:
