@@ -30,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured function raised; 2 for a wrong argument or a file that cannot be written; 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):  # what it cannot write is no reason to end
-        with suppress(AttributeError):  # it is no file
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        with suppress(AttributeError, ValueError):  # it is no file, or closed
+            if stream.errors == "strict":
+                stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     given = _parser().parse_args(arguments)
     try:
         return int(given.command(given))

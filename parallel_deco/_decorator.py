@@ -348,12 +348,12 @@ class ParallelFunction(_Callable[P, R]):
     def _check_iterable(self, given: object, method: str) -> None:
         """Raise for what cannot be iterated over; without doing so, which may have effects."""
         kind = type(given)
-        if hasattr(kind, "__iter__") or hasattr(kind, "__getitem__"):
+        if getattr(kind, "__iter__", None) is not None or hasattr(kind, "__getitem__"):
             return
         instead = "; collect its items first, in asyncio" if hasattr(kind, "__aiter__") else ""
         if not instead:
             instead = f"; for one call there is {self._name()}.submit"
-        raise InvalidTypeError(f"{self._name()}.{method}: {kind.__name__} {given!r} is not iterable{instead}")
+        raise InvalidTypeError(f"{self._name()}.{method}: {kind.__name__!r} object is not iterable{instead}")
 
     def _options_of_map(self, chunksize: int | None, buffersize: int | None) -> Options:
         """Return the options of one map, with what runs it loaded."""

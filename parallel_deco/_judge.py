@@ -113,7 +113,7 @@ class Judge:
 
 def _may_have_threads(seen: Readings) -> bool:
     """Return whether a call that computes may do so in threads of its own, too, that were not seen to compute yet."""
-    if seen.cpu < 0.5 * (seen.wall - seen.delay):
+    if seen.cpu <= 0.5 * (seen.wall - seen.delay) or not seen.cpu:
         return False
     busy = seen.process_cpu / seen.cpu
     if JUST < busy < INNER:

@@ -172,11 +172,12 @@ class Profile:
     def _effects(self, batch: Batch) -> "Iterator[static.Effect]":
         """Yield what the calls of a batch would change outside, the gravest effect of each."""
         reading = self._read()
-        if not reading.depends:
+        if not reading.depends and (reading.effects or not reading.hands_over):
             yield from reading.effects[:1]
             return
         for item in batch.items:
-            scalar = batch.shape is Shape.ONE and type(item) in _SCALARS
+            # Where it depends, another of the type may be another inside, unless there is no inside.
+            scalar = batch.shape is Shape.ONE and (type(item) in _SCALARS or not reading.depends)
             if scalar and type(item) in self._leaving:
                 continue
             effect = reading.pin(*self.read_with(batch.function, *call_arguments(batch.shape, item)))

@@ -69,7 +69,6 @@ class Source:
         self._lock = threading.Lock()
         self._book = threading.Lock()
         self._length = length
-        self._rows = False  # items are made into tuples
         self._partial: list[Any] = []
         self._returned: list[Piece] = []  # in the order of the input
         self._ended = False
@@ -90,8 +89,7 @@ class Source:
         """
         kinds: set[type] = set(map(type, rows)) if type(rows) in (list, tuple) else {object}  # 20 ns for each
         prompt = all(map(_holds_its_items, kinds))
-        source = cls(map(tuple, rows), _length(rows), prompt=prompt)
-        source._rows = True
+        source = cls(map(tuple if kinds <= _ROWS else _row, rows), _length(rows), prompt=prompt)
         source.instant = prompt and kinds <= _ROWS
         if prompt and not source.instant:  # they may be somebody's compiled code
             source.context = copy_context()
@@ -228,9 +226,6 @@ class Source:
             self._ended = True
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # the user's, and not the input's
-            trace = error.__traceback__
-            if self._rows and isinstance(error, TypeError) and trace is not None and trace.tb_next is None:  # `tuple`'s
-                error.add_note("each item of starmap's input is a tuple of arguments; for one argument there is map")
             self.error = error
         finally:
             self._drawer = 0
@@ -279,6 +274,16 @@ class Source:
 def _holds_its_items(kind: type) -> bool:
     """Whether what an object of this type consists of is there, and no code in Python is asked for it."""
     return hasattr(kind, "__len__") and type(getattr(kind, "__iter__", None)) is WrapperDescriptorType
+
+
+def _row(given: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the arguments of a call."""
+    try:
+        items = iter(given)
+    except TypeError as error:
+        error.add_note("each item of starmap's input is a tuple of arguments; for one argument there is map")
+        raise
+    return tuple(items)
 
 
 def _is_plain(iterable: object) -> bool:

@@ -10,8 +10,6 @@ def counted(count: int, thing: str) -> str:
 
 def seconds_text(seconds: float) -> str:
     """Return a time with three digits and the unit that suits it."""
-    if seconds >= 9999.5:
-        return f"{seconds:,.0f} s"
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= 0.9995 * size:
             return f"{_three_digits(seconds / size)} {unit}"

@@ -526,7 +526,7 @@ def test_explain_names_the_chosen_route_when_the_user_chose(backend):
 def test_error_names_the_function_when_an_argument_is_no_iterable(given):
     """And what there is for one call."""
     for call in (parallel(double).map, parallel(double).starmap, lambda each: parallel(double).map([1], each)):
-        with pytest.raises(InvalidTypeError, match=r"double\.\w+: .* is not iterable; .*submit"):
+        with pytest.raises(InvalidTypeError, match=r"double\.\w+: '\w+' object is not iterable; .*submit"):
             call(given)
 
 

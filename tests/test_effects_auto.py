@@ -7,6 +7,7 @@ lost update certain where two calls run at once, and makes threads tempting; `bu
 import ast
 import collections
 import contextlib
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -921,6 +922,68 @@ def counted(x):
     return x
 
 
+@functools.singledispatch
+def purely_dispatched(x):
+    """Write nowhere."""
+
+
+@purely_dispatched.register
+def _(x: int):
+    return x + 1
+
+
+class PurelyDispatches:
+    """Has a method for each type."""
+
+    @functools.singledispatchmethod
+    def method(self, x):
+        """Write nowhere."""
+
+    @method.register
+    def _(self, x: int):
+        return x + 1
+
+
+PURELY = PurelyDispatches()
+
+
+class Around(contextlib.ContextDecorator):
+    """Does nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+@Around()
+def purely_around(x):
+    """Return it."""
+    return x
+
+
+class Tree:
+    """Adds up what is in it."""
+
+    def __init__(self, parts, value):
+        self.parts, self.value = parts, value
+
+    def total(self):
+        """Return the sum."""
+        return sum([part.total() for part in self.parts]) + 1
+
+
+def tree(depth, value=1):
+    """Return a tree of two branches."""
+    return Tree([tree(depth - 1, value), tree(depth - 1, value)] if depth else [], value)
+
+
+def kinds(count):
+    """Return a tree of so many classes."""
+    return Tree([type(f"Tree{number}", (Tree,), {})([tree(3)], 1.5) for number in range(count)], "text")
+
+
 def yields_from(iterator):
     """Use an iterator up, in a generator."""
 
@@ -960,6 +1023,15 @@ LOOKS = {
     "far in slots": (lambda job: job[0].look(job[1]), (Slots(7), {})),
     "what a stream has": (lambda stream: stream.getvalue(), io.StringIO("a\nb\n")),
     "a stream of its own": (lambda text: io.StringIO(text).readline(), "a\nb\n"),
+    "dispatched by type": (purely_dispatched, 1),
+    "a method dispatched by type": (PURELY.method, 1),
+    "a context manager around it": (purely_around, 1),
+    "a large tree": (lambda tree: tree.total(), tree(9)),
+    "a tree with arrays": (lambda tree: tree.total(), tree(3, np.ones(3))),
+    "a tree of many kinds": (lambda tree: tree.total(), kinds(12)),
+    "a tree in a job": (lambda job: job[0].total() + len(job[1]), (tree(6), {})),
+    "a stream that is kept": (lambda stream: [].append(stream), io.StringIO("a")),
+    "a stream that is copied": (lambda stream: copy.deepcopy(stream).read(), io.StringIO("a")),
     "an iterator of its own": (lambda items: collections.deque(iter(items), maxlen=1), [1, 2]),
 }
 
@@ -976,3 +1048,29 @@ def test_function_is_free_when_it_only_looks_at_its_argument(case):
     """It looks like those that write."""
     function, item = LOOKS[case]
     assert parallel(function)._profile.lost(Batch(function, [item], Shape.ONE), Options()) is None
+
+
+@pytest.mark.parametrize("case", LOOKS)
+def test_answer_is_known_when_an_argument_was_seen_before(case):
+    """To read the code for each item would take as long as many an item."""
+    function, item = LOOKS[case]
+    profile = parallel(function)._profile
+    batch = Batch(function, [item] * 3, Shape.ONE)
+    profile.lost(batch, Options())
+    before = len(profile._read()._answers)
+    profile.lost(batch, Options())
+    assert len(profile._read()._answers) == before <= 1
+
+
+@pytest.mark.parametrize("function", [lambda x: np.sin(x), lambda x: pickle.dumps(x), lambda x: sorted_copy(x)])
+def test_function_is_pure_although_it_hands_its_argument_to_a_library(function):
+    """Streams and iterators alone would be used up; what it is need not be looked at for each call."""
+    profile = parallel(function)._profile
+    assert profile.is_pure()
+    assert profile.lost(Batch(function, [1.5, (1, 2)], Shape.ONE), Options()) is None
+    assert profile.lost(Batch(function, [1.5, iter([1])], Shape.ONE), Options()) is not None
+
+
+def sorted_copy(x):
+    """Have a library look at it."""
+    return pickle.dumps(x)

@@ -1353,7 +1353,7 @@ def test_default_of_a_context_variable_travels_when_its_class_is_the_scripts(run
 
 
 ENUMERATIONS = """
-import dataclasses, enum
+import dataclasses, datetime, decimal, enum
 from parallel_deco import parallel
 
 class Planet(enum.Enum):
@@ -1430,6 +1430,38 @@ class Flags(enum.Flag):
 
 Made = enum.Enum("Made", "P Q")
 
+class Exact(decimal.Decimal, enum.Enum):
+    HALF = "1.5"
+
+class Span(datetime.timedelta, enum.Enum):
+    DAY = 1, 0
+
+class Day(datetime.date, enum.Enum):
+    NEW_YEAR = 2000, 1, 1
+
+class Items(list, enum.Enum):
+    SOME = [1, 2]
+
+class Table(dict, enum.Enum):
+    ONE = {"a": 1}
+
+class Fixed(frozenset, enum.Enum):
+    PAIR = {1, 2}
+
+@dataclasses.dataclass(slots=True)
+class Point:
+    x: int
+
+class Points(Point, enum.Enum):
+    ORIGIN = 7
+
+class Meta(enum.EnumMeta):
+    def __contains__(cls, value):
+        return value == 55
+
+class Contains(enum.Enum, metaclass=Meta):
+    A = 1
+
 class Outer:
     class Inner(enum.Enum):
         I = 1
@@ -1447,6 +1479,8 @@ CASES = [
     lambda _: (Flags.R | Flags.W).name,
     lambda _: [m.value for m in Made],
     lambda _: repr(Outer.Inner.I.__class__.__qualname__),
+    lambda _: (Exact.HALF + 1, Exact.HALF.value, Span.DAY.days, Day.NEW_YEAR.isoformat()),
+    lambda _: (list(Items.SOME), dict(Table.ONE), sorted(Fixed.PAIR), Points.ORIGIN.x, 55 in Contains, 1 in Contains),
 ]
 MEMBERS = [Planet.EARTH, Coordinate.PY, Colour.BLUE, Sized.LARGE, Described.TWO, Alias.B, Pair.RIGHT, Text.FIRST]
 """

@@ -70,7 +70,7 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         plan = plan_of(value)
         boundary = getattr(value, "_boundary_", None) if issubclass(value, enumerations.Flag) else None
         make, arguments = make_enum, (*arguments[:3], plan, *arguments[4:-1], boundary)
-        named = {name for name, *_ in plan}
+        named = {name for name, *_ in plan[1]}
         attributes = {name: attribute for name, attribute in attributes.items() if name not in named}
         attributes[STATES] = states_of(value)
     digests = {name: digest(attribute) for name, attribute in attributes.items()}

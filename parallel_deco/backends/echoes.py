@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -114,7 +115,11 @@ def _writing(stream: Any, encoding: str | None, errors: str | None) -> Any:
     """Return a stream of the worker's that writes as the caller's does, who may have reconfigured that."""
     known = encoding is not None and hasattr(stream, "reconfigure")
     if known and (stream.encoding, stream.errors) != (encoding, errors):
-        stream.reconfigure(encoding=encoding, errors=errors)
+        try:
+            codecs.lookup_error(errors or "strict")
+            stream.reconfigure(encoding=encoding, errors=errors)
+        except (LookupError, ValueError, OSError):  # a codec of the program's own; or a task has closed it
+            return stream
     return stream
 
 

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
+from parallel_deco._nesting import in_worker_process
 from parallel_deco.backends.references import locate, reference
 
 __all__ = ["reducer_of"]
@@ -47,18 +48,18 @@ def _reduce_struct(value: Struct) -> Reduced:
 
 
 def _reduce_weak(value: Any) -> Reduced:
-    """Have what is in it live as long as it does: nobody else there may hold it."""
     items = list(value.items())
-    return type(value), (), {_KEPT: items}, None, iter(items)
+    return type(value), (), _kept(items), None, iter(items)
 
 
 def _reduce_weak_set(value: Any) -> Reduced:
     items = list(value)
-    return type(value), (items,), {_KEPT: items}
+    return type(value), (items,), _kept(items)
 
 
-#: The attribute of a weak container that came from another process.
-_KEPT = "_parallel_deco_kept"
+def _kept(items: list[Any]) -> dict[str, Any] | None:
+    """Have what is in a weak container live as long as that, in a worker, where nobody else may hold it."""
+    return None if in_worker_process() else {"_parallel_deco_kept": items}
 
 
 def _reduce_file(value: TextIOWrapper) -> Reduced:
@@ -66,6 +67,8 @@ def _reduce_file(value: TextIOWrapper) -> Reduced:
     for name in ("stdout", "stderr"):
         if value is getattr(sys, name):
             return getattr, (sys, name)
+    if value.closed or value is sys.stdin:
+        raise TypeError(f"cannot pickle {'a closed file' if value.closed else 'the standard input'}")
     raise TypeError("cannot pickle an open text file: give its name, and open it in the function")
 
 

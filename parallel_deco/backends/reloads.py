@@ -35,7 +35,7 @@ class Modules:
         self._imports = Imports()
         self._known: dict[str, Any] = {}
         self.replaced = 0  #: how many modules have had one made by hand put in their place
-        self._seen: dict[str, tuple[ModuleType, ModuleSpec]] = {}
+        self._seen: dict[str, tuple[Any, ModuleSpec | None]] = {}
         self.changes: tuple[Change, ...] = ()
 
     def look(self, name: str | None) -> int:
@@ -76,8 +76,8 @@ class Modules:
             before, spec = self._seen[name]
             module = sys.modules.get(name)
             now = spec_of(module)
-            if now is None:
-                del self._seen[name]
+            if now is None:  # one that was made by hand stands in its place; it may come back
+                self._seen[name] = module, None
                 self.replaced += 1
             if now is None or now is spec:
                 continue
@@ -133,6 +133,7 @@ def follow(*changes: Change) -> None:
     global _followed
     for number, name, file, other in changes:
         if number > _followed:
+            _followed = number
             before = sys.modules.get(name)
             if before is not None:
                 try:
@@ -140,7 +141,6 @@ def follow(*changes: Change) -> None:
                 except (Exception, SystemExit) as error:  # its file is half edited, for one
                     sys.modules[name] = before
                     _warn(name, error)
-            _followed = number
 
 
 def _renew(name: str, file: str | None, other: bool) -> None:
@@ -157,6 +157,8 @@ def _renew(name: str, file: str | None, other: bool) -> None:
 def _warn(name: str, error: BaseException) -> None:
     """Say that the module stays as it was; as it does in a program whose own reload has failed."""
     import warnings
+    from contextlib import suppress
 
     what = f"{type(error).__name__}: {error}"
-    warnings.warn(f"a worker process goes on with module {name!r} as it was: {what}", RuntimeWarning, stacklevel=2)
+    with suppress(RuntimeWarning):  # where warnings are errors, this one is nobody's
+        warnings.warn(f"a worker process goes on with module {name!r} as it was: {what}", RuntimeWarning, stacklevel=2)

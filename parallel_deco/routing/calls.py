@@ -335,8 +335,9 @@ class Calls(Members):
             wrapped = attribute(function, "__wrapped__")
             if wrapped is not MISSING:
                 found.append((None, wrapped))
+            own = attribute(function, "__module__") == "functools"  # what it keeps for itself may be what it likes
             for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=False):
-                for place in self.ledger.captured(cell, name):
+                for place in self.ledger.captured(cell, name, notice=not own):
                     if type(place) is not Outside:
                         continue
                     for example in place.examples or ():

@@ -75,6 +75,7 @@ class Findings(NamedTuple):
 
     effects: tuple[Effect, ...]
     depends: bool  # on the types of the arguments
+    hands_over: bool  # arguments to a library, which uses up streams and iterators
     guards: tuple[Guard, ...]  # of what is shallow first, which is quickly found to be another
     relied: tuple[tuple[str, str, object], ...]  # (module or cell, name, reference to what it held)
     parts: tuple[Part, ...]
@@ -161,7 +162,7 @@ def find_effects(subject: Subject, given: Mapping[str, object] | None = None) ->
     except Exhausted:
         ledger.give_up("is too long or too tangled to be read to the end", subject.code())
     relied, parts = _relied(ledger, subject.function)
-    findings = Findings(ledger.effects, ledger.depends, _guards(ledger, given), relied, parts)
+    findings = Findings(ledger.effects, ledger.depends, ledger.hands_over, _guards(ledger, given), relied, parts)
     calls.forget()  # the arguments must not wait for the garbage collector
     ledger.forget()
     return findings

@@ -46,6 +46,7 @@ __all__ = [
     "is_data",
     "is_library",
     "is_stateful",
+    "is_used_up",
     "may_give_new",
     "method_draws",
     "mutating",
@@ -490,6 +491,11 @@ _RESOURCES: Final = {
 #: What an open file is, and a stream in memory; and the methods of those that leave it where it is.
 STREAM: Final = Species.RESOURCE, "open file"
 STREAM_LOOKS: Final = _words("getvalue getbuffer tell readable writable seekable isatty fileno __enter__")
+#: Functions that copy what they are given, and methods that only keep it or look for it.
+COPIES: Final = _words(
+    "copy.copy copy.deepcopy builtins.repr builtins.str builtins.bool builtins.hasattr repr str bool"
+)
+KEEPS: Final = ATOMIC_METHODS | _words("get setdefault index count remove __contains__ __getitem__ __setitem__")
 _RANDOMS: Final = _words("random.Random _random.Random numpy.random.mtrand.RandomState")
 _COMPILED: Final = _words("method_descriptor cython_function_or_method builtin_function_or_method nanobind_method")
 _CONTEXTS: Final = _words("_contextvars.ContextVar builtins.ContextVar _contextvars.Context")
@@ -508,6 +514,12 @@ def species(cls: type) -> tuple[Species, str]:
                 _species.clear()
             _species[cls] = found
     return found
+
+
+def is_used_up(cls: type) -> bool:
+    """Say whether who is given such a thing leaves it elsewhere: a stream, an iterator."""
+    found = species(cls)
+    return found == STREAM or found == (Species.RESOURCE, "iterator")
 
 
 def _classify(cls: type) -> tuple[Species, str]:

@@ -123,6 +123,7 @@ class Ledger:
     def __init__(self, steps: int = STEPS_MAX) -> None:
         number_anew()
         self.depends = False
+        self.hands_over = False  # whether an argument is handed to a library, which would use up a stream
         self.guards: dict[Outside, frozenset[int] | None] = {}
         self.globals_read: dict[tuple[int, str], tuple[dict[str, object], object]] = {}
         self.modules_read: dict[str, object] = {}
@@ -253,7 +254,10 @@ class Ledger:
         """Return the examples of a place to decide by, one of each type; of an argument, note that it is relied on."""
         if place.origin is Origin.ARGUMENT:
             self.depends = True
-            self.guards.setdefault(place, signature(place.examples))
+            relied = place
+            while "…" in relied.path[:-1] and relied.parent is not None:  # below, all that is there is relied on
+                relied = relied.parent
+            self.guards.setdefault(relied, signature(relied.examples))
         if place.examples is None or len(place.examples) < 2:
             return place.examples
         return tuple({id(identity(thing)): thing for thing in place.examples}.values())
@@ -374,8 +378,8 @@ class Ledger:
         found.update({place: cell for cell, value in self._captured.items() for place in value})
         return found
 
-    def captured(self, cell: types.CellType, name: str) -> Value:
-        """Return the value of a closure's cell."""
+    def captured(self, cell: types.CellType, name: str, notice: bool = True) -> Value:
+        """Return the value of a closure's cell; unless told not to, notice what it holds."""
         value = self._captured.get(id(cell))
         if value is None:
             try:
@@ -384,6 +388,7 @@ class Ledger:
                 thing = MISSING
             self.cells_read[id(cell)] = (cell, thing)
             value = self._captured[id(cell)] = self.outside(Origin.CAPTURED, name, thing)
+        if notice:
             self.notice(value)
         return value
 

@@ -127,7 +127,8 @@ class Natives:
         """Call a function that is known by its dotted name only; `thing` is the function, or `MISSING`."""
         if name not in known.LOOKS_AT_NOTHING:
             self._look_at(given, name.rpartition(".")[2])
-            self._hand_over(given, name)
+            if name not in known.COPIES:
+                self._hand_over(given, name)
         rule = RULES.get(name) or ARRAY_RULES.get(name)
         if rule is not None:
             return rule(self, given)
@@ -165,6 +166,9 @@ class Natives:
         for place in given.all():
             if type(place) is not Outside or place.origin is not Origin.ARGUMENT:
                 continue
+            if place.examples is None:  # what it is matters only if it is one of these: no reason to read it for each
+                self.ledger.hands_over = self.ledger.hands_over or not place.path
+                continue
             if self._is_stream(place):
                 self.ledger.change(single(place), f"hands to {name}()")
             self.ledger.uses_up(single(place))
@@ -198,7 +202,8 @@ class Natives:
         """Call a method, known by its name only, of something of the outside."""
         receiver = single(owner)
         self._look_at(given, name)
-        self._hand_over(given, name)
+        if name not in known.KEEPS:
+            self._hand_over(given, name)
         if known.mutating(name) and not self._gives_new(owner, name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
         elif owner.origin is Origin.ARGUMENT and name not in known.STREAM_LOOKS and self._is_stream(owner):
@@ -273,7 +278,8 @@ class Natives:
         """Call a method, known by its name only, of something that was made during the call."""
         everything = given.all()
         self._look_at(given, name)
-        self._hand_over(given, name)
+        if name not in known.KEEPS:
+            self._hand_over(given, name)
         draws_from_kept(self.ledger, owner)
         if known.mutating(name):
             self.ledger.change(single(owner), verb(name))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeGuard
 
 from parallel_deco.routing.effects import Findings, Subject, find_effects, subject_of
+from parallel_deco.routing.known import is_used_up
 from parallel_deco.routing.ledger import Effect, EffectKind
 from parallel_deco.routing.lookup import is_a
 from parallel_deco.routing.prior import Nature, Prior, guess
@@ -26,6 +27,7 @@ from parallel_deco.routing.values import Examples
 __all__ = ["Effect", "EffectKind", "Nature", "Prior", "Reading", "read"]
 
 _ANSWERS_MAX: Final = 16
+_USED_UP: Final = Effect("uses up a stream or an iterator that is an argument", "", 0, EffectKind.MUTATES_ARGUMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,15 @@ class Reading:
         What a call may change outside of itself, whatever it is called with: in doubt, an effect is listed.
         Not empty means: must share memory, unless `pin` says for the actual arguments that it need not.
     depends : bool
-        Whether the types of the arguments matter; if not, `pin` always gives the same answer.
+        Whether the types of the arguments matter; if not, `pin` gives the same answer for all.
+    hands_over : bool
+        Whether they do as far as that streams and iterators are used up.
     """
 
     prior: Prior
     effects: tuple[Effect, ...]
     depends: bool = False
+    hands_over: bool = False
     _subject: weakref.ReferenceType[Callable[..., object]] | Subject | None = field(
         default=None, repr=False, compare=False
     )
@@ -67,7 +72,10 @@ class Reading:
         ``x += 1`` is harmless for a number and a change of the caller's object for an array.
         """
         if self._subject is None or not self.depends:
-            return self.effects[0] if self.effects else None
+            if self.effects or not self.hands_over:
+                return self.effects[0] if self.effects else None
+            used_up = any(is_used_up(type(thing)) for thing in (*args, *(kwargs or {}).values()))
+            return _USED_UP if used_up else None
         if self.effects and self.effects[0].unless_immutable is None and not self.effects[0].atomic:
             return self.effects[0]
         try:
@@ -139,11 +147,11 @@ def _read(function: object) -> Reading:
     plain = subject.function
     if subject.arguments or subject.keywords or not (is_a(plain, types.FunctionType) or _is_compiled(plain)):
         findings = find_effects(subject)
-        return Reading(guess(plain), findings.effects, findings.depends, subject)
+        return Reading(guess(plain), findings.effects, findings.depends, findings.hands_over, subject)
     if (known := _read_before(plain)) is not None:
         return known
     findings = find_effects(subject)
-    reading = Reading(guess(plain), findings.effects, findings.depends, weakref.ref(plain))
+    reading = Reading(guess(plain), findings.effects, findings.depends, findings.hands_over, weakref.ref(plain))
     _readings[plain] = (_code(plain), findings, reading)
     return reading
 

@@ -82,7 +82,7 @@ _TYPES_MAX: Final = 8
 _FUNCTIONS_MAX: Final = 64  # and classes, which are told apart: each is read
 _LOOKED_INTO: Final = 16  # of more, so many are, spread evenly
 _ENDS_LOOKED_AT: Final = 32  # of a long container that was looked through before
-_REACHED_MAX: Final = 1000  # objects, of those that are looked for however deep; half a microsecond each
+_REACHED_MAX: Final = 500  # objects that are looked for however deep
 _RECIPES_MAX: Final = 256
 _ELEMENTS_MAX: Final = 100_000  # a longer container is not looked through: its elements are unknown
 
@@ -344,7 +344,7 @@ def follow(examples: Examples, step: str) -> Examples:
     several = step[0] == "." and len(examples) > 1
     try:
         if step == "…":
-            return _sample(_reachable(examples))
+            return _sample(_reachable(examples), _FUNCTIONS_MAX)
         for thing in examples:
             if several and _lacks(thing, step[1:]):  # asked for it, it would raise: it is another that has it
                 continue
@@ -352,26 +352,22 @@ def follow(examples: Examples, step: str) -> Examples:
             if inner is None:
                 return None
             found += inner
-    except (RuntimeError, _TooManyError):  # changed by another thread meanwhile
+    except RuntimeError:  # changed by another thread meanwhile
         return None
     return _sample(found) if found or not several else None
 
 
-class _TooManyError(Exception):
-    """There is too much inside to be looked through."""
-
-
 def _reachable(examples: tuple[object, ...]) -> list[object]:
-    """Return all that is inside, however deep, of containers and of the instances of the user's classes.
+    """Return what is inside, however deep, of containers and of the instances of the user's classes.
 
-    Of what is immutable, one of each type. Half a microsecond for each object.
+    Of what is immutable, one of each type; of very much, what comes first. Half a microsecond for each object.
     """
     found: list[object] = []
     seen: set[int] = set()
     constants: set[int] = set()
-    left = list(examples)
-    while left:
-        thing = left.pop()
+    left = collections.deque(examples)
+    while left and len(seen) < _REACHED_MAX:
+        thing = left.popleft()
         cls = type(thing)
         recipe = _recipes.get(id(cls)) or _recipe(cls)
         if recipe.constant:
@@ -382,14 +378,9 @@ def _reachable(examples: tuple[object, ...]) -> list[object]:
         if id(thing) in seen:
             continue
         seen.add(id(thing))
-        if len(seen) > _REACHED_MAX or recipe.opaque:
-            raise _TooManyError
         found.append(thing)
         if recipe.contains:
-            elements = _elements(thing)
-            if elements is None:
-                raise _TooManyError
-            left += elements
+            left += _elements(thing) or ()
         if recipe.names is not None:
             left += recipe.names(thing).values()
         for slot in recipe.slots:
@@ -403,7 +394,6 @@ class _Recipe(NamedTuple):
 
     cls: type
     constant: bool  # nothing inside changes, or it is told by its identity
-    opaque: bool
     contains: bool
     names: Callable[[object], dict[str, object]] | None
     slots: tuple[types.MemberDescriptorType, ...]
@@ -424,12 +414,11 @@ def _recipe(cls: type) -> _Recipe:
         for slot in namespace(base).values()
         if type(slot) is types.MemberDescriptorType
     ]
-    opaque = not (constant or holds or kind is Species.PLAIN)
     getter: Any = class_attribute(cls, "__dict__")
     names = getter.__get__ if type(getter) is types.GetSetDescriptorType and kind is Species.PLAIN else None
     if len(_recipes) >= _RECIPES_MAX:
         _recipes.clear()
-    made = _recipes[id(cls)] = _Recipe(cls, constant, opaque, holds, names, tuple(slots))
+    made = _recipes[id(cls)] = _Recipe(cls, constant, holds, names, tuple(slots))
     return made
 
 
@@ -439,7 +428,7 @@ def _lacks(thing: object, name: str) -> bool:
         return False
     cls = type(thing)
     made_up = class_attribute(cls, "__getattr__") is not MISSING
-    usual = cls in _DICTS or cls in _SEQUENCES or class_attribute(cls, "__getattribute__") is object.__getattribute__
+    usual = type(class_attribute(cls, "__getattribute__")) is types.WrapperDescriptorType
     return usual and not made_up and attribute(thing, name) is MISSING
 
 
@@ -564,10 +553,10 @@ def _iterates_plainly(cls: type) -> bool:
     return all(class_attribute(cls, name) is base.__dict__[name] for name in ("__iter__", "__getitem__", "__len__"))
 
 
-def _sample(things: list[object]) -> Examples:
+def _sample(things: list[object], most: int = _TYPES_MAX) -> Examples:
     """Return the examples that stand for all `things`; None where these are of too many types."""
     kinds = _kinds(things)
-    if len(kinds) > _TYPES_MAX:
+    if len(kinds) > most:
         return None
     by_type: dict[int, object] = {}
     for thing in things:
