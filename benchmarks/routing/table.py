@@ -67,6 +67,7 @@ def main():
     parser.add_argument("--busy", type=int, default=0, metavar="PROCESSES")
     parser.add_argument("--against", metavar="FILE")
     given = parser.parse_args()
+    bytearray(20 << 20)  # freed at once: what malloc gives back would depend on what ran before (regret.py, BLOCK)
     list(parallel(abs, backend="processes").map(range(8)))
     list(parallel(time.sleep, shared=False).map([0.003] * 20))  # the code reader is loaded too
     if given.against:
