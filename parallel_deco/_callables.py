@@ -9,14 +9,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["check_callable"]
+__all__ = ["RUNS_LATER", "check_callable"]
 
 #: By the bits of `co_flags`, which the documentation of `inspect` names; that takes as long to import as we do.
-_COROUTINE = 0x80
+_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+#: Those of which a call runs nothing yet.
+RUNS_LATER = _GENERATOR | _COROUTINE | _ASYNC_GENERATOR
 _UNSUPPORTED = (
     (_COROUTINE, "a coroutine function", "asyncio runs it; take the blocking part"),
-    (0x200, "an asynchronous generator function", "asyncio runs it"),
-    (0x20, "a generator function", "return a list, or map over what it yields"),
+    (_ASYNC_GENERATOR, "an asynchronous generator function", "asyncio runs it"),
+    (_GENERATOR, "a generator function", "return a list, or map over what it yields"),
 )
 
 

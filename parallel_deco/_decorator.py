@@ -350,10 +350,9 @@ class ParallelFunction(_Callable[P, R]):
         kind = type(given)
         if getattr(kind, "__iter__", None) is not None or hasattr(kind, "__getitem__"):
             return
-        instead = "; collect its items first, in asyncio" if hasattr(kind, "__aiter__") else ""
-        if not instead:
-            instead = f"; for one call there is {self._name()}.submit"
-        raise InvalidTypeError(f"{self._name()}.{method}: {kind.__name__!r} object is not iterable{instead}")
+        later = hasattr(kind, "__aiter__")
+        instead = "collect its items first, in asyncio" if later else f"for one call there is {self._name()}.submit"
+        raise InvalidTypeError(f"{self._name()}.{method}: {kind.__name__!r} object is not iterable; {instead}")
 
     def _options_of_map(self, chunksize: int | None, buffersize: int | None) -> Options:
         """Return the options of one map, with what runs it loaded."""

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from math import inf
 from operator import index
 
+from parallel_deco._callables import RUNS_LATER
 from parallel_deco._errors import InvalidOptionError, InvalidTypeError, name_of
 
 TYPE_CHECKING = False
@@ -22,8 +23,6 @@ COUNTS = ("max_workers", "chunksize", "buffersize")
 BACKENDS = ("auto", "serial", "threads", "processes")
 #: Seconds: thirty years; longer ones are no timeouts, and some clocks cannot add them.
 LONGEST = 1e9
-#: By the bits of `co_flags`: generators, coroutines, and generators that are both.
-_RUNS_LATER = 0x20 | 0x80 | 0x200
 ENVIRONMENT = {"backend": "PARALLEL_DECO_BACKEND", "max_workers": "PARALLEL_DECO_MAX_WORKERS"}
 _KEYS = [getattr(os.environ, "encodekey", str)(name) for name in ENVIRONMENT.values()]
 
@@ -259,7 +258,7 @@ class config(ContextDecorator):  # as `contextlib.suppress` and others that stan
 
     def __call__(self, function: Any) -> Any:
         """Decorate a function: what it calls is in the block."""
-        if getattr(getattr(function, "__code__", None), "co_flags", 0) & _RUNS_LATER:
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & RUNS_LATER:
             raise InvalidTypeError(
                 f"config holds while {name_of(function)} is called, and a coroutine or generator runs later; write"
                 " `with config(...):` inside it"

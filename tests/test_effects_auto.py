@@ -846,28 +846,13 @@ class Step:
         return len(record)
 
 
-class Stages:
-    """Leads to a step, so many objects deep."""
-
-    def __init__(self, depth):
-        self.inner = Stages(depth - 1) if depth else Step()
-
-    def run(self, record):
-        """Have the inner one do it."""
-        self.inner.run(record)
-
-    def look(self, record):
-        """Have the inner one look."""
-        return self.inner.look(record)
-
-
-class Slots:
-    """The same, without a dictionary of its own."""
+class Leads:
+    """Leads to a step, so many objects deep; without a dictionary of its own."""
 
     __slots__ = ("inner",)
 
     def __init__(self, depth):
-        self.inner = Slots(depth - 1) if depth else Step()
+        self.inner = type(self)(depth - 1) if depth else Step()
 
     def run(self, record):
         """Have the inner one do it."""
@@ -876,6 +861,12 @@ class Slots:
     def look(self, record):
         """Have the inner one look."""
         return self.inner.look(record)
+
+
+class Stages:
+    """The same, in a dictionary."""
+
+    __init__, run, look = Leads.__init__, Leads.run, Leads.look
 
 
 class Counted(contextlib.ContextDecorator):
@@ -1003,7 +994,7 @@ WRITES = {
     "parts of a tuple": (unpacked, (Stages(0), {})),
     "parts of a dict": (lambda job: job["stages"].run(job["record"]), {"stages": Stages(0), "record": {}}),
     "far in a tuple": (unpacked, (Stages(7), {})),
-    "far in slots": (unpacked, (Slots(7), {})),
+    "far in slots": (unpacked, (Leads(7), {})),
     "far in lists": (lambda job: job[0][0][0][0][0].run(job[1]), ([[[[Step()]]]], {})),
     "a stream that is read": (lambda stream: stream.readline(), io.StringIO("a\nb\n")),
     "bytes that are read": (lambda stream: stream.read(1), io.BytesIO(b"ab")),
@@ -1020,7 +1011,7 @@ WRITES = {
 LOOKS = {
     "parts of a tuple": (lambda job: job[0].look(job[1]), (Stages(0), {})),
     "far in a tuple": (lambda job: job[0].look(job[1]), (Stages(7), {})),
-    "far in slots": (lambda job: job[0].look(job[1]), (Slots(7), {})),
+    "far in slots": (lambda job: job[0].look(job[1]), (Leads(7), {})),
     "what a stream has": (lambda stream: stream.getvalue(), io.StringIO("a\nb\n")),
     "a stream of its own": (lambda text: io.StringIO(text).readline(), "a\nb\n"),
     "dispatched by type": (purely_dispatched, 1),

@@ -60,9 +60,9 @@ class ByPath:
         for name in names:
             module = sys.modules.get(name)
             file = _file_of(module)
-            if name == "__main__" or module is None or file is None or not is_own(file) or not os.path.exists(file):
+            if name == "__main__" or module is None or file is None or not is_own(file):
                 continue
-            if not self._is_found(name, file, folders):
+            if not self._is_found(name, file, folders) and os.path.exists(file):  # it may be in an archive
                 self._modules[name], self._files[name] = module, file
         self.files = tuple(self._files.items())
 

@@ -101,7 +101,7 @@ def look_for_handmade() -> None:
 
 
 _imports = Imports()
-#: Their names, as a pickle has them.
+#: The names of modules that were made by hand, as a pickle has them.
 _handmade: list[bytes] = []
 
 

@@ -406,7 +406,6 @@ _recipes: dict[int, _Recipe] = {}
 def _recipe(cls: type) -> _Recipe:
     kind = species(cls)[0]
     constant = kind is Species.SCALAR or issubclass(cls, _BY_IDENTITY)
-    holds = cls in _CONTAINERS or cls in _DICTS or issubclass(cls, _CONTAINERS)
     slots = [
         slot
         for base in mro(cls)
@@ -418,7 +417,7 @@ def _recipe(cls: type) -> _Recipe:
     names = getter.__get__ if type(getter) is types.GetSetDescriptorType and kind is Species.PLAIN else None
     if len(_recipes) >= _RECIPES_MAX:
         _recipes.clear()
-    made = _recipes[id(cls)] = _Recipe(cls, constant, holds, names, tuple(slots))
+    made = _recipes[id(cls)] = _Recipe(cls, constant, issubclass(cls, _CONTAINERS), names, tuple(slots))
     return made
 
 
