@@ -36,6 +36,7 @@ import random
 import re
 import sys
 import threading
+import xml.parsers.expat
 import xml.sax
 import zlib
 from collections.abc import Callable
@@ -48,7 +49,7 @@ import pytest
 from parallel_deco.routing.static import EffectKind, read
 
 # Nothing below is typed: the functions are what users write.
-# ruff: noqa: B006, B905, C416, RUF012, UP031, SIM
+# ruff: noqa: B006, B905, C416, RUF012, UP031, UP032, SIM
 
 LOG: list[Any] = []
 ROWS: list[list[int]] = [[1], [2]]
@@ -377,8 +378,86 @@ class Renamer(ast.NodeTransformer):
     """Changes what it visits."""
 
     def visit_Name(self, node):
-        node.id = "x"  # <- _transforms_a_tree_of_an_argument
+        node.id = "x"
         return node
+
+
+class Replacer(ast.NodeTransformer):
+    """Gives other nodes in the place of what it visits."""
+
+    def visit_Name(self, node):
+        return ast.Constant(self.generic_visit(node).id)
+
+
+@contextlib.contextmanager
+def around():
+    """Note what it is around."""
+    LOG.append(1)  # <- _is_decorated_with_a_generator_that_appends
+    yield
+
+
+@contextlib.contextmanager
+def quietly():
+    """Note nothing."""
+    yield
+
+
+class Subclassed:
+    """Knows its subclasses."""
+
+    def __init_subclass__(cls, **options):
+        LOG.append(cls)  # <- _makes_a_subclass_that_is_registered
+
+
+class Named:
+    """Knows its name."""
+
+    def __set_name__(self, owner, name):
+        LOG.append(name)  # <- _makes_a_class_of_what_notes_its_name
+
+
+class Counting(type):
+    """Counts its classes."""
+
+    def __new__(meta, name, bases, members):
+        SEEN.add(name)  # <- _makes_a_class_that_is_counted
+        return super().__new__(meta, name, bases, members)
+
+
+class Matched:
+    """Notes who asks, if he asks by a pattern."""
+
+    __match_args__ = ("noted",)
+
+    @property
+    def noted(self):
+        LOG.append(1)  # <- _matches_a_property_by_its_position
+        return 1
+
+
+class Partial:
+    """Has methods that are made of others."""
+
+    def _put(self, key):
+        LOG.append(key)  # <- _calls_a_partial_method
+
+    def _get(self, key):
+        return key
+
+    put = functools.partialmethod(_put, 1)
+    get = functools.partialmethod(_get, 1)
+
+
+class Printed:
+    """Notes that it is printed."""
+
+    def __format__(self, how):
+        LOG.append(how)  # <- _formats_what_notes_it
+        return how
+
+
+PARTIAL = Partial()
+PRINTED = Printed()
 
 
 class LinkParser(html.parser.HTMLParser):
@@ -1755,7 +1834,83 @@ def _parses_with_a_handler_that_appends(text):
 
 @changes(ast.parse("a"))
 def _transforms_a_tree_of_an_argument(tree):
-    return Renamer().visit(tree)
+    return Renamer().visit(tree)  # <-
+
+
+@changes(ast.parse("a"))
+def _replaces_nodes_of_an_argument(tree):
+    return Replacer().visit(tree)  # <-
+
+
+@changes(1)
+@around()
+def _is_decorated_with_a_generator_that_appends(x):
+    return x
+
+
+@changes(np.zeros(3))
+def _appends_in_one_of_the_functions_of_pieces(array):
+    return np.piecewise(array, [array < 0], [lambda x: LOG.append(x) or x, abs])  # <-
+
+
+@changes("<a/>")
+def _appends_in_a_handler_of_a_parser(text):
+    parser = xml.parsers.expat.ParserCreate()
+    parser.StartElementHandler = lambda name, attributes: LOG.append(name)  # <-
+    parser.Parse(text, True)
+
+
+@changes(1)
+def _makes_a_subclass_that_is_registered(x):
+    class Sub(Subclassed):
+        pass
+
+    return Sub
+
+
+@changes(1)
+def _makes_a_class_of_what_notes_its_name(x):
+    class Holder:
+        field = Named()
+
+    return Holder
+
+
+@changes(1)
+def _makes_a_class_that_is_counted(x):
+    class Counted(metaclass=Counting):
+        pass
+
+    return Counted
+
+
+@changes(1)
+def _makes_a_registered_class_by_a_call(x):
+    class Noted:
+        def __init_subclass__(cls):
+            LOG.append(cls)  # <-
+
+    class Sub(Noted):
+        pass
+
+    return Sub
+
+
+@changes(Matched())
+def _matches_a_property_by_its_position(thing):
+    match thing:
+        case Matched(1):
+            return True
+
+
+@changes(1)
+def _calls_a_partial_method(x):
+    return PARTIAL.put()
+
+
+@changes(1)
+def _formats_what_notes_it(x):
+    return "{:d}".format(PRINTED)
 
 
 @changes(1)
@@ -2842,6 +2997,55 @@ def _sets_fields_of_a_replacement(point):
     moved = dataclasses.replace(point, x=2.0)
     moved.y = 3.0
     return dataclasses.asdict(point), moved
+
+
+@pure("a + b")
+def _replaces_nodes_of_its_own(text):
+    return ast.unparse(Replacer().visit(ast.parse(text)))
+
+
+@pure(1)
+@quietly()
+def _is_decorated_with_a_generator_that_does_nothing(x):
+    return x
+
+
+@pure(np.zeros(3))
+def _takes_pieces(array):
+    return np.piecewise(array, [array < 0], [lambda x: -x, abs])
+
+
+@pure([1, 2])
+def _looks_for_something_in_a_list(numbers):
+    return 3 in numbers, ",".join(map(str, numbers))
+
+
+@pure(1)
+def _makes_classes_of_its_own(x):
+    @dataclasses.dataclass
+    class Record:
+        number: int
+
+    class Base:
+        def __init_subclass__(cls):
+            cls.made = x
+
+    class Sub(Base):
+        pass
+
+    return Record(x).number + Sub.made
+
+
+@pure(Point(1.0))
+def _matches_an_attribute(thing):
+    match thing:
+        case Point(x):
+            return x
+
+
+@pure(1)
+def _calls_a_pure_partial_method(x):
+    return PARTIAL.get()
 
 
 @pure([1, 2, 2])

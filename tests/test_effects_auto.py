@@ -1003,6 +1003,8 @@ WRITES = {
     "an archive in memory": (lambda stream: zipfile.ZipFile(stream, "a").writestr("a", "b"), io.BytesIO()),
     "an iterator, in a generator": (yields_from, iter([1, 2])),
     "an iterator, in a function of C": (lambda iterator: collections.deque(iterator, maxlen=1), iter([1, 2])),
+    "an iterator that something is looked for in": (lambda iterator: 3 in iterator, iter([1, 2])),
+    "an iterator that is joined": (lambda iterator: ",".join(iterator), iter("ab")),
     "dispatched by type": (dispatched, 1),
     "a method dispatched by type": (DISPATCHES.method, 1),
     "a context manager around it": (counted, 1),
@@ -1023,6 +1025,8 @@ LOOKS = {
     "a tree in a job": (lambda job: job[0].total() + len(job[1]), (tree(6), {})),
     "a stream that is kept": (lambda stream: [].append(stream), io.StringIO("a")),
     "a stream that is copied": (lambda stream: copy.deepcopy(stream).read(), io.StringIO("a")),
+    "a list that something is looked for in": (lambda numbers: 3 in numbers, [1, 2]),
+    "a list that is joined": (lambda texts: ",".join(texts), ["a", "b"]),
     "an iterator of its own": (lambda items: collections.deque(iter(items), maxlen=1), [1, 2]),
 }
 

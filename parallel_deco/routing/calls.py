@@ -189,7 +189,7 @@ class Calls(Members):
         found = attribute(cls, place.step[1:])
         if is_a(found, classmethod):
             return self.call_object(found.__func__, EMPTY, given.after(single(owner)))
-        if is_any(found, (types.FunctionType, staticmethod)):
+        if is_any(found, (types.FunctionType, staticmethod, functools.partialmethod)):
             return self.call_object(found, single(place), given)
         base = next((base for base in mro(cls) if place.step[1:] in namespace(base)), cls)
         name = f"{dotted_name(base)}.{place.step[1:]}"
@@ -205,7 +205,7 @@ class Calls(Members):
         if is_a(found, classmethod):
             cls = self.ledger.keeper(Origin.GLOBAL, type(thing).__name__, type(thing))
             return self.call_object(found.__func__, EMPTY, given.after(cls))
-        if is_a(found, functools.singledispatchmethod):  # it is bound late
+        if is_any(found, (functools.singledispatchmethod, functools.partialmethod)):  # it is bound late
             return self.call_object(found, single(place), given.after(single(owner)))
         function = self.readable(found)
         if function is not None:
@@ -235,6 +235,8 @@ class Calls(Members):
             thing = thing.__func__  # type: ignore[attr-defined]
         if is_a(thing, functools.singledispatchmethod):
             thing = attribute(thing, "dispatcher")
+        if is_a(thing, functools.partialmethod):
+            thing, given = self._without_partialmethod(thing, given)
         if is_a(thing, types.FunctionType):
             if own_function(thing):
                 return self.call_function(thing, given)
@@ -276,6 +278,12 @@ class Calls(Members):
         named = {name: self.ledger.keeper(Origin.CAPTURED, name, x) for name, x in keywords.items()}
         self.ledger.notice(union((*first, *named.values())))
         return inner, Given([*first, *given.positional], {**named, **given.keywords}, given.spread)
+
+    def _without_partialmethod(self, thing: functools.partialmethod[object], given: Given) -> tuple[object, Given]:
+        first = [self.ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(thing.args, 1)]
+        named = {name: self.ledger.keeper(Origin.CAPTURED, name, x) for name, x in thing.keywords.items()}
+        receiver, *others = given.positional or [EMPTY]
+        return thing.func, Given([receiver, *first, *others], {**named, **given.keywords}, given.spread)
 
     def _call_instance(self, thing: object, value: Value, given: Given, via: str) -> Value:
         method = self.readable(class_attribute(type(thing), "__call__"))
@@ -341,8 +349,8 @@ class Calls(Members):
                     if type(place) is not Outside:
                         continue
                     for example in place.examples or ():
-                        late = is_a(example, functools.singledispatchmethod)
-                        thing = attribute(example, "dispatcher") if late else example
+                        late = _LATE.get(dotted_name(type(example)))
+                        thing = attribute(example, late) if late is not None else example
                         registry = is_any(thing, (dict, types.MappingProxyType))
                         found += [(place, each) for each in (follow((thing,), "[]") or () if registry else (thing,))]
             for keeper, thing in found:
@@ -514,7 +522,43 @@ class Calls(Members):
                 self.ledger.put(site, union(frame.namespace.values()))
         for base in given.positional[2:]:
             self.ledger.put(site, base)
+        self._class_made(single(site), [*given.positional[2:], given.spread or EMPTY], given.keywords)
+        for value in list(site.members.values()):
+            for place in value:
+                if isinstance(place, (Outside, Site)):
+                    self.own_special(place, "__set_name__", Given([single(site), EMPTY]))
         return single(site)
+
+    def make_class(self, given: Given) -> Value:
+        """Call ``type(name, bases, namespace)``."""
+        made = self.doubtful(given)
+        self._class_made(made, [self.ledger.inside(union(given.positional[1:2]))], given.keywords)
+        return made
+
+    def _class_made(self, made: Value, bases: list[Value], keywords: dict[str, Value]) -> None:
+        """Call what the bases of a new class have for the case, and its metaclass."""
+        known_bases = self._classes(union(bases))
+        for base in known_bases:
+            hook = class_attribute(base, "__init_subclass__")
+            if is_a(hook, classmethod) and (function := self.readable(hook.__func__)) is not None:
+                self.call_function(function, Given([made], {k: v for k, v in keywords.items() if k != "metaclass"}))
+        for place in union(bases):
+            if type(place) is Site and place.members is not None and "__init_subclass__" in place.members:
+                self.call(place.members["__init_subclass__"], Given([made], dict(keywords)))
+        for meta in {type(base): None for base in known_bases} | dict.fromkeys(
+            self._classes(keywords.get("metaclass", EMPTY))
+        ):
+            first = self.ledger.keeper(Origin.GLOBAL, meta.__name__, meta)
+            for special in ("__prepare__", "__new__", "__init__"):
+                function = self.readable(_unwrapped(class_attribute(meta, special)))
+                if function is not None:
+                    receiver = made if special == "__init__" else first
+                    self.call_function(function, Given([receiver, EMPTY, union(bases), made], keywords))
+
+    @staticmethod
+    def _classes(value: Value) -> list[type]:
+        """Return the classes that `value` may be."""
+        return [x for place in value if type(place) is Outside for x in place.examples or () if is_a(x, type)]
 
     def _call_site(self, site: Site, given: Given) -> Value:
         """Call something made during the call: a class, or an instance."""
@@ -549,14 +593,15 @@ class Calls(Members):
         if type(owner) is Made and name == "__call__":
             return self._call_made(owner, given)
         if type(owner) is not Site:
-            self.callbacks(given)
-            return EMPTY
+            return self.method_of_constant(name, given)
         if name[-1] == "*" and owner.cls is not None:
             methods = self.methods_like(owner.cls, name)
             if methods:
                 return union([self.call_function(function, given.after(single(owner))) for function in methods])
         if owner.cls is not None and not is_library(home(owner.cls)):
             found = class_attribute(owner.cls, name)
+            if is_any(found, (functools.singledispatchmethod, functools.partialmethod)):
+                return self.call_object(found, EMPTY, given.after(single(owner)))
             if is_any(found, (staticmethod, classmethod)):
                 cls = self.ledger.keeper(Origin.GLOBAL, owner.cls.__name__, owner.cls)
                 return self.call_object(found, EMPTY, given if is_a(found, staticmethod) else given.after(cls))
@@ -612,10 +657,17 @@ class Calls(Members):
             self.ledger.change(place.receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
         else:
             self.ledger.look(place.receiver, DEEP)
+        self.transforms(name, self.classes_of(place.receiver), given)
         self.put_into(place.receiver, given.all())
         return place.receiver if name == "__new__" else self.call_fresh(EMPTY, given)
 
 
+#: Objects of the standard library that call a function of the user's, and the attribute that it is under.
+_LATE: Final = {
+    "functools.singledispatchmethod": "dispatcher",
+    "contextlib._GeneratorContextManager": "func",
+    "contextlib._AsyncGeneratorContextManager": "func",
+}
 _SUSPENDS: Final = 0x2A0  # generator, coroutine, asynchronous generator
 
 

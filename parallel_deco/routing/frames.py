@@ -57,6 +57,14 @@ class Reader(Protocol):
         """Return what a loop's iterator over `value` may be."""
         ...
 
+    def hand_over(self, value: Value, taker: str) -> None:
+        """Give `value` to somebody who may read from it what is a stream or an iterator."""
+        ...
+
+    def matched(self, subject: Value, classes: Value, count: int, names: tuple[str, ...]) -> Value:
+        """Return what a class pattern of so many positions and these names reads from `subject`."""
+        ...
+
     def module(self, name: str, top: bool) -> Value:
         """Return the module that an import statement would give, if it is loaded."""
         ...

@@ -61,7 +61,7 @@ def _moves(names: str, pops: int, pushes: int) -> None:
 
 
 _moves(
-    "NOP RESUME CACHE PRECALL COPY_FREE_VARS SETUP_ANNOTATIONS NOT_TAKEN EXTENDED_ARG GET_AITER "
+    "NOP RESUME CACHE PRECALL COPY_FREE_VARS NOT_TAKEN EXTENDED_ARG GET_AITER "
     "GET_AWAITABLE ASYNC_GEN_WRAP LIST_TO_TUPLE GEN_START",
     0,
     0,
@@ -242,6 +242,11 @@ def _load_dict_global(frame: Frame, argument: int) -> None:
 @on("STORE_NAME")
 def _store_name(frame: Frame, argument: int) -> None:
     frame.namespace[frame.code.co_names[argument]] = frame.pop()
+
+
+@on("SETUP_ANNOTATIONS")
+def _setup_annotations(frame: Frame, argument: int) -> None:
+    frame.namespace["__annotations__"] = frozenset((frame.site(),))
 
 
 @on("DELETE_NAME")
@@ -458,6 +463,7 @@ def _compare(frame: Frame, argument: int) -> None:
 def _contains(frame: Frame, argument: int) -> None:
     item, container = frame.pops(2)
     frame.ledger.look(container, item_step(item))
+    frame.reader.hand_over(container, "the operator in")
     frame.reader.operate(container, "__contains__", Given([item]))
     _compare_keys(frame, item.union(*[place.contents for place in container if type(place) is Site]))
     frame.push(EMPTY)
@@ -741,9 +747,11 @@ def _before_with(frame: Frame, argument: int) -> None:
 
 @on("MATCH_CLASS")
 def _match_class(frame: Frame, argument: int) -> None:
-    subject = frame.pops(3)[0]
+    subject, classes, named = frame.pops(3)
     frame.ledger.look(subject, DEEP)
-    frame.push(frame.fresh(frame.ledger.inside(subject)))
+    names = _constant_of(named)
+    found = [frame.reader.matched(subject, classes, argument, names if type(names) is tuple else ())]
+    frame.push(frame.fresh(_union([frame.ledger.inside(subject), *found])))
 
 
 @on("MATCH_KEYS")

@@ -55,6 +55,7 @@ __all__ = [
     "own_function",
     "species",
     "steers_library",
+    "transforms",
 ]
 
 
@@ -245,6 +246,11 @@ def mutating(name: str) -> bool:
         or (name[-1:] == "_" and name[:1] != "_")
         or (name.startswith(_MUTATING_PREFIXES) and name not in _NOT_MUTATING)
     )
+
+
+def transforms(name: str, cls: type) -> bool:
+    """Say whether a method of instances of `cls` changes what it is given."""
+    return name in ("visit", "generic_visit") and any(type_name(base) == "ast.NodeTransformer" for base in mro(cls))
 
 
 # --- functions -------------------------------------------------------------------------------------------------

@@ -143,6 +143,15 @@ class Members(Natives):
             self.ledger.look(single(place), "." + name)
         return self.ledger.child(place, "." + name)
 
+    def matched(self, subject: Value, classes: Value, count: int, names: tuple[str, ...]) -> Value:
+        """Return what a class pattern of so many positions and these names reads from `subject`."""
+        wanted = dict.fromkeys(names)
+        for place in classes:
+            for cls in (place.examples or ()) if type(place) is Outside else ():
+                positions = class_attribute(cls, "__match_args__") if is_a(cls, type) else ()
+                wanted |= dict.fromkeys(positions[:count] if type(positions) is tuple else ())
+        return union([self.attribute(subject, name) for name in wanted if type(name) is str])
+
     def _getters(self, cls: type, member: object, receiver: Value) -> Value:
         """Walk through what reading an attribute calls: ``__getattribute__``, and a descriptor's ``__get__``."""
         hook = self.readable(class_attribute(cls, "__getattribute__"))
@@ -232,6 +241,8 @@ class Members(Natives):
         """Set an attribute of something made during the call, by its setter if it has one."""
         self.ledger.put_attribute(site, name, value)
         if site.cls is None or is_library(home(site.cls)):
+            if site.opaque:
+                self.callbacks(Given([value]))  # an object of a library calls what is put into it: expat's handlers
             return
         found = class_attribute(site.cls, name)
         setter = self.readable(found.fset) if is_a(found, property) else None

@@ -13,7 +13,7 @@ from parallel_deco.routing.caches import draws_from_kept
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
-from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any
+from parallel_deco.routing.lookup import MISSING, attribute, dotted_name, home, is_a, is_any
 from parallel_deco.routing.rules import RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
@@ -38,6 +38,7 @@ _GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _GIVES_PAIRS = frozenset(("items", "popitem"))
 _GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "add_", "__")
 _ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
+_OVERWRITES = "overwrite_"  # what the names begin with of parameters that ask SciPy to
 _CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
 
 
@@ -86,6 +87,10 @@ class Natives:
         """Run a class statement."""
         raise NotImplementedError
 
+    def make_class(self, given: Given) -> Value:
+        """Call ``type(name, bases, namespace)``."""
+        raise NotImplementedError
+
     def super_of(self, given: Given) -> Value:
         """Return what ``super()`` gives."""
         raise NotImplementedError
@@ -128,7 +133,7 @@ class Natives:
         if name not in known.LOOKS_AT_NOTHING:
             self._look_at(given, name.rpartition(".")[2])
             if name not in known.COPIES:
-                self._hand_over(given, name)
+                self.hand_over(given.all(), f"{name}()")
         rule = RULES.get(name) or ARRAY_RULES.get(name)
         if rule is not None:
             return rule(self, given)
@@ -151,6 +156,7 @@ class Natives:
             self.ledger.change(given.all(), "fills")
         self.outputs(given, first)
         self._ufunc_outputs(thing, last, given)
+        self._overwritten(thing, given)
         if not is_library(name) and not is_library(home(thing)):
             self.foreign(name, given)
         self.callbacks(given)
@@ -161,16 +167,16 @@ class Natives:
         if name not in known.ATOMIC_METHODS:
             self.ledger.look(given.all(), DEEP)
 
-    def _hand_over(self, given: Given, name: str) -> None:
+    def hand_over(self, value: Value, taker: str) -> None:
         """A stream in memory, or an iterator, of the caller's is elsewhere when somebody has read from it."""
-        for place in given.all():
+        for place in value:
             if type(place) is not Outside or place.origin is not Origin.ARGUMENT:
                 continue
             if place.examples is None:  # what it is matters only if it is one of these: no reason to read it for each
                 self.ledger.hands_over = self.ledger.hands_over or not place.path
                 continue
             if self._is_stream(place):
-                self.ledger.change(single(place), f"hands to {name}()")
+                self.ledger.change(single(place), f"hands to {taker}")
             self.ledger.uses_up(single(place))
 
     def _is_stream(self, place: Outside) -> bool:
@@ -181,6 +187,18 @@ class Natives:
             self.ledger.change(union(given.positional[thing.nin :]), "writes into")  # type: ignore[attr-defined]
         elif last in known.OUT_POSITIONS and home(thing).startswith("numpy"):
             self.ledger.change(union(given.positional[known.OUT_POSITIONS[last] :]), "writes into")
+
+    def _overwritten(self, thing: object, given: Given) -> None:
+        """``scipy.linalg.inv(a, True)`` may write to `a`: what overwrites may be asked for by position."""
+        for _ in range(4):  # wrappers
+            inner = attribute(thing, "__wrapped__") if is_a(thing, types.FunctionType) else MISSING
+            thing = thing if inner is MISSING else inner
+        if len(given.positional) < 2 or not is_a(thing, types.FunctionType):
+            return
+        names = thing.__code__.co_varnames[: thing.__code__.co_argcount]
+        for name, value in zip(names, given.positional, strict=False):
+            if name.startswith(_OVERWRITES) and not is_constant(value, False):
+                self.ledger.change(union(given.positional[:2]), f"with {name}, changes")
 
     def _native_result(self, name: str, thing: object, last: str, given: Given) -> Value:
         module = name.partition(".")[0]
@@ -203,7 +221,7 @@ class Natives:
         receiver = single(owner)
         self._look_at(given, name)
         if name not in known.KEEPS:
-            self._hand_over(given, name)
+            self.hand_over(given.all(), f"{name}()")
         if known.mutating(name) and not self._gives_new(owner, name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
         elif owner.origin is Origin.ARGUMENT and name not in known.STREAM_LOOKS and self._is_stream(owner):
@@ -216,6 +234,7 @@ class Natives:
             self.ledger.change(given.all(), "fills")
         if name in known.LOGGING_SETTINGS:
             self.set_logging(name)
+        self.transforms(name, [type(thing) for thing in owner.examples or ()], given)
         if any(known.method_draws(name, type(thing), given.keywords) for thing in owner.examples or (None,)):
             self._draws(name)
         if name == "at":  # ``np.add.at(x, indices, 1)``
@@ -233,6 +252,11 @@ class Natives:
     def _draws(self, name: str) -> None:
         """``norm.rvs(size=3)`` draws from NumPy's shared stream, unless it is given another."""
         self.ledger.draw(f"the shared random stream with .{name}()")
+
+    def transforms(self, name: str, classes: list[type], given: Given) -> None:
+        """``ast.NodeTransformer().visit(tree)`` puts what its methods give into the tree."""
+        if any(known.transforms(name, cls) for cls in classes):
+            self.ledger.change(given.first(), f"transforms, with .{name}(),")
 
     def set_logging(self, name: str) -> None:
         """A logger is configured: loggers belong to the process, whoever asked for one."""
@@ -279,7 +303,7 @@ class Natives:
         everything = given.all()
         self._look_at(given, name)
         if name not in known.KEEPS:
-            self._hand_over(given, name)
+            self.hand_over(given.all(), f"{name}()")
         draws_from_kept(self.ledger, owner)
         if known.mutating(name):
             self.ledger.change(single(owner), verb(name))
@@ -287,6 +311,7 @@ class Natives:
             self.ledger.change(everything, "fills")
         if name in known.LOGGING_SETTINGS:
             self.set_logging(name)
+        self.transforms(name, [owner.cls] if owner.cls is not None else [], given)
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
         if known.method_draws(name, owner.cls, given.keywords):
@@ -310,6 +335,15 @@ class Natives:
             return single(result)
         return single(result) | frozenset(owner.contents)
 
+    def method_of_constant(self, name: str, given: Given) -> Value:
+        """Call a method of a text, bytes or number of the code."""
+        if name == "join":
+            self.hand_over(given.all(), f"{name}()")
+        for special in ("__format__", "__str__", "__repr__") if name == "format" else ():
+            self.operate(given.all(), special, Given([EMPTY]))
+        self.callbacks(given)
+        return EMPTY
+
     # --- what goes in --------------------------------------------------------------------------------------------
 
     def outputs(self, given: Given, receiver: Value = EMPTY) -> None:
@@ -318,7 +352,7 @@ class Natives:
             if name in known.OUTPUTS:
                 self.ledger.change(value, "writes into")
                 self.ledger.change(_fields(value), "writes into")
-            elif (name == "inplace" or name.startswith("overwrite_")) and not is_constant(value, False):
+            elif (name == "inplace" or name.startswith(_OVERWRITES)) and not is_constant(value, False):
                 self.ledger.change(receiver, f"with {name}, changes")
 
     def _outputs_of_method(self, name: str, given: Given, receiver: Value = EMPTY) -> None:
@@ -346,6 +380,9 @@ class Natives:
                 if type(place) is Site:
                     if objects:
                         self._passed_object(place, place.cls, given)
+                    if place.fields is not None or place.listed:  # the functions of ``np.piecewise(x, …, [f, g])``
+                        inside = frozenset(filter(looks_callable, place.contents))
+                        self.callbacks(Given([inside, *[other for other in values if other is not value]]))
                     continue
                 if kind is Outside and not looks_callable(place):
                     for thing in (place.examples or ()) if objects else ():  # type: ignore[union-attr]

@@ -62,6 +62,10 @@ class Caller(Protocol):
         """Run a class statement."""
         ...
 
+    def make_class(self, given: Given) -> Value:
+        """Call ``type(name, bases, namespace)``."""
+        ...
+
     def super_of(self, given: Given) -> Value:
         """Return what ``super()`` gives."""
         ...
@@ -483,6 +487,6 @@ def _class_statement(caller: Caller, given: Given) -> Value:
 @_rule("builtins.type")
 def _type(caller: Caller, given: Given) -> Value:
     if len(given.positional) != 1:
-        return caller.doubtful(given)
+        return caller.make_class(given)
     classes = caller.classes_of(given.positional[0])
     return union([caller.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) for cls in classes])
