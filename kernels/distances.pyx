@@ -4,13 +4,18 @@
 from libc.math cimport sqrt
 from libc.string cimport memcpy
 
+from threading import main_thread
+
 import numpy
 
 from dispatch cimport cloned
+from patience cimport Patience, begin_patience, heed
 
 from .arguments import matrix_pair
 
 __all__ = ["pairwise_distances"]
+
+cdef unsigned long MAIN_THREAD = main_thread().ident
 
 cdef enum:
     GROUP = 32  # points whose sums are kept in registers: 8 of 256 bits, or 4 of 512
@@ -98,7 +103,9 @@ cdef void add_panel(double[:, ::1] out, const double[:, :] x, const Panel* panel
         add_rows(&out[i, column], 0, point, 0, 1, panel)
 
 
-cdef void fill_distances(double[:, ::1] out, const double[:, :] x, const double[:, :] y) noexcept nogil:
+cdef int fill_distances(
+    double[:, ::1] out, const double[:, :] x, const double[:, :] y, Patience* waited
+) except -1 nogil:
     cdef Panel panel
     cdef Py_ssize_t first_point = 0, first_depth
     while first_point < y.shape[0]:
@@ -106,8 +113,10 @@ cdef void fill_distances(double[:, ::1] out, const double[:, :] x, const double[
         while first_depth < y.shape[1]:
             fill(&panel, y, first_point, first_depth)
             add_panel(out, x, &panel)
+            heed(waited)
             first_depth += panel.depth
         first_point += panel.points
+    return 0
 
 
 def pairwise_distances(x, y):
@@ -152,6 +161,7 @@ def pairwise_distances(x, y):
     """
     cdef const double[:, :] first, second
     cdef double[:, ::1] out
+    cdef Patience waited = begin_patience(MAIN_THREAD)
     x, y = matrix_pair(x, y)
     # Without coordinates there is no panel: all points are the same one.
     allocate = numpy.empty if x.shape[1] else numpy.zeros
@@ -159,5 +169,5 @@ def pairwise_distances(x, y):
     if result.size and x.shape[1]:
         first, second, out = x, y, result
         with nogil:
-            fill_distances(out, first, second)
+            fill_distances(out, first, second, &waited)
     return result

@@ -9,17 +9,23 @@ same to the bit.
 
 from libc.stdint cimport int32_t
 
+from threading import main_thread
+
 import numpy
 
 from dispatch cimport cloned
+from patience cimport Patience, begin_patience, heed
 
 from .arguments import LAST_INT32, grid, integer
 
 __all__ = ["mandelbrot"]
 
+cdef unsigned long MAIN_THREAD = main_thread().ident
+
 cdef enum:
     # A multiple of every vector width; at 8, gcc 12 unrolls the inner loop and loses the vectors.
     LANES = 16
+    HEEDED = 1 << 14  # strides between two looks at the signals: a millisecond
     STRIDE = 8  # iterations between two looks at which points are done; 4 and 16 measured slower
 
 
@@ -94,18 +100,23 @@ cdef bint take_up(Lanes* lanes, int k, Picture* picture) noexcept nogil:
     return False
 
 
-cdef void draw(Picture* picture) noexcept nogil:
+cdef int draw(Picture* picture, Patience* waited) except -1 nogil:
     cdef Lanes lanes
     cdef int k, busy = 0
+    cdef unsigned int strides = 0
     for k in range(LANES):
         busy += take_up(&lanes, k, picture)
     while busy:
         iterate(&lanes)
+        strides += 1
+        if strides % HEEDED == 0:
+            heed(waited)
         for k in range(LANES):
             if lanes.pixel[k] >= 0 and (lanes.inside[k] == 0.0 or lanes.count[k] >= picture.max_iter):
                 # A point may have gone on beyond max_iter, up to the end of the stride.
                 picture.counts[lanes.pixel[k]] = <int32_t> min(lanes.count[k], <double> picture.max_iter)
                 busy -= not take_up(&lanes, k, picture)
+    return 0
 
 
 def mandelbrot(xmin, xmax, ymin, ymax, width, height, max_iter):
@@ -165,6 +176,7 @@ def mandelbrot(xmin, xmax, ymin, ymax, width, height, max_iter):
     """
     cdef Picture picture
     cdef int32_t[:, ::1] counts
+    cdef Patience waited = begin_patience(MAIN_THREAD)
     left, dx, bottom, dy, width, height = grid(xmin, xmax, ymin, ymax, width, height)
     picture.xmin = left
     picture.dx = dx
@@ -179,5 +191,5 @@ def mandelbrot(xmin, xmax, ymin, ymax, width, height, max_iter):
         counts = result
         picture.counts = &counts[0, 0]
         with nogil:
-            draw(&picture)
+            draw(&picture, &waited)
     return result

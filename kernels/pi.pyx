@@ -1,9 +1,12 @@
 # cython: language_level=3, wraparound=False, cdivision=True, freethreading_compatible=True
 """Pi by throwing points at a quarter disc, with a generator that is a function of seed and counter."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
+
+from threading import main_thread
 
 from dispatch cimport cloned
+from patience cimport Patience, begin_patience, heed
 
 from .arguments import LAST_SAMPLES, LAST_SEED, integer
 
@@ -13,6 +16,10 @@ cdef extern from "points.h" nogil:
 
 __all__ = ["monte_carlo_pi"]
 
+cdef enum:
+    PART = 1 << 22  # points between two looks at the signals: a few milliseconds
+
+cdef unsigned long MAIN_THREAD = main_thread().ident
 cdef uint64_t STEP = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, made odd
 
 
@@ -43,14 +50,26 @@ cdef cloned add_outside(uint64_t counter, uint64_t step, uint64_t samples, uint6
     total[0] += outside
 
 
-cdef uint64_t count_hits(uint64_t seed, uint64_t samples) noexcept nogil:
-    """Return how many of the first `samples` points of `seed` lie inside the quarter disc."""
-    cdef uint64_t counter = mix(seed) + STEP, fours = 0, outside = 0
+cdef uint64_t count_outside(uint64_t counter, uint64_t samples) noexcept nogil:
+    """Return how many of so many points, whose counters begin with the given one, lie outside the quarter disc."""
+    cdef uint64_t fours = 0, outside = 0
     if parallel_deco_has_only_avx2():
         fours = samples & ~<uint64_t> 3
         outside = parallel_deco_outside(counter, STEP, fours)
     add_outside(counter + fours * STEP, STEP, samples - fours, &outside)
-    return samples - outside
+    return outside
+
+
+cdef int64_t count_hits(uint64_t seed, uint64_t samples, Patience* waited) except -1 nogil:
+    """Return how many of the first `samples` points of `seed` lie inside the quarter disc."""
+    cdef uint64_t counter = mix(seed) + STEP, hits = samples, part
+    while samples:
+        part = min(samples, <uint64_t> PART)
+        hits -= count_outside(counter, part)
+        counter += part * STEP
+        samples -= part
+        heed(waited)
+    return hits
 
 
 def monte_carlo_pi(samples, seed):
@@ -92,8 +111,9 @@ def monte_carlo_pi(samples, seed):
     """
     cdef uint64_t count = integer("samples", samples, 1, LAST_SAMPLES)
     cdef uint64_t key = integer("seed", seed, 0, LAST_SEED)
-    cdef uint64_t hits
+    cdef int64_t hits
+    cdef Patience waited = begin_patience(MAIN_THREAD)
     with nogil:
-        hits = count_hits(key, count)
+        hits = count_hits(key, count, &waited)
     # As Python ints: their quotient is correctly rounded, that of C doubles only up to 2**53.
     return 4 * int(hits) / int(count)

@@ -12,11 +12,16 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
+from threading import main_thread
+
 from dispatch cimport cloned
+from patience cimport Patience, begin_patience, heed
 
 from .arguments import number_range
 
 __all__ = ["count_primes"]
+
+cdef unsigned long MAIN_THREAD = main_thread().ident
 
 cdef extern from "wheel.h" nogil:
     const uint8_t[8] wheel_residue
@@ -336,23 +341,26 @@ cdef void clip(uint8_t* bits, uint64_t first, size_t size, uint64_t start, uint6
     memset(bits + size, 0, 8)
 
 
-cdef bint count(uint64_t start, uint64_t stop, uint64_t* total) noexcept nogil:
-    """Add the primes of [start, stop) from `PATTERN_LIMIT` on to `total`; false if memory ran out."""
+cdef int count(uint64_t start, uint64_t stop, uint64_t* total, Patience* waited) except -1 nogil:
+    """Add the primes of [start, stop) from `PATTERN_LIMIT` on to `total`; 0 if memory ran out."""
     cdef Sieve sieve
     cdef uint64_t begin = start // 30, end = (stop - 1) // 30 + 1
     cdef size_t size = min(end - begin, <uint64_t> SEGMENT)
     cdef uint8_t* bits = <uint8_t*> malloc(size + 8)
     cdef bint done = bits != NULL and prepare(&sieve, begin, end)
-    while done and begin < end:
-        size = min(end - begin, <uint64_t> SEGMENT)
-        done = sieve_segment(&sieve, bits, begin, size)
-        if done:
-            clip(bits, begin, size, start, stop)
-            add_count(bits, (size + 7) & ~<size_t> 7, total)
-        begin += size
-    if bits != NULL:
-        release(&sieve)
-    free(bits)
+    try:
+        while done and begin < end:
+            size = min(end - begin, <uint64_t> SEGMENT)
+            done = sieve_segment(&sieve, bits, begin, size)
+            if done:
+                clip(bits, begin, size, start, stop)
+                add_count(bits, (size + 7) & ~<size_t> 7, total)
+                heed(waited)
+            begin += size
+    finally:
+        if bits != NULL:
+            release(&sieve)
+        free(bits)
     return done
 
 
@@ -401,10 +409,11 @@ def count_primes(start, stop):
     """
     cdef uint64_t low, high, total = 0
     cdef bint done = True
+    cdef Patience waited = begin_patience(MAIN_THREAD)
     low, high = start, stop = number_range(start, stop)
     if low < high:
         with nogil:
-            done = count(low, high, &total)
+            done = count(low, high, &total, &waited)
     if not done:
         raise MemoryError(f"no memory to sieve the numbers from {start} to {stop}")
     return int(total) + sum(1 for prime in COUNTED_APART if start <= prime < stop)

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import math
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -572,3 +573,30 @@ def test_split_when_given_bad_arguments_says_so(arguments, error, message):
     """Errors name the argument, what was given and what is allowed."""
     with pytest.raises(error, match=message):
         kernels.split(*arguments)
+
+
+ENDLESS = {
+    "count_primes": "count_primes(0, 10**15)",
+    "mandelbrot": "mandelbrot(-0.75, -0.74, 0.1, 0.11, 2000, 2000, 2**31 - 1)",
+    "monte_carlo_pi": "monte_carlo_pi(2**50, 1)",
+    "pairwise_distances": "pairwise_distances(*(numpy.broadcast_to(1.0, (n, 10**7)) for n in (500, 10**5)))",
+}
+INTERRUPTED = """
+import signal, time
+import numpy
+from parallel_deco.kernels import *
+
+signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    {}
+except ZeroDivisionError:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
+@pytest.mark.parametrize("kernel", COMPILED)
+def test_kernel_ends_when_a_handler_of_a_signal_raises(kernel, run_program):
+    """As at Ctrl-C: they would take hours."""
+    assert run_program(INTERRUPTED.format(ENDLESS[kernel])) == (0, "interrupted\n", "")
