@@ -456,6 +456,50 @@ class Printed:
         return how
 
 
+class Tattler:
+    """Notes what is done to it."""
+
+    def __del__(self):
+        LOG.append("gone")  # <- _makes_what_notes_its_end
+
+    def __getattr__(self, name):
+        LOG.append(name)  # <- _asks_for_an_attribute_that_is_made_up
+        return name
+
+    def __reversed__(self):
+        LOG.append("reversed")  # <- _goes_backwards_through_what_notes_it
+        return iter(())
+
+    def __await__(self):
+        LOG.append("awaited")  # <- _awaits_what_notes_it
+        yield
+
+    def __enter__(self):
+        LOG.append("entered")  # <- _enters_what_notes_it_on_a_stack
+
+    def __exit__(self, *_):
+        return None
+
+
+class MadeUp:
+    """Makes up attributes, and has one."""
+
+    def __init__(self):
+        self.own = 1
+
+    def __getattr__(self, name):
+        LOG.append(name)
+        return name
+
+
+@functools.lru_cache
+def remembered(x):
+    """Give it again."""
+    return x
+
+
+TATTLER = Tattler()
+MADE_UP = MadeUp()
 PARTIAL = Partial()
 PRINTED = Printed()
 
@@ -1909,6 +1953,40 @@ def _calls_a_partial_method(x):
 
 
 @changes(1)
+def _makes_what_notes_its_end(x):
+    Tattler()
+
+
+@changes(1)
+def _asks_for_an_attribute_that_is_made_up(x):
+    return TATTLER.colour
+
+
+@changes(1)
+def _goes_backwards_through_what_notes_it(x):
+    return list(reversed(TATTLER))
+
+
+@changes(1)
+def _awaits_what_notes_it(x):
+    async def wait():
+        await TATTLER
+
+    asyncio.run(wait())
+
+
+@changes(1)
+def _enters_what_notes_it_on_a_stack(x):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(TATTLER)
+
+
+@changes(1)
+def _empties_a_cache(x):
+    remembered.cache_clear()  # <-
+
+
+@changes(1)
 def _formats_what_notes_it(x):
     return "{:d}".format(PRINTED)
 
@@ -3041,6 +3119,11 @@ def _matches_an_attribute(thing):
     match thing:
         case Point(x):
             return x
+
+
+@pure(1)
+def _asks_for_an_attribute_that_is_there(x):
+    return MADE_UP.own + remembered(x)
 
 
 @pure(1)

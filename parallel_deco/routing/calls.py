@@ -490,6 +490,7 @@ class Calls(Members):
         site = self.new_site(("instance", cls))
         site.cls, site.mutable = cls, True
         made: Value = single(site)
+        self.own_special(site, "__del__", Given([]))
         constructors = [
             (special, function)
             for special in ("__new__", "__init__")

@@ -61,8 +61,7 @@ def _moves(names: str, pops: int, pushes: int) -> None:
 
 
 _moves(
-    "NOP RESUME CACHE PRECALL COPY_FREE_VARS NOT_TAKEN EXTENDED_ARG GET_AITER "
-    "GET_AWAITABLE ASYNC_GEN_WRAP LIST_TO_TUPLE GEN_START",
+    "NOP RESUME CACHE PRECALL COPY_FREE_VARS NOT_TAKEN EXTENDED_ARG ASYNC_GEN_WRAP LIST_TO_TUPLE GEN_START",
     0,
     0,
 )
@@ -654,9 +653,18 @@ def _end_for(frame: Frame, argument: int) -> None:
     del frame.stack[-(2 if VERSION == (3, 12) else 1) :]
 
 
+@on("GET_AWAITABLE GET_AITER")
+def _get_awaitable(frame: Frame, argument: int) -> None:
+    name = "__await__" if frame.program.names[frame.index] == "GET_AWAITABLE" else "__aiter__"
+    value = frame.pop()
+    frame.push(value | frame.reader.operate(value, name, _NO_ARGUMENTS))
+
+
 @on("GET_ANEXT")
 def _get_anext(frame: Frame, argument: int) -> None:
-    frame.push(frame.ledger.inside(frame.stack[-1] or EMPTY))
+    source = frame.stack[-1] or EMPTY
+    found = frame.reader.operate(source, "__anext__", _NO_ARGUMENTS)
+    frame.push(frame.ledger.inside(source) | frame.ledger.reach(found))
 
 
 @on("SEND")

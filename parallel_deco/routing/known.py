@@ -117,6 +117,7 @@ MUTATING_METHODS: Final = _words("""
     seek truncate flush close frombytes fromlist fromfile fromunicode byteswap
     acquire release notify notify_all set_result set_exception set_state setstate seed shuffle
     fit partial_fit fit_transform fit_predict set_params load_state_dict register backward step zero_grad train
+    cache_clear
     add_node add_edge add_nodes_from add_edges_from remove_node remove_edge commit rollback
     __setitem__ __delitem__ __setattr__ __delattr__ __iadd__ __isub__ __imul__ __iand__ __ior__ __ixor__
     __itruediv__ __ifloordiv__ __imod__ __ipow__ __imatmul__ __ilshift__ __irshift__ __set__ __next__ __setstate__

@@ -138,7 +138,7 @@ class Members(Natives):
                 found = class_attribute(type(thing), name)
                 if self.is_property(found):
                     return self.read_property(found, single(place))
-                self._getters(type(thing), found, single(place))
+                self._getters(type(thing), found, single(place), attribute(thing, name) is MISSING)
         if not to_call:
             self.ledger.look(single(place), "." + name)
         return self.ledger.child(place, "." + name)
@@ -152,10 +152,15 @@ class Members(Natives):
                 wanted |= dict.fromkeys(positions[:count] if type(positions) is tuple else ())
         return union([self.attribute(subject, name) for name in wanted if type(name) is str])
 
-    def _getters(self, cls: type, member: object, receiver: Value) -> Value:
-        """Walk through what reading an attribute calls: ``__getattribute__``, and a descriptor's ``__get__``."""
-        hook = self.readable(class_attribute(cls, "__getattribute__"))
-        result = self.call_function(hook, Given([receiver])) if hook is not None else EMPTY
+    def _getters(self, cls: type, member: object, receiver: Value, missing: bool) -> Value:
+        """Walk through what reading an attribute calls: ``__getattribute__``, and a descriptor's ``__get__``.
+
+        ``__getattr__`` is called where the attribute is `missing`.
+        """
+        result = EMPTY
+        for name in ("__getattribute__", "__getattr__") if missing else ("__getattribute__",):
+            hook = self.readable(class_attribute(cls, name))
+            result |= self.call_function(hook, Given([receiver])) if hook is not None else EMPTY
         getter = self.readable(class_attribute(type(member), "__get__")) if member is not MISSING else None
         if getter is not None:
             descriptor = self.ledger.keeper(Origin.GLOBAL, type(member).__name__, member)
@@ -187,7 +192,7 @@ class Members(Natives):
         member = class_attribute(site.cls, name)
         if self.is_property(member):
             return found | self.read_property(member, single(site))
-        found |= self._getters(site.cls, member, single(site))
+        found |= self._getters(site.cls, member, single(site), member is MISSING and name not in site.attributes)
         if member is MISSING or is_any(member, _METHODS):
             return found
         return found | self.ledger.keeper(Origin.GLOBAL, f"{site.cls.__name__}.{name}", member)

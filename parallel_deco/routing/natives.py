@@ -314,6 +314,9 @@ class Natives:
         self.transforms(name, [owner.cls] if owner.cls is not None else [], given)
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
+        if name == "enter_context":  # of an exit stack
+            for special in ("__enter__", "__exit__"):
+                self.call(self.attribute(given.first(), special, to_call=True), Given([]))
         if known.method_draws(name, owner.cls, given.keywords):
             self._draws(name)
         self._outputs_of_method(name, given)

@@ -236,12 +236,18 @@ def _print(caller: Caller, given: Given) -> Value:
 
 
 @_rule("""
-    builtins.list builtins.reversed builtins.iter
+    builtins.list builtins.iter
     collections.deque builtins.bytearray itertools.chain itertools.islice
     itertools.chain.from_iterable itertools.product itertools.combinations itertools.permutations
     itertools.cycle itertools.zip_longest
 """)
 def _container(caller: Caller, given: Given) -> Value:
+    return _contained(caller, given)
+
+
+@_rule("builtins.reversed")
+def _reversed(caller: Caller, given: Given) -> Value:
+    caller.operate(given.first(), "__reversed__", Given([]))
     return _contained(caller, given)
 
 
