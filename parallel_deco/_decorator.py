@@ -145,8 +145,13 @@ class _Submitted:
         self._all: dict[tuple[Options, Evidence], Submissions] = {}
         self._last: tuple[Options, Evidence, Submissions] | None = None
 
-    def find(self, profile: Profile, options: Options, evidence: Evidence) -> Submissions:
-        """Return those that a call with these options and of this size is to join."""
+    def find(
+        self, profile: Profile, options: Options, evidence: Evidence, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Submissions:
+        """Return those that a call with these options and of this size is to join.
+
+        Calls that run one after the other do so in the order in which they were submitted, whatever their sizes.
+        """
         last = self._last
         if last is not None and last[0] is options and last[1] is evidence:
             return last[2]
@@ -154,7 +159,14 @@ class _Submitted:
         if found is None:
             from parallel_deco._submission import Submissions
 
-            found = self._all.setdefault((options, evidence), Submissions(profile, options, evidence))
+            others = next((found for (same, _), found in [*self._all.items()] if same == options), None)
+            if others is not None and profile.may_take_turns(
+                options, profile.read_with(profile.function, args, kwargs)
+            ):
+                if not profile.is_read():
+                    return others  # and the next call of this size is asked about again
+                found = others
+            found = self._all.setdefault((options, evidence), found or Submissions(profile, options, evidence))
         self._last = options, evidence, found
         return found
 
@@ -237,7 +249,7 @@ class ParallelFunction(_Callable[P, R]):
         if not _loaded:
             _load(options)
         evidence = self._profile.evidence(args, kwargs)
-        submissions = self._submissions.find(self._profile, options, evidence)
+        submissions = self._submissions.find(self._profile, options, evidence, args, kwargs)
         return submissions.submit(self.__wrapped__, args, kwargs)
 
     def map(

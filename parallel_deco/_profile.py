@@ -160,6 +160,10 @@ class Profile:
         if kept is not decision.here.kept:
             self.decision = decision._replace(here=decision.here._replace(kept=kept))
 
+    def is_read(self) -> bool:
+        """Whether its code was read for effects before."""
+        return self._reading is not None
+
     def is_pure(self) -> bool:
         """Whether no call changes anything outside, whatever its arguments."""
         reading = self._read()

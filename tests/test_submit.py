@@ -1109,3 +1109,32 @@ def test_future_is_cancelled_when_an_interrupt_comes_while_its_place_is_given_on
     assert future.cancelled()
     with pytest.raises(CancelledError):
         future.result(0)
+
+
+ORDERED: list[int] = []
+
+
+def takes_its_turn(x):
+    """Have an effect that depends on all that were before."""
+    before = len(ORDERED)
+    burn(2e-4)
+    ORDERED.append(x)
+    ORDERED[:] = [*ORDERED[: before + 1]]
+    return before
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_calls_run_in_order_when_they_take_turns_and_are_of_all_sizes(known):
+    """What f(10) costs says nothing of f(10**9), but the one that was submitted first has its effect first."""
+    function = parallel(takes_its_turn)
+    numbers = [x * 10 ** (x % 19) for x in range(60)]
+    if known:
+        wait_all(function.submit(x) for x in numbers)
+    ORDERED.clear()
+    assert [task.result() for task in [function.submit(x) for x in numbers]] == list(range(60))
+    assert numbers == ORDERED
+
+
+def wait_all(tasks):
+    """Wait for the results of tasks."""
+    return [task.result() for task in [*tasks]]
