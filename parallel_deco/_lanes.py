@@ -19,6 +19,8 @@ class Lane:
     running : int
     probing : bool
         The first call of an unknown function runs, and the others wait for what is seen of it.
+    sending : bool
+        Several calls are being sent together, and may yet be given back: none of those behind them begins until then.
     progress : int
         Changes whenever a call has ended.
     extra : int
@@ -29,12 +31,13 @@ class Lane:
         How often that had happened by then.
     """
 
-    __slots__ = ("era", "extra", "probing", "progress", "running", "waiting", "watched")
+    __slots__ = ("era", "extra", "probing", "progress", "running", "sending", "waiting", "watched")
 
     def __init__(self) -> None:
         self.waiting: deque[Call] = deque()
         self.running = 0
         self.probing = False
+        self.sending = False
         self.progress = 0
         self.extra = 0
         self.watched = 0.0

@@ -71,7 +71,7 @@ if hasattr(os, "register_at_fork"):
 class _Hand:
     """What is being started: whoever does so may be interrupted anywhere, and has to know how far it came."""
 
-    __slots__ = ("calls", "judge", "launched", "level", "placed", "probe")
+    __slots__ = ("calls", "judge", "launched", "level", "placed", "probe", "sends")
 
     def __init__(self, level: int) -> None:
         self.level = level
@@ -79,6 +79,7 @@ class _Hand:
         self.placed = False  # it has a place
         self.probe = False  # it is the first call of an unknown function
         self.judge: Judge | None = None  # who looks at that
+        self.sends = False  # several together, which nobody overtakes meanwhile
         self.launched = False  # it ends by itself
 
 
@@ -152,7 +153,7 @@ class Submissions:
         try:
             with self._lock:
                 self._unmeasured = (self._unmeasured + 1) % REDECIDE
-                if not self._unmeasured or lane.waiting or lane.probing:
+                if not self._unmeasured or lane.waiting or lane.probing or lane.sending:
                     return False
                 if lane.running >= decision.width + lane.extra:
                     return False
@@ -246,7 +247,7 @@ class Submissions:
     def has_room(self, level: int) -> bool:
         """Whether its own lane lets another call begin."""
         lane, decision = self._lanes[level], self._decision
-        return not lane.probing and (decision is None or lane.running < decision.width + lane.extra)
+        return not (lane.probing or lane.sending) and (decision is None or lane.running < decision.width + lane.extra)
 
     def first_waiting(self, level: int) -> int | None:
         """Return the number of the first call that waits for a place; None where none does."""
@@ -275,9 +276,12 @@ class Submissions:
                 return False
             self._start(hand, decision)
         except BaseException as error:  # Ctrl-C, which may come anywhere, or there is no memory
+            self._have_sent(hand)
             if not hand.launched:
                 self._put_back(hand, error)
             raise
+        finally:
+            self._have_sent(hand)
         return True
 
     def _take(self, hand: "_Hand", decision: Decision, number: int) -> bool:
@@ -285,7 +289,7 @@ class Submissions:
         with self._lock:
             lane = self._lanes[hand.level]
             running = self._places.running
-            if not lane.waiting or lane.probing or number not in (0, lane.waiting[0].number):
+            if not lane.waiting or lane.probing or lane.sending or number not in (0, lane.waiting[0].number):
                 return False
             if lane.running >= decision.width + lane.extra or self._places.are_full(hand.level):
                 return False
@@ -293,13 +297,20 @@ class Submissions:
                 return False
             probe = self._is_probe(hand.level, decision)
             self._gather(lane, decision, hand.calls)
+            several = len(hand.calls) > 1
             self._started += 1
             # No call from here on: a signal would be heeded after it.
             lane.running += 1
             running[hand.level] += 1
             hand.placed = True
             lane.probing = hand.probe = probe
+            lane.sending = hand.sends = several
         return True
+
+    def _have_sent(self, hand: "_Hand") -> None:
+        """Let those behind begin; whoever has sent these, or given them back, goes on with them."""
+        if hand.sends:
+            self._lanes[hand.level].sending = hand.sends = False
 
     def _put_back(self, hand: "_Hand", error: BaseException) -> None:
         """Undo what `_take` has done, as far as it came; calls that were marked as running end with the error."""
@@ -568,6 +579,8 @@ class Submissions:
             if not goes(call) or (bounded and not self._places.is_next(level, call.number)):
                 return None
             with self._lock:
+                if lane.sending:
+                    return None
                 if not waiting or waiting[0] is not call:  # another thread was faster
                     continue
                 waiting.popleft()
