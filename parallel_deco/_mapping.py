@@ -29,6 +29,7 @@ from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._flow import TINY, Aim, patience, spreads
 from parallel_deco._importing import note_call
+from parallel_deco._interrupts import interrupts
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._left_open import MOMENT, call_off, note_closed, note_open
@@ -403,7 +404,9 @@ class Mapping:
         assert readiness is not None
         try:
             readiness.ask(self._function, self._prepare(), self._loaded)
-        except Exception:  # it cannot travel, for one: the first batch meets that, and says so
+        except Exception as error:  # it cannot travel, for one: the first batch meets that, and says so
+            if interrupts(error):
+                raise
             with self._lock:
                 readiness.give_up()
 
@@ -732,6 +735,8 @@ class Mapping:
                 if not own:
                     pools.threads().call(ready, spread=spreads(aim.facts, len(batch.items)))
         except Exception as error:
+            if interrupts(error):
+                raise
             self._deliver(piece, batch, all_failed(batch, error))
             return None
         with self._lock:

@@ -9,6 +9,8 @@ from time import perf_counter
 from types import MemberDescriptorType, MethodDescriptorType
 from typing import Any
 
+from parallel_deco._interrupts import interrupts
+
 try:  # without what `pickle` imports
     from _pickle import dumps, loads
 except ImportError:
@@ -44,7 +46,9 @@ def rough_bytes(value: Any) -> int:
     """
     try:
         return _bytes(value, DEPTH)
-    except Exception:  # another thread changes it meanwhile, or the class makes its `__dict__` itself
+    except Exception as error:  # another thread changes it meanwhile, or the class makes its `__dict__` itself
+        if interrupts(error):
+            raise
         return UNKNOWN
 
 
@@ -98,7 +102,9 @@ def pickling_seconds(items: Sequence[Any], values: Sequence[Any]) -> float | Non
     """
     try:
         return sum(map(_pickling, (items, values)))
-    except Exception:  # not plain; or another thread changes it meanwhile
+    except Exception as error:  # not plain; or another thread changes it meanwhile
+        if interrupts(error):
+            raise
         return None
 
 

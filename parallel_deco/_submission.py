@@ -26,6 +26,7 @@ from parallel_deco._errors import NotPicklableError
 from parallel_deco._flow import spreads
 from parallel_deco._future import Future
 from parallel_deco._importing import note_call
+from parallel_deco._interrupts import interrupts
 from parallel_deco._judge import FIRST_LOOK, LONGEST_PAUSE, Judge
 from parallel_deco._lanes import Lane, Places
 from parallel_deco._left_open import turn_away
@@ -167,7 +168,7 @@ class Submissions:
         except BaseException as error:  # it cannot be sent, say; or Ctrl-C, and somebody may have it nevertheless
             if taken:
                 quick.give_up(error)
-            if not isinstance(error, Exception):
+            if interrupts(error):
                 raise
         return True
 
@@ -268,6 +269,8 @@ class Submissions:
         try:
             decision = self._decide(level)
         except Exception as error:  # of the user's policy
+            if interrupts(error):
+                raise
             self._give_up(level, error)
             return False
         hand = _Hand(level)
@@ -527,7 +530,7 @@ class Submissions:
                 result = all_failed(batch, error)
                 free(result.readings)
                 call_back_aside(settle(calls, result))  # who called this goes on with those behind
-            if not isinstance(error, Exception):
+            if interrupts(error):
                 raise
             return
         if len(calls) == 1 and ticket is not None and ticket.kills:

@@ -207,6 +207,40 @@ def test_submits_go_on_when_an_interrupt_came_into_one(backend, run_program):
     assert (status, out) == (0, "done\n")
 
 
+@pytest.mark.parametrize("backend", ["auto", "threads", "processes", "serial"])
+def test_what_a_handler_of_a_signal_raises_reaches_the_caller(backend, run_program):
+    """A time limit: a map does not wait for ever, no item fails by it, and nobody goes on as if it had not come."""
+    program = f"""
+    import faulthandler, random, signal, time
+    faulthandler.dump_traceback_later(25, exit=True)
+    from parallel_deco import parallel, shutdown
+    def limit(number, frame):
+        raise TimeoutError("too long")
+    signal.signal(signal.SIGALRM, limit)
+    function = parallel(time.sleep, backend={backend!r})
+    list(function.map([1e-3] * 20)), function.submit(1e-3).result(20)
+    kept = 0
+    for attempt in range(60):
+        futures = []
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-3, 20e-3))
+            if attempt % 2:
+                list(function.map([2e-3] * 100))
+            for _ in range(100):
+                futures.append(function.submit(2e-3))
+            time.sleep(1)
+        except TimeoutError:
+            kept += 1
+        for future in futures:
+            future.exception(20)
+    shutdown()
+    print(kept)
+    """
+    status, out, err = run_program(program)  # as above; and there it may be lost
+    assert status == 0, err
+    assert int(out) > 50
+
+
 def test_all_goes_on_when_an_interrupt_came_into_an_import_before(run_program):
     """Python forgets to make a module that was being imported an attribute of its package, for good."""
     program = """

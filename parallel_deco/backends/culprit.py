@@ -11,6 +11,7 @@ from types import FunctionType, MemberDescriptorType, MethodType
 from typing import Any
 
 from parallel_deco._errors import NotPicklableError, name_of
+from parallel_deco._interrupts import interrupts
 from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.unfinished import BeingImported
@@ -90,7 +91,9 @@ def find(value: Any, depth: int = _DEPTH) -> tuple[list[str], Any]:
 def _travels(value: Any) -> bool:
     try:
         dump(value)
-    except Exception:  # whatever the user's own __reduce__ raises
+    except Exception as error:  # whatever the user's own __reduce__ raises
+        if interrupts(error):
+            raise
         return False
     return True
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._importing import settle
+from parallel_deco._interrupts import interrupts
 from parallel_deco.backends.originals import stand_in
 from parallel_deco.backends.payload import dump, look_for_handmade
 from parallel_deco.backends.references import reference, replaces
@@ -181,6 +182,8 @@ class Functions:
                 return last
             return Travelling(next(_keys), body, buffers)
         except Exception as error:  # whatever a __reduce__ raises; or there is no memory
+            if interrupts(error):
+                raise
             raise _not_picklable(function, error) from error
 
 

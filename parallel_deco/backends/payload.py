@@ -14,6 +14,7 @@ from io import BytesIO
 from types import MethodType
 
 from parallel_deco._importing import unfinished
+from parallel_deco._interrupts import interrupts
 from parallel_deco._nesting import in_worker_process
 from parallel_deco._readings import overhead
 from parallel_deco.backends.references import Imports, is_handmade, reduce_method
@@ -73,7 +74,11 @@ def dump(value: "Any", buffers: "list[Any] | None" = None, classes: "dict[str, t
         if _GETATTR in pickled:
             apart.clear()
             pickled = _with_methods(value, keep)
-    except Exception:  # of any type: __reduce__ and __getstate__ are the user's code; what counts is the next try
+    except (
+        Exception
+    ) as error:  # of any type: __reduce__ and __getstate__ are the user's code; what counts is the next try
+        if interrupts(error):
+            raise
         pickled = _MAIN
     if _MAIN in pickled or _mentions_handmade(pickled):
         apart.clear()

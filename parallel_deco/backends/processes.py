@@ -30,6 +30,7 @@ from typing import Any
 from parallel_deco._cpus import available_cpus
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ParallelError
+from parallel_deco._interrupts import interrupts
 from parallel_deco._seats import here
 from parallel_deco._traits import Traits
 from parallel_deco._waiting import gather, scatter
@@ -306,6 +307,8 @@ class ProcessBackend:
         try:
             piece.pack()
         except Exception as error:  # whatever a __reduce__ of the user's raises
+            if interrupts(error):
+                raise
             from parallel_deco.backends.culprit import explain_batch
 
             raise explain_batch(piece.task.batch, error) from error

@@ -5,11 +5,11 @@ module, and waits there for the end of an import that may wait for just that; so
 """
 
 from collections.abc import Collection
-from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
 from parallel_deco._importing import settle, unfinished
+from parallel_deco._interrupts import interrupts
 from parallel_deco.backends.by_value import ByValuePickler
 
 __all__ = ["BeingImported", "refuse"]
@@ -36,8 +36,11 @@ def refuse(value: Any) -> None:
 def _named(value: Any, modules: Collection[str]) -> str | None:
     """Return one of the modules that the pickle of a value would refer to."""
     pickler = _Looking(BytesIO(), modules)
-    with suppress(Exception):  # whatever the user's __reduce__ raises; the pickling itself tells of it
+    try:
         pickler.dump(value)
+    except Exception as error:  # whatever the user's __reduce__ raises; the pickling itself tells of it
+        if interrupts(error):
+            raise
     return pickler.found
 
 

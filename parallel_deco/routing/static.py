@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeGuard
 
+from parallel_deco._interrupts import interrupts
 from parallel_deco.routing.effects import Findings, Subject, find_effects, subject_of
 from parallel_deco.routing.known import is_used_up
 from parallel_deco.routing.ledger import Effect, EffectKind
@@ -80,7 +81,9 @@ class Reading:
             return self.effects[0]
         try:
             return self._pin(args, kwargs or {})
-        except Exception:  # whatever the arguments do to the reader: in doubt, shared memory
+        except Exception as error:  # whatever the arguments do to the reader: in doubt, shared memory
+            if interrupts(error):
+                raise
             return Effect("cannot be read with these arguments", "", 0, EffectKind.UNKNOWN)
 
     def _pin(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Effect | None:
@@ -135,7 +138,9 @@ def read(function: object) -> Reading:
     """
     try:
         return _read(function)
-    except Exception:  # an object that resists reading must share memory
+    except Exception as error:  # an object that resists reading must share memory
+        if interrupts(error):
+            raise
         doubt = Effect("cannot be read", "", 0, EffectKind.UNKNOWN)
         return Reading(Prior(Nature.UNKNOWN, 0.0, "cannot be read"), (doubt,))
 
