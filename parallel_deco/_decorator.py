@@ -52,11 +52,14 @@ else:
 
 __all__ = ["ParallelFunction", "parallel"]
 
+#: Seconds that a fork waits at most for what other threads import of ours.
+FORKS = 1.0
 #: Worker processes that start while the rest is loaded; more come when there is work for them.
 AT_FIRST = 2
 
-_loaded = False
+_loaded = _loaded_maps = False
 _loading = RLock()
+_under_way: list[bool] = []  # a thread loads, and whatever interrupts it must not
 _held: list[bool] = []  # whether a fork under way holds it
 
 
@@ -70,14 +73,32 @@ def _load(options: Options) -> None:
     with _loading:
         if _loaded:
             return
+        if sys.is_finalizing():
+            raise RuntimeError("the interpreter is ending: nothing can be started any more")
+        if _under_way:
+            raise RuntimeError(
+                "the first use of parallel_deco, which loads the rest of it, was interrupted by a handler that uses it"
+                " too: use it once before the signal may come, with parallel(abs).submit(1), or have a thread do it"
+            )
         collects = gc.isenabled()
+        _under_way.append(True)
         try:
             gc.disable()
             _load_all(options)
         finally:
+            _under_way.clear()
             if collects:
                 gc.enable()
         _loaded = True
+
+
+def _load_maps() -> None:
+    """Load what maps need beyond that; under the lock that a fork waits for."""
+    global _loaded_maps
+    with _loading:
+        from parallel_deco._mapping import Mapping  # noqa: F401
+
+        _loaded_maps = True
 
 
 def _load_all(options: Options) -> None:
@@ -97,7 +118,9 @@ def _load_all(options: Options) -> None:
 
 def _before_fork() -> None:
     """Let a thread that is loading come to its end: the child would find modules half imported, by nobody."""
-    _held.append(_loading.acquire(timeout=1))
+    from parallel_deco._importing import settle_before_fork
+
+    _held.append(settle_before_fork(_loading, "parallel_deco", FORKS))
 
 
 def _after_fork() -> None:
@@ -108,6 +131,7 @@ def _after_fork() -> None:
 def _after_fork_in_child() -> None:
     global _loading
     _held.clear()
+    _under_way.clear()
     _loading = RLock()
 
 
@@ -373,6 +397,8 @@ class ParallelFunction(_Callable[P, R]):
         options = (self._options.changed(**given) if given else self._options).in_force()
         if not _loaded:
             _load(options)
+        if not _loaded_maps:
+            _load_maps()
         return options
 
     def _map(

@@ -80,6 +80,16 @@ class Future(futures.Future[R]):
         """Have who waits for it not sleep at first: the call is short, and a thread of this process runs it."""
         self._soon = True
 
+    def orphan(self) -> None:
+        """End it in the child of a fork: what runs the call is the parent's."""
+        if self._state in _OVER:
+            return
+        self._lock, self._waiters, self._done_callbacks, self._made, self._kill = RLock(), [], [], None, None
+        self._exception = RuntimeError(
+            "this call was submitted before a fork, and its result comes to the parent: submit it in the child anew"
+        )
+        self._state = "FINISHED"
+
     def killed_by(self, kill: Callable[[Callable[[], bool]], bool]) -> None:
         """Have `cancel` call this while the call runs: it ends that, and then the future by what it is given.
 
@@ -210,7 +220,7 @@ class Future(futures.Future[R]):
         # Whoever ends it does so before going through the list.
         self._waiters.append(waiter)  # it has what is asked of a waiter
         while self._state not in _OVER and not waiter.wait(max(0.0, min(HEED, end - monotonic())), self._soon):
-            if monotonic() >= end and self._state not in _OVER:
+            if not monotonic() < end and self._state not in _OVER:  # nan is no time at all
                 with self._lock:
                     self._waiters.remove(waiter)  # or a poll would leave one each time
                 raise TimeoutError

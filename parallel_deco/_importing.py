@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["note_call", "settle", "unfinished"]
+__all__ = ["note_call", "settle", "settle_before_fork", "unfinished"]
 
 #: Seconds for which an import in another thread is waited for: it may wait for this one in a way that nobody sees.
 PATIENCE = 60.0
@@ -51,6 +51,31 @@ def settle(name: str) -> bool:
             return False
         time.sleep(PAUSE)
     return not _is_unfinished(name)
+
+
+def settle_before_fork(lock: "Any", package: str, seconds: float) -> bool:
+    """Wait until no other thread imports a module of a package; whether their lock was taken, until after the fork.
+
+    Who imports `logging` needs the lock that its own hook has taken before. Where it is imported meanwhile, its
+    hook for after the fork will let go of that lock, and so it is taken here.
+    """
+    before: Any = getattr(sys.modules.get("logging"), "_lock", None)
+    has = before is not None and before._is_owned()
+    if has:
+        before.release()
+    try:
+        taken: bool = lock.acquire(timeout=seconds)
+        deadline, inside = time.monotonic() + seconds, f"{package}."
+        # By who has their locks: that is before a module is there at all.
+        while any(_importer(name) not in (None, get_ident()) for name in [*_locks] if name.startswith(inside)):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(PAUSE)
+    finally:
+        now = getattr(sys.modules.get("logging"), "_lock", None)
+        if now is not None and (has or before is None):
+            now.acquire()
+    return taken
 
 
 def _is_unfinished(name: str) -> bool:

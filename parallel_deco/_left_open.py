@@ -1,5 +1,6 @@
 """What nobody waits for: maps left open, what runs yet of those that were closed, daemon threads at the exit."""
 
+import sys
 import threading
 from collections.abc import Iterable
 from functools import partial
@@ -54,13 +55,19 @@ def begin_exit() -> None:
 def turn_away() -> None:
     """End a daemon thread of the user's that begins something at the exit, which would wait for one after the other.
 
+    And refuse what begins after it, in a `__del__` say.
+
     Raises
     ------
     SystemExit
         That ends a thread in silence, as the interpreter itself does a moment later.
+    RuntimeError
+        The interpreter is past its exit, and clears up: there are no threads any more, and nobody waits for any.
     """
     if not _exiting or depth():
         return
+    if sys.is_finalizing():
+        raise RuntimeError("the interpreter is ending: nothing can be started any more")
     thread = threading.current_thread()
     if thread.daemon and not thread.name.startswith("parallel_deco"):  # where callbacks are called
         raise SystemExit

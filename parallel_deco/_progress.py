@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import suppress
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -30,11 +32,14 @@ class Progress:
 
     Notes
     -----
-    Safe to use from many threads: tqdm has a lock.
+    Safe to use from many threads: tqdm has a lock, which an error of the stream would leave taken.
     """
 
     def __init__(self, label: str, total: int | None) -> None:
-        self._bar = tqdm(total=total, desc=label, disable=_disabled(), file=sys.stderr, unit="item", mininterval=0.05)
+        disabled = True if sys.stderr is None else _disabled()
+        self._bar = tqdm(
+            total=total, desc=label, disable=disabled, file=_Stream(sys.stderr), unit="item", mininterval=0.05
+        )
 
     def add(self, count: int) -> None:
         """Note that so many more items are done."""
@@ -43,6 +48,29 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it is; does nothing when it is closed already."""
         self._bar.close()
+
+
+class _Stream:
+    """A stream that may be gone, full, or too narrow for a character: no map ends for the bar's sake."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        """Write what can be written."""
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError as error:
+                self._stream.write(text.encode(error.encoding, "replace").decode(error.encoding))
+
+    def flush(self) -> None:
+        """Have it written."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _disabled() -> bool | None:

@@ -65,8 +65,14 @@ LATE = 1.0
 #: Futures that were submitted and are not done, of the whole process; the exit waits for them.
 outstanding: set[Future[Any]] = set()
 
+
+def _orphan_after_fork() -> None:
+    while outstanding:
+        outstanding.pop().orphan()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=outstanding.clear)  # they are the parent's
+    os.register_at_fork(after_in_child=_orphan_after_fork)
 
 
 class _Hand:

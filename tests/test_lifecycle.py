@@ -875,3 +875,64 @@ def test_collector_is_as_it_was_when_the_library_was_loaded(run_program, backend
     here = state == "enable"
     there = here if backend == "auto" else True
     assert run_program(body) == (0, f"{there} {here}\nTrue {here}\n", "")
+
+
+@pytest.mark.parametrize("backend", ["auto", "threads", "processes", "serial"])
+@pytest.mark.parametrize("pause", [0.0, 0.003, 0.006, 0.01, 0.02, 0.04])
+def test_child_works_when_the_program_forks_beside_the_first_map_of_a_thread(backend, pause, run_program):
+    """Whatever that imports at the moment: the child has nobody who would come to an end with it."""
+    program = f"""
+    import faulthandler, os, threading, time, warnings
+    from parallel_deco import parallel
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+    function = parallel(lambda x: x + 1, backend={backend!r})
+    results = []
+    thread = threading.Thread(target=lambda: results.extend(function.map(range(3))))
+    thread.start()
+    time.sleep({pause})
+    child = os.fork()
+    if child == 0:
+        faulthandler.dump_traceback_later(20, exit=True)
+        os._exit(list(function.map(range(3))) != [1, 2, 3])
+    status = os.waitpid(child, 0)[1]
+    thread.join()
+    print(status, results)
+    """
+    status, out, _ = run_program(program)  # in the child, `logging` may tell of a lock that it does not have
+    assert (status, out) == (0, "0 [1, 2, 3]\n")
+
+
+def test_future_ends_in_a_child_when_its_call_is_the_parents(run_program):
+    """Nobody there would ever end it; the map of a parent says so too."""
+    program = """
+    import os, time, warnings
+    from parallel_deco import parallel
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+    futures = [parallel(time.sleep, backend=backend).submit(0.3) for backend in ("threads", "processes")]
+    child = os.fork()
+    if child == 0:
+        os._exit(not all("before a fork" in str(future.exception(10)) for future in futures))
+    print(os.waitpid(child, 0)[1], [future.result(10) for future in futures])
+    """
+    assert run_program(program) == (0, "0 [None, None]\n", "")
+
+
+@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("backend", ["auto", "threads", "serial"])
+def test_submit_is_refused_when_the_interpreter_clears_up(backend, used, run_program):
+    """Where a finalizer begins something, and waits for it, the program would never end."""
+    program = f"""
+    from parallel_deco import parallel
+    function = parallel(abs, backend={backend!r})
+    if {used}:
+        function.submit(1).result()
+    class Late:
+        def __del__(self, function=function, print=print):
+            try:
+                print(function.submit(2).result())
+            except RuntimeError as error:
+                print(error)
+    kept = Late()
+    kept.itself = kept
+    """
+    assert run_program(program) == (0, "the interpreter is ending: nothing can be started any more\n", "")

@@ -1,7 +1,9 @@
 """`progress=`: a bar that counts items, on every route, and that is quiet where nobody would see it."""
 
+import io
 import itertools
 import re
+import sys
 
 import pytest
 from tqdm import tqdm
@@ -95,3 +97,33 @@ def test_mistakes_are_named_when_progress_cannot_be_that(monkeypatch):
     monkeypatch.setenv(ENVIRONMENT, "yes")
     with pytest.raises(InvalidOptionError, match="PARALLEL_DECO_PROGRESS must be 0 or 1, not 'yes'"):
         parallel(double).map([1], progress=True)
+
+
+class Broken(io.StringIO):
+    """A stream that nobody reads any more, after a while."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error, self.left = error, 2
+
+    def write(self, text):
+        """Write, twice."""
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "gone"), OSError(28, "full"), ValueError("closed")])
+def test_results_come_when_the_bar_cannot_be_written(backend, error, monkeypatch):
+    """A map does not end for the sake of its bar, and does not wait for ever."""
+    monkeypatch.setenv(ENVIRONMENT, "1")
+    function = parallel(double, backend=backend)
+    monkeypatch.setattr(sys, "stderr", Broken(error))
+    assert list(function.map(range(200), progress=True, chunksize=1)) == list(range(0, 400, 2))
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(function.map(range(10), progress=True)) == list(range(0, 20, 2))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert list(function.map(range(10), progress="schön")) == list(range(0, 20, 2))
+    sys.stderr.flush()
+    assert b"sch?n: 100%" in sys.stderr.buffer.getvalue()

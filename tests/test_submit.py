@@ -1138,3 +1138,13 @@ def test_calls_run_in_order_when_they_take_turns_and_are_of_all_sizes(known):
 def wait_all(tasks):
     """Wait for the results of tasks."""
     return [task.result() for task in [*tasks]]
+
+
+def test_no_time_is_waited_when_the_timeout_is_no_number():
+    """As the futures of the standard library have it."""
+    release = threading.Event()
+    task = parallel(release.wait).submit(DEADLINE)
+    with pytest.raises(TimeoutError):
+        task.result(float("nan"))
+    release.set()
+    assert task.result(DEADLINE)
