@@ -702,7 +702,7 @@ def test_names_of_main_lead_to_what_came_when_a_worker_looks_them_up(run_program
 def test_slots_are_slots_when_a_class_of_the_script_has_them(run_program):
     """Objects without a `__dict__` go and come back: plain ones, private slots, inherited ones, and dataclasses."""
     code, out, err = run_program("""
-        import dataclasses, enum, typing
+        import collections, dataclasses, enum, typing
         from parallel_deco import parallel
 
         class Color(enum.Enum):
@@ -737,7 +737,10 @@ def test_slots_are_slots_when_a_class_of_the_script_has_them(run_program):
             a: int
             b: int = 2
 
+        Plain = collections.namedtuple("Plain", "a")
+
         def work(given):
+            assert not hasattr(Plain(1), "__dict__")
             assert not hasattr(given, "__dict__") and [*Color] == [Color.RED]
             below, named, opened = Below(1), Named(), Open(2)
             below.b, named.c, opened.d = 3, 4, 5
@@ -748,6 +751,52 @@ def test_slots_are_slots_when_a_class_of_the_script_has_them(run_program):
             assert (below.b, named.c, opened.a, opened.d) == (3, 4, 2, 5)
             assert (point, frozen, pair) == (Point(6), Frozen(7), Pair(8))
         assert Named.__slots__ == {"c": "what it is"}
+        """)
+    assert (code, out, err) == (0, "", "")
+
+
+def test_registers_are_as_they_are_when_classes_of_the_script_arrive(run_program):
+    """What a metaclass or a base does for each new class was done in the program; its register tells of that, once."""
+    code, out, err = run_program("""
+        import abc, typing
+        from parallel_deco import parallel
+
+        class Meta(abc.ABCMeta):
+            count, made = 0, []
+            def __new__(meta, name, bases, members, **options):
+                Meta.count += 1
+                return super().__new__(meta, name, bases, members, **options)
+            def __init__(cls, name, bases, members, **options):
+                Meta.made.append(name)
+                super().__init__(name, bases, members)
+
+        class Plugin(metaclass=Meta):
+            known = []
+            def __init_subclass__(cls, *, label, **options):
+                super().__init_subclass__(**options)
+                Plugin.known.append(label)
+            @abc.abstractmethod
+            def run(self): ...
+
+        class First(Plugin, label="first"):
+            def run(self):
+                return 1
+
+        T = typing.TypeVar("T")
+
+        class Second(First, typing.Generic[T], label="second"): ...
+
+        class Third(Second[int], label="third"): ...
+
+        def look(given):
+            class Inner(First, label="inner"): ...
+            found = Plugin.known.pop(), Meta.made.pop()
+            Meta.count -= 1
+            return *found, given.run(), [*Plugin.known], [*Meta.made], Meta.count, isinstance(given, Plugin), type(given)
+
+        for given in (First(), Second(), Third()):
+            assert [*parallel(look, backend="processes").map([given] * 3)] == [look(given)] * 3
+            assert parallel(look, backend="processes").submit(given).result() == look(given)
         """)
     assert (code, out, err) == (0, "", "")
 

@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType, resolve_bases
 
 from parallel_deco._nesting import in_worker_process
 from parallel_deco.backends.main import main_name, publish
@@ -55,8 +55,9 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
     if "__slots__" in vars(value):
         members = _members(value)
         attributes = {name: attribute for name, attribute in attributes.items() if name not in members}
-        # Not to be said of an enumeration, which has a maker of its own, nor of a named tuple, which never has any.
-        if isinstance(arguments[0], type) and (members or not issubclass(value, tuple)):
+        # Not to be said of an enumeration, which has a maker of its own, nor of a `typing.NamedTuple`, which has it.
+        made_plainly = members or not issubclass(value, tuple) or arguments[2] == value.__bases__
+        if isinstance(arguments[0], type) and made_plainly:
             arguments = (*arguments[:3], {**arguments[3], "__slots__": members}, *arguments[4:])
     if value.__qualname__ != value.__name__:
         attributes = {**attributes, "__qualname__": value.__qualname__}
@@ -73,6 +74,8 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         named = {name for name, *_ in plan[1]}
         attributes = {name: attribute for name, attribute in attributes.items() if name not in named}
         attributes[STATES] = states_of(value)
+    else:
+        make, arguments = make_quietly, (make, *arguments)
     digests = {name: digest(attribute) for name, attribute in attributes.items()}
     state = attributes, slots, digests, number, os.getpid(), main_name(value), fill_all
     return find_or_make, (number, make, arguments), state, None, None, fill
@@ -89,6 +92,34 @@ def find_or_make(number: str, make: "Callable[..., type]", arguments: "tuple[Any
     """Return the class of that number, made when it is not here; by `fill` it gets its attributes."""
     found = _by_number.get(number)
     return _by_number.setdefault(number, make(*arguments)) if found is None else found
+
+
+def make_quietly(
+    make: "Callable[..., type]", meta: type, name: str, bases: "tuple[Any, ...]", *arguments: "Any"
+) -> type:
+    """Make a class as cloudpickle does, but without what the user's own classes would do for the case.
+
+    That has been done where the class was defined, and the registers of a base or metaclass, which came from there,
+    tell of it already. What is imported here has registers of its own.
+    """
+    ours = {id(known) for known in [*_by_number.values()]}
+    real = resolve_bases(bases)  # of ``Base[int]``, the class
+    metas = [each for kind in (meta, *map(type, real)) for each in kind.__mro__]
+    hooks = [
+        (kind, hook, vars(kind)[hook])
+        for kind, hook in {
+            *((base, "__init_subclass__") for direct in real for base in direct.__mro__),
+            *((each, hook) for each in metas for hook in ("__prepare__", "__new__", "__init__")),
+        }
+        if id(kind) in ours and hook in vars(kind)
+    ]
+    try:
+        for kind, hook, _ in hooks:
+            type.__delattr__(kind, hook)
+        return make(meta, name, bases, *arguments)
+    finally:
+        for kind, hook, own in hooks:
+            type.__setattr__(kind, hook, own)
 
 
 def fill(value: type, state: "tuple[Any, ...]") -> None:
