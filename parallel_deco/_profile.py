@@ -385,7 +385,17 @@ def _words(effect: "static.Effect", where: str) -> Iterator[str]:
     yield f"it {effect.what}{where}, which only shared memory keeps, so it stays in this process"
     if not effect.atomic:
         yield "calls that write so are not safe at the same time, so they run one after the other"
-    yield "return the result instead of writing it, or declare shared=False (nothing is lost) or shared=True"
+    instead = _INSTEAD.get(effect.kind.name, "return the result instead of writing it")
+    yield f"{instead}, or declare shared=False (nothing is lost) or shared=True"
+
+
+#: What could be done about an effect, by its kind.
+_INSTEAD = {
+    "RANDOM_STATE": "draw from a generator of each call's own, made from a seed that is an argument",
+    "CAPTURES_RESOURCE": "make what it needs in the call, or pass it as an argument",
+    "CALLS_UNKNOWN": "call something whose code can be read",
+    "UNKNOWN": "split it into smaller functions",
+}
 
 
 class _Reader:

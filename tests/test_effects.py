@@ -36,6 +36,7 @@ import random
 import re
 import sys
 import threading
+import unittest.mock
 import xml.parsers.expat
 import xml.sax
 import zlib
@@ -67,6 +68,8 @@ LOCAL = threading.local()
 HELD: contextvars.ContextVar[list[Any]] = contextvars.ContextVar("HELD", default=[])  # noqa: B039
 VARIABLE = contextvars.ContextVar("VARIABLE", default=0)
 RANDOM = random.Random(1)
+SYSTEM = random.SystemRandom()
+MOCK = unittest.mock.Mock()
 GENERATOR = np.random.default_rng(1)
 ARRAY = np.zeros(8)
 MATRIX = np.zeros((4, 4))
@@ -456,11 +459,15 @@ class Printed:
         return how
 
 
-class Tattler:
-    """Notes what is done to it."""
+class Ending:
+    """Notes its end."""
 
     def __del__(self):
         LOG.append("gone")  # <- _makes_what_notes_its_end
+
+
+class Tattler:
+    """Notes what is done to it."""
 
     def __getattr__(self, name):
         LOG.append(name)  # <- _asks_for_an_attribute_that_is_made_up
@@ -498,6 +505,99 @@ def remembered(x):
     return x
 
 
+class Transaction:
+    """Notes its end."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        LOG.append("end")  # <- _enters_its_own_transaction_on_a_stack
+
+    def close(self):
+        LOG.append("closed")  # <- _closes_what_notes_it
+
+
+class Lenient(enum.Enum):
+    """Notes what it does not know."""
+
+    KNOWN = 1
+
+    @classmethod
+    def _missing_(cls, value):
+        LOG.append(value)  # <- _asks_for_a_member_that_is_missing
+        return cls.KNOWN
+
+
+class CountingAdapter(logging.LoggerAdapter):
+    """Counts what is logged."""
+
+    count = 0
+
+    def process(self, msg, kwargs):
+        self.count += 1  # <- _logs_by_an_adapter_that_counts
+        return msg, kwargs
+
+
+class Told:
+    """Notes that it is told."""
+
+    def __str__(self):
+        LOG.append("told")  # <- _logs_what_notes_it
+        return "told"
+
+
+class Tee:
+    """Keeps what is written to it."""
+
+    def write(self, text):
+        LOG.append(text)  # <- _prints_to_a_stream_of_its_own_class
+
+
+class Writer(Tee):
+    """The same for csv."""
+
+    def write(self, text):
+        ROWS.append(text)  # <- _writes_rows_to_a_stream_of_its_own_class
+
+
+class Sly(type):
+    """Notes who asks."""
+
+    def __instancecheck__(cls, instance):
+        LOG.append(instance)  # <- _asks_a_class_that_notes_it
+        return False
+
+
+class Nosy(metaclass=Sly):
+    """Notes who asks."""
+
+
+class Numbered:
+    """Numbers what it is asked for."""
+
+    def __class_getitem__(cls, key):
+        return CACHE.setdefault(key, len(CACHE))  # <- _takes_an_item_of_a_class_that_numbers_them
+
+
+class Target:
+    """Notes what a parser finds."""
+
+    def start(self, tag, attributes):
+        LOG.append(tag)  # <- _parses_for_a_target_that_notes_it
+
+    def close(self):
+        return None
+
+
+@np.vectorize
+def VECTORIZED(x):
+    """Note what it is given."""
+    LOG.append(x)  # <- _appends_in_a_vectorized_function
+    return x
+
+
+ADAPTER = CountingAdapter(LOGGER, {})
 TATTLER = Tattler()
 MADE_UP = MadeUp()
 PARTIAL = Partial()
@@ -1954,7 +2054,7 @@ def _calls_a_partial_method(x):
 
 @changes(1)
 def _makes_what_notes_its_end(x):
-    Tattler()
+    Ending()
 
 
 @changes(1)
@@ -1984,6 +2084,78 @@ def _enters_what_notes_it_on_a_stack(x):
 @changes(1)
 def _empties_a_cache(x):
     remembered.cache_clear()  # <-
+
+
+@changes(1)
+def _enters_its_own_transaction_on_a_stack(x):
+    with contextlib.ExitStack() as stack:
+        stack.push(Transaction())
+
+
+@changes(1)
+def _closes_what_notes_it(x):
+    with contextlib.closing(Transaction()):
+        return x
+
+
+@changes(2)
+def _asks_for_a_member_that_is_missing(x):
+    return Lenient(x)
+
+
+@changes(1)
+def _logs_by_an_adapter_that_counts(x):
+    ADAPTER.info("%s", x)
+
+
+@changes(1)
+def _logs_what_notes_it(x):
+    LOGGER.info("%s", Told())
+
+
+@changes(1)
+def _prints_to_a_stream_of_its_own_class(x):
+    print(x, file=Tee())
+
+
+@changes(1)
+def _writes_rows_to_a_stream_of_its_own_class(x):
+    csv.writer(Writer()).writerow([x])
+
+
+@changes(1)
+def _asks_a_class_that_notes_it(x):
+    return isinstance(x, (int, Nosy))
+
+
+@changes(1)
+def _takes_an_item_of_a_class_that_numbers_them(x):
+    return Numbered[x]
+
+
+@changes("<a/>")
+def _parses_for_a_target_that_notes_it(text):
+    ElementTree.XMLParser(target=Target()).feed(text)
+
+
+@changes("1")
+def _appends_in_an_action_of_a_scanner(text):
+    return re.Scanner([(r"[0-9]", lambda scanner, token: LOG.append(token))]).scan(text)  # <-
+
+
+@changes(1)
+def _appends_in_a_vectorized_function(x):
+    return VECTORIZED(x)
+
+
+@changes(1)
+def _writes_into_an_array_over_a_buffer(x):
+    np.ndarray((8,), float, ARRAY)[0] = x  # <-
+
+
+@changes(1)
+def _calls_a_mock(x):
+    MOCK(x)  # <-
 
 
 @changes(1)
@@ -3119,6 +3291,20 @@ def _matches_an_attribute(thing):
     match thing:
         case Point(x):
             return x
+
+
+@pure(1)
+def _draws_what_has_no_state(x):
+    return SYSTEM.random() + x
+
+
+@pure(1)
+def _prints_to_a_stream_in_memory(x):
+    stream = io.StringIO()
+    print(x, file=stream)
+    LOGGER.debug("%s %s", x, [x])
+    with contextlib.closing(stream):
+        return stream.getvalue(), isinstance(x, (int, collections.abc.Sized)), hasattr(x, "real"), list[int]
 
 
 @pure(1)

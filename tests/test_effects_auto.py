@@ -892,6 +892,14 @@ def _(x: int):
     LIST.append(x)
 
 
+@dataclasses.dataclass
+class Numbered:
+    """Has a number of its own."""
+
+    given: int
+    number: int = dataclasses.field(default_factory=itertools.count().__next__)
+
+
 class Dispatches:
     """Has a method for each type."""
 
@@ -1005,6 +1013,7 @@ WRITES = {
     "an iterator, in a function of C": (lambda iterator: collections.deque(iterator, maxlen=1), iter([1, 2])),
     "an iterator that something is looked for in": (lambda iterator: 3 in iterator, iter([1, 2])),
     "an iterator that is joined": (lambda iterator: ",".join(iterator), iter("ab")),
+    "a number that each has": (lambda x: Numbered(x), 1),
     "dispatched by type": (dispatched, 1),
     "a method dispatched by type": (DISPATCHES.method, 1),
     "a context manager around it": (counted, 1),

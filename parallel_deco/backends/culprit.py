@@ -16,7 +16,7 @@ from parallel_deco.backends.batch import Batch, Shape
 from parallel_deco.backends.payload import dump
 from parallel_deco.backends.unfinished import BeingImported
 
-__all__ = ["explain_batch", "explain_function", "explain_value", "find"]
+__all__ = ["explain_arrival", "explain_batch", "explain_function", "explain_value", "find"]
 
 _DEPTH = 20
 _ADVICE = "Pass something that can be pickled, or use a backend that shares memory (backend='threads')."
@@ -38,6 +38,16 @@ def explain_batch(batch: Batch, cause: BaseException) -> NotPicklableError:
     with suppress(Exception):  # an `__iter__` of the user's
         path, value = _find_argument(batch) or (path, value)
     return _error(f"{name_of(batch.function)} cannot be called in another process", path, value, cause)
+
+
+def explain_arrival(batch: Batch, cause: BaseException) -> NotPicklableError:
+    """Return the error for an argument that was sent, and could not be rebuilt."""
+    error = NotPicklableError(
+        f"{name_of(batch.function)} cannot be called in another process: its arguments could not be rebuilt there"
+        f" ({_shown(cause)}). {_ADVICE}"
+    )
+    error.__cause__ = cause
+    return error
 
 
 def _find_argument(batch: Batch) -> tuple[list[str], Any] | None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from parallel_deco.backends.imports import once
+from parallel_deco.backends.outcomes import pickle_error
 from parallel_deco.backends.payload import dump, load
 
 TYPE_CHECKING = False
@@ -77,9 +78,11 @@ class Echoes:
         flush_streams()
 
     def reclaim(self) -> None:
-        """Be the root logger's handler again, if a module has configured logging anew while it was imported."""
+        """Be the root logger's handler again, and show warnings, if a module has set another while it was imported."""
         if self._handler is not None and self._handler not in sys.modules["logging"].root.handlers:
             self._follow_level()
+        if warnings.showwarning != self._show_warning:
+            warnings.showwarning = self._show_warning
 
     def _take_over(self, kind: Any) -> None:
         """Have loggers tell this of their handlers, and ask it which to call."""
@@ -105,7 +108,7 @@ class Echoes:
         self, message: Any, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
     ) -> None:
         try:
-            echo = dump((WARNING, message, category, filename, lineno))
+            echo = dump((WARNING, pickle_error(message) or str(message), category, filename, lineno))
         except Exception:  # the warning holds something that cannot travel: its text can
             echo = dump((WARNING, str(message), UserWarning, filename, lineno))
         self._ship(echo)

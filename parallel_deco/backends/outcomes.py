@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Outcomes", "PackedError", "pack_error", "pack_outcomes", "unpack_error", "unpack_outcomes"]
+__all__ = ["Outcomes", "PackedError", "pack_error", "pack_outcomes", "pickle_error", "unpack_error", "unpack_outcomes"]
 
 #: A pickled exception, empty where it comes with the group that it is part of; whether the next one is its cause, or
 #: was being handled when it was raised; and what is behind its parts, if it is a group.
@@ -181,7 +181,7 @@ class _Packer:
 
     def _pickled(self, error: BaseException) -> bytes | None:
         if id(error) not in self._pickles:
-            self._pickles[id(error)] = _pickled(error)
+            self._pickles[id(error)] = pickle_error(error)
         return self._pickles[id(error)]
 
     def _text(self, error: BaseException) -> str:
@@ -213,7 +213,7 @@ def _parts(error: BaseException) -> tuple[BaseException, ...]:
 _PARTS = BaseExceptionGroup.__dict__["exceptions"]
 
 
-def _pickled(error: BaseException) -> bytes | None:
+def pickle_error(error: BaseException) -> bytes | None:
     """Pickle an exception in the form that is rebuilt most like it; None when none is."""
     best, found = 0, None
     for form in (error, _Likeness(error)):

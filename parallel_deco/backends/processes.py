@@ -496,6 +496,10 @@ class ProcessBackend:
         error = unpack_error(packed)
         if whole:
             link.define_again(link.work[0].task.function.key)  # before its work seems done, and more is sent ahead
+        elif not isinstance(error, MemoryError):
+            from parallel_deco.backends.culprit import explain_arrival
+
+            error = explain_arrival(link.work[0].task.batch, error)
         with self._lock:
             piece = link.work.popleft()
             link.batches += 1

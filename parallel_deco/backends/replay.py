@@ -141,12 +141,14 @@ def _replay_log(state: dict[str, Any]) -> None:
     import logging
 
     record = logging.makeLogRecord(state)
+    record.levelname = logging.getLevelName(record.levelno)  # which the program may have named
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)
 
 
-def _replay_warning(message: Any, category: type[Warning], filename: str, lineno: int) -> None:
+def _replay_warning(pickled: bytes | str, category: type[Warning], filename: str, lineno: int) -> None:
+    message: Any = load(pickled) if isinstance(pickled, bytes) else pickled
     module = _module_of(filename)
     if module is None:  # with None for a name, it would be dropped
         warnings.warn_explicit(message, category, filename, lineno)

@@ -63,7 +63,7 @@ def _now() -> tuple[Any, ...]:
         sys.path,
         directory,
         dict(os.environ) if environment is None else environment,
-        getattr(sys, "argv", _NO_ARGUMENTS),
+        getattr(sys, "argv", None) or _NO_ARGUMENTS,
         _lowest_level(),
         warnings.filters,
         _own_streams(),
@@ -134,13 +134,13 @@ def _pickled_filters(filters: list[Any]) -> bytes | None:
 def _own_streams() -> tuple[Any, Any]:
     """Return the encodings of standard streams that workers inherited, so that they may write to them themselves.
 
-    And what becomes of what these have not; both None where there is none. None of a stream that was put in its place.
+    And what becomes of what these have not. None of a stream that was put in its place, or taken away.
     """
     return _encoding_of(sys.stdout, sys.__stdout__), _encoding_of(sys.stderr, sys.__stderr__)
 
 
 def _encoding_of(stream: Any, inherited: Any) -> tuple[Any, Any] | None:
-    if stream is not None and stream is not inherited:
+    if stream is None or stream is not inherited:
         return None
     return getattr(stream, "encoding", None), getattr(stream, "errors", None)
 

@@ -27,11 +27,13 @@ from parallel_deco.routing.lookup import (
     dotted_name,
     has_own,
     home,
+    instance_namespace,
     is_a,
     is_any,
     is_ours,
     mro,
     namespace,
+    type_name,
     unwrap_partial,
 )
 from parallel_deco.routing.members import Members
@@ -149,7 +151,7 @@ class Calls(Members):
         if kind is Species.LOGGER and name in known.LOGGING_SETTINGS:
             self.set_logging(name)
         if kind is Species.LOGGER:
-            return EMPTY
+            return self._log(thing, owner, name, given)
         if kind is Species.CONTEXT and name == "get":
             value = thing.get(MISSING)  # type: ignore[attr-defined]
             return self.ledger.keeper(Origin.GLOBAL, f"{owner.name}.get()", value) | union(given.positional)
@@ -165,6 +167,16 @@ class Calls(Members):
             elements = [self.ledger.inside(value) | value for value in given.positional]
             return self.call_object(attribute(thing, "__wrapped__"), EMPTY, Given(elements, given.keywords))
         return self._call_instance_member(thing, owner, place, given)
+
+    def _log(self, thing: object, owner: Outside, name: str, given: Given) -> Value:
+        """What is logged is made a text, perhaps; and a class of the user's may have a hand in it."""
+        for special in ("__str__", "__repr__", "__format__"):
+            self.operate(given.all(), special, Given([EMPTY]))
+        for method in dict.fromkeys((name, "process", "makeRecord", "handle")):
+            function = self.readable(class_attribute(type(thing), method))
+            if function is not None:
+                self.call_function(function, Given([single(owner)], {}, given.all()))
+        return EMPTY
 
     def _call_any_member(self, thing: object, owner: Outside, place: Outside, given: Given) -> Value:
         """Call ``getattr(owner, name)(…)``, where the name is not known, or what it begins with."""
@@ -245,8 +257,8 @@ class Calls(Members):
             return self._call_bound_object(thing.__func__, thing.__self__, value, given)
         if is_a(thing, type):
             return self.instantiate(thing, given)
-        if is_a(thing, types.BuiltinFunctionType):
-            receiver = thing.__self__
+        if is_any(thing, (types.BuiltinFunctionType, types.MethodWrapperType)):
+            receiver = thing.__self__  # type: ignore[attr-defined]
             if receiver is not None and not is_any(receiver, (types.ModuleType, type)):
                 return self._call_bound_object(thing, receiver, value, given)
             return self.native_function(via or dotted_name(thing), thing, given)
@@ -291,6 +303,12 @@ class Calls(Members):
             receiver = value or self.ledger.keeper(Origin.CAPTURED, type(thing).__name__, thing)
             return self.call_function(method, given.after(receiver))
         wrapped = attribute(thing, "__wrapped__")
+        if type_name(type(thing)).startswith("unittest.mock."):
+            self.ledger.change(value, "calls, and so writes to,")
+        if species(type(thing))[0] is Species.NATIVE:  # ``np.vectorize(f)``
+            for kept_there in (instance_namespace(thing) or {}).values():
+                if is_a(kept_there, types.FunctionType) and own_function(kept_there):
+                    self.call_function(kept_there, Given([], {}, self.ledger.reach(given.all())))
         if wrapped is not MISSING:
             self.ledger.spend(50)  # a chain of wrappers may be a ring
             return self._kept_by(thing, self.call_object(wrapped, EMPTY, given, via or dotted_name(thing)))
@@ -485,6 +503,9 @@ class Calls(Members):
         name = dotted_name(cls)
         if is_library(name) or name in RULES:
             return self.native_function(name, cls, given)
+        missing = self.readable(_unwrapped(class_attribute(cls, "_missing_")))  # of an enumeration
+        if missing is not None:
+            self.call_function(missing, given.after(self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)))
         if species(cls)[0] is Species.SCALAR:
             return EMPTY
         site = self.new_site(("instance", cls))
@@ -622,12 +643,14 @@ class Calls(Members):
         """A method of a library is called of an object of the user's: it may call what the user's class has defined."""
         return self.call_hooks(owner, cls, given) if calls_hooks(method) else EMPTY
 
-    def call_hooks(self, owner: Outside | Site, cls: type, given: Given, special: bool = False) -> Value:
+    def call_hooks(
+        self, owner: Outside | Site, cls: type, given: Given, special: bool = False, passed: bool = False
+    ) -> Value:
         """Call what a library may call of an object of the user's, its hooks or its special methods.
 
         Returns what that may give.
         """
-        hooks = specials_of(cls) if special else hooks_of(cls)
+        hooks = specials_of(cls) if special else hooks_of(cls, passed)
         if not hooks:
             return EMPTY
         site = self.ledger.site((owner, "hooks"))

@@ -16,6 +16,11 @@ __all__ = ["calls_hooks", "hooks_of", "specials_of"]
 
 # What the names of methods begin with that a base finds by name.
 _FOUND_BY_NAME: Final = ("visit_", "do_", "handle_", "__missing__")
+# Methods of what is passed as a file, or as the target of a parser.
+_OF_STREAMS: Final = (
+    *("write", "writelines", "flush", "read", "readline", "readlines", "readinto", "close", "__missing__"),
+    *("start", "end", "data", "comment", "pi"),
+)
 _MAKERS: Final = frozenset(("__init__", "__new__", "__init_subclass__", "__class_getitem__"))
 # Special methods that whoever gets an object may call, if only to compare it or to print it.
 _SPECIALS: Final = (
@@ -46,11 +51,14 @@ def specials_of(cls: type) -> list[types.FunctionType]:
     return [method for method in found if is_a(method, types.FunctionType) and own_function(method)]
 
 
-def hooks_of(cls: type) -> list[types.FunctionType]:
-    """Return the methods of the user's that stand in the place of one of a library base, or are found by name."""
+def hooks_of(cls: type, passed: bool = False) -> list[types.FunctionType]:
+    """Return the methods of the user's that stand in the place of one of a library base, or are found by name.
+
+    And those that a library may call of an object which it is `passed`, whatever its bases.
+    """
     if is_library(home(cls)):
         return []
-    names: set[str] = set()
+    names: set[str] = set(_OF_STREAMS) if passed else set()
     found: dict[str, types.FunctionType] = {}
     for base in reversed(mro(cls)):
         members = list(namespace(base).items())

@@ -308,7 +308,7 @@ PROCESS_STATE: Final = _words("""
     _csv.field_size_limit sqlite3.register_adapter sqlite3.register_converter resource.setrlimit
     threading.settrace threading.setprofile threading.stack_size contextvars.copy_context.run
     pandas.set_option torch.manual_seed torch.set_num_threads torch.set_grad_enabled torch.set_default_dtype
-    cv2.setNumThreads cv2.setRNGSeed matplotlib.use
+    cv2.setNumThreads cv2.setRNGSeed matplotlib.use ctypes.memset ctypes.memmove
     contextlib.redirect_stdout contextlib.redirect_stderr contextlib.chdir
 """)
 
@@ -408,7 +408,7 @@ ALIASING: Final = _words("""
     asarray asanyarray ascontiguousarray asfortranarray asarray_chkfinite ravel reshape squeeze transpose swapaxes
     moveaxis rollaxis expand_dims atleast_1d atleast_2d atleast_3d broadcast_to broadcast_arrays array_split split
     hsplit vsplit dsplit diagonal diag real imag real_if_close flip fliplr flipud rot90 trim_zeros require frombuffer
-    as_strided sliding_window_view nditer ndenumerate asmatrix matrix_transpose permute_dims unstack from_dlpack
+    as_strided sliding_window_view nditer ndenumerate asmatrix matrix_transpose permute_dims unstack from_dlpack ndarray
     from_numpy as_tensor view_as narrow chunk unbind exif_transpose nan_to_num matrix shares_memory conj conjugate
     Series DataFrame fromarray einsum masked_array masked_where getdata memoryview ChainMap proxy ref cast view
 """)
@@ -533,6 +533,8 @@ def is_used_up(cls: type) -> bool:
 
 def _classify(cls: type) -> tuple[Species, str]:
     names = [type_name(base) for base in mro(cls)]
+    if names[0] == "random.SystemRandom":  # it has no state: the numbers are the operating system's
+        return Species.SCALAR, "value"
     for name in names:
         if name in _RESOURCES:
             return Species.RESOURCE, _RESOURCES[name]

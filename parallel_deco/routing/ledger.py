@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import enum
 import sys
 import types
@@ -366,6 +367,9 @@ class Ledger:
             self.globals_read[key] = (module, thing)
             if thing is MISSING:
                 thing = dict.get(builtins, name, MISSING)
+                if thing is not MISSING and name not in _BUILT_IN:
+                    words = f"uses {name!r}, which was added to the built-in names, and a worker process has not"
+                    self.record(EffectKind.CAPTURES_RESOURCE, words, atomic=True)
             value = self._globals[key] = self.outside(Origin.GLOBAL, name, thing)
             self.notice(value)
         return value
@@ -508,6 +512,14 @@ def looks_known(place: Outside) -> bool:
 #: What changes nothing that somebody else could look at.
 #: Captured objects that are made for threads to meet.
 _MEETING: Final = ("lock", "event", "condition", "semaphore", "barrier", "queue", "future", "executor")
+_OWN_MODULES: Final = ("builtins", "io", "_io", "_sitebuiltins")
+#: The built-in names, but those that a program adds, as ``gettext.install()`` does.
+_BUILT_IN: Final = frozenset(
+    [
+        *(name for name, thing in vars(builtins).items() if getattr(thing, "__module__", "builtins") in _OWN_MODULES),
+        *("__build_class__", "__import__", "__debug__", "__name__", "__doc__", "__loader__", "__spec__"),
+    ]
+)
 #: What a worker has of the script are the functions and classes that were sent to it, and what these name.
 OF_MAIN: Final = "of which a worker process has only what functions name"
 #: Captured objects of which a call may rely on what it did with them before.

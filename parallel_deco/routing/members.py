@@ -145,12 +145,24 @@ class Members(Natives):
 
     def matched(self, subject: Value, classes: Value, count: int, names: tuple[str, ...]) -> Value:
         """Return what a class pattern of so many positions and these names reads from `subject`."""
+        self.ask_classes(classes)
         wanted = dict.fromkeys(names)
         for place in classes:
             for cls in (place.examples or ()) if type(place) is Outside else ():
                 positions = class_attribute(cls, "__match_args__") if is_a(cls, type) else ()
                 wanted |= dict.fromkeys(positions[:count] if type(positions) is tuple else ())
         return union([self.attribute(subject, name) for name in wanted if type(name) is str])
+
+    def ask_classes(self, classes: Value) -> None:
+        """Ask classes whether something is of theirs: metaclasses, and hooks of abstract ones, may have a say."""
+        for place in classes:
+            for cls in (place.examples or ()) if type(place) is Outside else ():
+                hooks = (attribute(cls, "__subclasshook__"),) if is_a(cls, type) else ()
+                asked = [class_attribute(type(cls), name) for name in ("__instancecheck__", "__subclasscheck__")]
+                for hook in (*asked, *hooks):
+                    function = self.readable(hook.__func__ if is_a(hook, classmethod) else hook)
+                    if function is not None:
+                        self.call_function(function, Given([single(place), EMPTY]))
 
     def _getters(self, cls: type, member: object, receiver: Value, missing: bool) -> Value:
         """Walk through what reading an attribute calls: ``__getattribute__``, and a descriptor's ``__get__``.
@@ -327,6 +339,10 @@ class Members(Natives):
         result = EMPTY
         for thing in examples or ():
             kind = species(type(thing))[0]
+            hook = attribute(thing, "__class_getitem__") if is_a(thing, type) else MISSING
+            getter = self.readable(hook.__func__) if is_a(hook, classmethod) else None
+            if getter is not None:
+                result |= self.call_function(getter, Given([single(place), EMPTY]))
             if kind is Species.WATCHFUL:
                 self.ledger.change(single(place), "reads from, and so may add to,")
             elif kind is Species.PLAIN:

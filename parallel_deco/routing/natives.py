@@ -13,7 +13,7 @@ from parallel_deco.routing.caches import draws_from_kept
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
-from parallel_deco.routing.lookup import MISSING, attribute, dotted_name, home, is_a, is_any
+from parallel_deco.routing.lookup import MISSING, attribute, dotted_name, home, is_a, is_any, type_name
 from parallel_deco.routing.rules import RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
@@ -87,6 +87,10 @@ class Natives:
         """Run a class statement."""
         raise NotImplementedError
 
+    def ask_classes(self, classes: Value) -> None:
+        """Ask classes whether something is of theirs."""
+        raise NotImplementedError
+
     def make_class(self, given: Given) -> Value:
         """Call ``type(name, bases, namespace)``."""
         raise NotImplementedError
@@ -111,7 +115,9 @@ class Natives:
         """Say whether a place holds data of a known library, or what is reached from it by names alone."""
         raise NotImplementedError
 
-    def call_hooks(self, owner: Outside | Site, cls: type, given: Given, special: bool = False) -> Value:
+    def call_hooks(
+        self, owner: Outside | Site, cls: type, given: Given, special: bool = False, passed: bool = False
+    ) -> Value:
         """Call what a library may call of an object of the user's, its hooks or its special methods."""
         raise NotImplementedError
 
@@ -314,7 +320,7 @@ class Natives:
         self.transforms(name, [owner.cls] if owner.cls is not None else [], given)
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
-        if name == "enter_context":  # of an exit stack
+        if name in ("enter_context", "push") and type_name(owner.cls or object) == "contextlib.ExitStack":
             for special in ("__enter__", "__exit__"):
                 self.call(self.attribute(given.first(), special, to_call=True), Given([]))
         if known.method_draws(name, owner.cls, given.keywords):
@@ -383,8 +389,8 @@ class Natives:
                 if type(place) is Site:
                     if objects:
                         self._passed_object(place, place.cls, given)
-                    if place.fields is not None or place.listed:  # the functions of ``np.piecewise(x, …, [f, g])``
-                        inside = frozenset(filter(looks_callable, place.contents))
+                    inside = _callables_in(place)
+                    if inside:  # the functions of ``np.piecewise(x, …, [f, g])``
                         self.callbacks(Given([inside, *[other for other in values if other is not value]]))
                     continue
                 if kind is Outside and not looks_callable(place):
@@ -402,7 +408,7 @@ class Natives:
     def _passed_object(self, place: Outside | Site, cls: type | None, given: Given) -> None:
         """``xml.sax.parse(file, handler)``: the library calls methods of what it is given, or compares it."""
         if cls is not None and not is_library(home(cls)):
-            self.call_hooks(place, cls, given)
+            self.call_hooks(place, cls, given, passed=True)
         if type(place) is Site:
             for inner in (place, *[each for each in place.contents if type(each) is Site]):
                 if inner.cls is not None:
@@ -437,6 +443,15 @@ class Natives:
         for place in value:
             if type(place) is Site:
                 self.ledger.put(place, contents)
+
+
+def _callables_in(site: Site, depth: int = 3) -> Value:
+    """Return the functions in tuples and lists that were made during the call."""
+    if site.fields is None and not site.listed:
+        return EMPTY
+    inner = [place for place in site.contents if type(place) is Site]
+    below = [_callables_in(place, depth - 1) for place in inner] if depth else []
+    return frozenset(filter(looks_callable, site.contents)).union(*below)
 
 
 def _fields(value: Value) -> Value:

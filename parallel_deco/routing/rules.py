@@ -22,6 +22,7 @@ CALLABLES: Final = (
     types.BuiltinFunctionType,
     functools.partial,
     functools._lru_cache_wrapper,
+    types.MethodWrapperType,
 )
 
 
@@ -60,6 +61,10 @@ class Caller(Protocol):
 
     def build_class(self, given: Given) -> Value:
         """Run a class statement."""
+        ...
+
+    def ask_classes(self, classes: Value) -> None:
+        """Ask classes whether something is of theirs."""
         ...
 
     def make_class(self, given: Given) -> Value:
@@ -137,10 +142,42 @@ def _rule(names: str) -> Callable[[Rule], Rule]:
 
 
 @_rule("""
-    builtins.id builtins.ord builtins.isinstance builtins.issubclass builtins.callable builtins.hasattr
+    builtins.id builtins.ord builtins.callable
 """)
 def _number_or_text(caller: Caller, given: Given) -> Value:
     caller.ledger.uses_up(given.all())
+    return EMPTY
+
+
+@_rule("builtins.hasattr")
+def _hasattr(caller: Caller, given: Given) -> Value:
+    if len(given.positional) == 2:
+        for place in given.positional[1]:
+            if type(place) is Const and type(place.value) is str:
+                caller.attribute(given.first(), place.value)
+    return _number_or_text(caller, given)
+
+
+@_rule("builtins.isinstance builtins.issubclass")
+def _isinstance(caller: Caller, given: Given) -> Value:
+    for kinds in given.positional[1:2]:
+        caller.ask_classes(kinds | caller.ledger.inside(kinds))
+    return _number_or_text(caller, given)
+
+
+@_rule("contextlib.closing")
+def _closing(caller: Caller, given: Given) -> Value:
+    caller.call(caller.attribute(given.first(), "close", to_call=True), Given([]))
+    return caller.doubtful(given)
+
+
+@_rule("""
+    logging.debug logging.info logging.warning logging.error logging.critical logging.exception logging.log
+""")
+def _log(caller: Caller, given: Given) -> Value:
+    """What is logged is made a text, perhaps."""
+    for name in ("__str__", "__repr__", "__format__"):
+        caller.operate(given.all(), name, Given([EMPTY]))
     return EMPTY
 
 
@@ -232,6 +269,8 @@ def _print(caller: Caller, given: Given) -> Value:
         caller.operate(value, "__str__", Given([]))
         caller.operate(value, "__repr__", Given([]))
     caller.outputs(given)
+    for name in ("write", "flush") if "file" in given.keywords else ():
+        caller.call(caller.attribute(given.keywords["file"], name, to_call=True), Given([EMPTY]))
     return EMPTY
 
 
