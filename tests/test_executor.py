@@ -490,11 +490,12 @@ def test_items_fail_when_workers_cannot_unpickle_them_and_processes_were_chosen(
     """Each with its own error, and the map that stops stops there."""
     function = parallel(number_of, backend="processes", max_workers=1, chunksize=4)
     outcomes = list(function.map([1, homeless.Config(), 2, homeless.Config()], return_exceptions=True))
-    assert [type(outcome) for outcome in outcomes] == [int, ModuleNotFoundError, int, ModuleNotFoundError]
+    assert [type(outcome) for outcome in outcomes] == [int, NotPicklableError, int, NotPicklableError]
     results = function.map([1, homeless.Config(), 2])
     assert next(results) == 1
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(NotPicklableError, match="could not be rebuilt there") as caught:
         next(results)
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 
 def _refuse(control):
