@@ -1,17 +1,23 @@
 """One submitted call: what it is, and how its future ends."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import InvalidStateError
 from contextvars import Context
 from functools import partial
 from types import MethodType
-from typing import Any, NamedTuple
 
 from parallel_deco._future import Future
 from parallel_deco._nesting import same_context
+from parallel_deco._records import NamedTuple
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import BatchResult, Ticket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Call", "call_back", "call_back_aside", "killer", "settle"]
 

@@ -1,15 +1,19 @@
 """Hands a batch to the workers of its route; under auto, what cannot go there runs here; else it fails alone."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from parallel_deco._errors import NotPicklableError, ParallelError
 from parallel_deco._measure import UNREAD, Readings
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Ticket, nowhere
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from parallel_deco.backends.functions import Travelling
 
 __all__ = ["all_failed", "start_each_in_processes", "start_in_processes"]
@@ -21,7 +25,7 @@ def start_in_processes(
     *,
     chooses: bool,
     stuck: Callable[[str, bool], None],
-    prepare: "Callable[[], Travelling] | None" = None,
+    prepare: Callable[[], Travelling] | None = None,
     here: Callable[[Batch, Done], Ticket | None] | None = None,
     **how: Any,
 ) -> Ticket | None:

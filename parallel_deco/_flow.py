@@ -1,8 +1,9 @@
 """How many items a batch has and how many may be under way: arithmetic, no clock and no lock."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
 from parallel_deco._options import Options
+from parallel_deco._records import NamedTuple
 from parallel_deco._traits import SERIAL, Route
 from parallel_deco.backends.batch import Patience
 from parallel_deco.routing.cost import GIL_HANDOVER, TARGET, grain

@@ -1,18 +1,25 @@
 """The future of a submitted call: a `concurrent.futures.Future` that can also be awaited."""
 
+from __future__ import annotations
+
 import math
 from _thread import RLock, get_ident
 from collections.abc import Callable, Generator
 from concurrent import futures  # so; after Ctrl-C in its import, Python has no `concurrent.futures` by that name
 from threading import Condition
 from time import monotonic
-from typing import Any, TypeVar
 
 from parallel_deco._waiting import Bell
 
-__all__ = ["Future"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
 
-R = TypeVar("R")
+    R = TypeVar("R")
+else:
+    R = object()
+
+__all__ = ["Future"]
 
 #: Seconds that a waiting thread sleeps at a time.
 HEED = 0.1
@@ -27,7 +34,7 @@ class _Condition:
     which are freed twice.
     """
 
-    def __get__(self, future: "Future[Any] | None", _: type) -> Any:
+    def __get__(self, future: Future[Any] | None, _: type) -> Any:
         if future is None:
             return self
         with future._lock:

@@ -1,8 +1,13 @@
 """Tells what a handler of a signal has raised from what went wrong: it concerns whoever it has come to, and no item."""
 
+from __future__ import annotations
+
 import threading
 from types import CodeType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["interrupts"]
 

@@ -1,11 +1,18 @@
 """Where submitted calls wait, and the places that they wait for: bookkeeping."""
 
+from __future__ import annotations
+
 import threading
 from collections import defaultdict, deque
 from itertools import count
-from typing import Protocol
 
 from parallel_deco._call import Call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 __all__ = ["Lane", "Places"]
 

@@ -1,16 +1,23 @@
 """What nobody waits for: maps left open, what runs yet of those that were closed, daemon threads at the exit."""
 
+from __future__ import annotations
+
 import sys
 import threading
 from collections.abc import Iterable
 from functools import partial
 from time import monotonic
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from parallel_deco._nesting import depth
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Ticket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 __all__ = [
     "MOMENT",

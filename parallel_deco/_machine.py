@@ -3,18 +3,23 @@
 Until then, and for what was not measured, the defaults of `cost.Machine` hold.
 """
 
+from __future__ import annotations
+
 import os
 import threading
 from collections.abc import Callable
 from math import inf
 from time import perf_counter
-from typing import Any, TypeAlias
 
 from parallel_deco._traits import SERIAL
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape
 from parallel_deco.routing.cost import Machine
 from parallel_deco.routing.router import Decision, decide
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
 __all__ = ["constants", "may_matter", "measure", "measure_all"]
 
@@ -45,7 +50,8 @@ TIMES, APART = 3, 1.0
 #: Bytes that are sent to a worker to time the way.
 LOAD = 256 << 10
 
-_Start: TypeAlias = Callable[[Batch, Done], Any]
+if TYPE_CHECKING:
+    _Start: TypeAlias = Callable[[Batch, Done], Any]
 
 
 class _Costs:

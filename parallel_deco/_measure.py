@@ -1,18 +1,26 @@
 """Wall time, CPU time and GIL time of one call: the public `measure`."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
 from parallel_deco._callables import check_callable
 from parallel_deco._readings import FRACTION, PURE, UNREAD, Readings, Stopwatch, run_delay
+from parallel_deco._records import Generic, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+else:
+    P = R = object()
 
 __all__ = ["FRACTION", "PURE", "UNREAD", "Measurement", "Readings", "Stopwatch", "bare", "measure", "run_delay"]
 
 #: Looks at a call that somebody wants to know about, at one a millisecond; then at one in 20.
 LOOKS = 2000
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Measurement(NamedTuple, Generic[R]):

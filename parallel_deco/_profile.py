@@ -1,5 +1,7 @@
 """What is known of one function: its reading, its evidence, what was decided, and what keeps it in this process."""
 
+from __future__ import annotations
+
 import os
 import threading
 import weakref
@@ -8,7 +10,6 @@ from functools import partial
 from importlib import import_module
 from time import perf_counter
 from types import MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from parallel_deco import _machine
 from parallel_deco._brief import ALIKE, Brief
@@ -27,7 +28,10 @@ from parallel_deco.routing.advice import advice
 from parallel_deco.routing.evidence import Evidence, Facts
 from parallel_deco.routing.router import NOTHING, Decision, Kept, Situation, decide
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     from parallel_deco.routing import static
     from parallel_deco.routing.explanation import Explanation
 
@@ -35,7 +39,10 @@ __all__ = ["Arguments", "Profile", "call_arguments", "chosen"]
 
 _SCALARS = frozenset((int, float, complex, str, bytes, bool, type(None)))
 #: Positional and keyword arguments of a call.
-Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+if TYPE_CHECKING:
+    Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+else:
+    Arguments = tuple
 
 #: Calls of one order of size whose arguments are weighed.
 WEIGHED = 64
@@ -72,7 +79,7 @@ class Profile:
         self.places: dict[Options, Any] = {}  #: what keeps `max_workers` for submitted calls of all sizes
         _profiles.add(self)
 
-    def sibling(self) -> "Profile":
+    def sibling(self) -> Profile:
         """Return a profile of the same function, for other options, that shares what was measured."""
         profile = Profile(self.function, self._evidence)
         profile._latest, profile._turns = self._latest, self._turns
@@ -110,14 +117,14 @@ class Profile:
         self.show(effect)
         return effect is None
 
-    def lost(self, batch: Batch, options: Options) -> "static.Effect | None":
+    def lost(self, batch: Batch, options: Options) -> static.Effect | None:
         """Return what the calls of a batch would write outside, which another process would lose."""
         if options.shared is False or options.backend == PROCESSES:
             return None
         return next(self._effects(batch), None)
 
     def turns(
-        self, options: Options, heard: "Callable[[static.Effect], object] | None" = None
+        self, options: Options, heard: Callable[[static.Effect], object] | None = None
     ) -> Callable[[Batch], Turn | None] | None:
         """Return what gives a batch its turn among threads; None where the user answers for what they do at once.
 
@@ -127,7 +134,7 @@ class Profile:
             return None
         return partial(self._turn, heard or self.show)
 
-    def _turn(self, heard: "Callable[[static.Effect], object]", batch: Batch) -> Turn | None:
+    def _turn(self, heard: Callable[[static.Effect], object], batch: Batch) -> Turn | None:
         """Return the turn of a batch, if it has effects that would be lost when two make them at once.
 
         One for each depth: calls only wait for deeper ones, so they cannot wait for a turn that they hold.
@@ -150,7 +157,7 @@ class Profile:
         effects = self._effects(Batch(self.function, [] if example is None else [example], Shape.CALL))
         return any(not effect.atomic for effect in effects)
 
-    def show(self, effect: "static.Effect | None" = None, stuck: str | None = None) -> None:
+    def show(self, effect: static.Effect | None = None, stuck: str | None = None) -> None:
         """Have `explain` tell what was found to keep some of the last work here, after it was decided where it goes."""
         decision = self.decision
         if decision is None:
@@ -173,7 +180,7 @@ class Profile:
         """Whether what a call changes outside depends on what it is called with."""
         return self._read().depends
 
-    def _effects(self, batch: Batch) -> "Iterator[static.Effect]":
+    def _effects(self, batch: Batch) -> Iterator[static.Effect]:
         """Yield what the calls of a batch would change outside, the gravest effect of each."""
         reading = self._read()
         if not reading.depends and (reading.effects or not reading.hands_over):
@@ -199,7 +206,7 @@ class Profile:
             args = (function.__self__, *args)
         return args, kwargs
 
-    def _read(self) -> "static.Reading":
+    def _read(self) -> static.Reading:
         """Read the code; again only when the function or what it refers to has changed."""
         reading: static.Reading = _reader.load().read(self.function)
         if reading is not self._reading:
@@ -237,7 +244,7 @@ class Profile:
                 decision = decide(facts, self.situation(options, items, current, kept.and_by(effect), abreast))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
 
-    def _ask(self, policy: "Callable[[Explanation], str]", proposal: Decision) -> Decision:
+    def _ask(self, policy: Callable[[Explanation], str], proposal: Decision) -> Decision:
         """Have the user's policy choose; it hears what `auto` proposes."""
         route = policy(self._explanation(proposal, ()))
         check_answer(route, name_of(policy))
@@ -248,7 +255,7 @@ class Profile:
         forecast = decide(proposal.facts, proposal.here._replace(open=frozenset((route,))))
         return forecast._replace(predicted=proposal.predicted, given=("your policy", f"your policy chose {route!r}"))
 
-    def explain(self, options: Options) -> "Explanation":
+    def explain(self, options: Options) -> Explanation:
         """Return why the last work went where it went, or where the next would go."""
         decision, brief = self.decision or self._next(options), self.brief
         if brief is not None and decision is brief.decision and brief.last != decision.here.items:
@@ -287,7 +294,7 @@ class Profile:
             decision = guess(self._read().prior, here)
         return decision if options.chooses else decision._replace(given=chosen(options.backend))
 
-    def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> "Explanation":
+    def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> Explanation:
         from parallel_deco.routing.explanation import Explanation, PerItem
 
         facts = self._latest.facts()
@@ -377,7 +384,7 @@ class Profile:
         return frozenset(routes)
 
 
-def _words(effect: "static.Effect", where: str) -> Iterator[str]:
+def _words(effect: static.Effect, where: str) -> Iterator[str]:
     if effect.kind.name == "DIFFERS":
         yield f"it {effect.what}{where}, so it stays in this process"
         yield "set PYTHONHASHSEED before Python starts, or declare shared=False (any number will do) or shared=True"
@@ -430,7 +437,7 @@ class _Reader:
 
 
 _reader = _Reader()
-_profiles: "weakref.WeakSet[Profile]" = weakref.WeakSet()
+_profiles: weakref.WeakSet[Profile] = weakref.WeakSet()
 
 
 def _forget_after_fork() -> None:

@@ -7,18 +7,23 @@ Guarantees
       back, for they may wait for other calls.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from math import inf
 from time import perf_counter, thread_time
-from typing import Any
 
 from parallel_deco._call import Call, call_back
 from parallel_deco._future import Future
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import same_context
 from parallel_deco.backends.batch import Batch, run_batch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Shift"]
 

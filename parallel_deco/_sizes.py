@@ -1,5 +1,7 @@
 """What moves: bytes and seconds on the way to another process, roughly and quickly; and orders of magnitude."""
 
+from __future__ import annotations
+
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +9,6 @@ from contextlib import suppress
 from itertools import islice
 from time import perf_counter
 from types import MemberDescriptorType, MethodDescriptorType
-from typing import Any
 
 from parallel_deco._interrupts import interrupts
 
@@ -15,6 +16,10 @@ try:  # without what `pickle` imports
     from _pickle import dumps, loads
 except ImportError:
     from pickle import dumps, loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["FEW", "MANY", "pickling_seconds", "rough_bytes", "size_class"]
 

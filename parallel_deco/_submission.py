@@ -10,6 +10,8 @@ Guarantees
       therefore always run, and nested submits cannot deadlock.
 """
 
+from __future__ import annotations
+
 import os
 import threading
 from collections import defaultdict
@@ -18,7 +20,6 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from time import monotonic, perf_counter, process_time
-from typing import Any
 
 from parallel_deco._call import Call, call_back, call_back_aside, killer, settle
 from parallel_deco._elsewhere import all_failed, start_in_processes
@@ -43,6 +44,10 @@ from parallel_deco.routing.cost import TARGET
 from parallel_deco.routing.evidence import KNOWN, Evidence, Facts, facts_so_far
 from parallel_deco.routing.refusals import Refusals
 from parallel_deco.routing.router import NOTHING, Decision
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Submissions", "outstanding"]
 
@@ -293,7 +298,7 @@ class Submissions:
             self._have_sent(hand)
         return True
 
-    def _take(self, hand: "_Hand", decision: Decision, number: int) -> bool:
+    def _take(self, hand: _Hand, decision: Decision, number: int) -> bool:
         """Take calls and a place for one batch, if there are any."""
         with self._lock:
             lane = self._lanes[hand.level]
@@ -316,12 +321,12 @@ class Submissions:
             lane.sending = hand.sends = several
         return True
 
-    def _have_sent(self, hand: "_Hand") -> None:
+    def _have_sent(self, hand: _Hand) -> None:
         """Let those behind begin; whoever has sent these, or given them back, goes on with them."""
         if hand.sends:
             self._lanes[hand.level].sending = hand.sends = False
 
-    def _put_back(self, hand: "_Hand", error: BaseException) -> None:
+    def _put_back(self, hand: _Hand, error: BaseException) -> None:
         """Undo what `_take` has done, as far as it came; calls that were marked as running end with the error."""
         with self._lock:
             waiting = self._lanes[hand.level].waiting
@@ -415,7 +420,7 @@ class Submissions:
             width = decision.width if facts.items or route == PROCESSES else UNKNOWN_WIDTH
         return decision._replace(width=width, given=chosen(options.backend))
 
-    def _start(self, hand: "_Hand", decision: Decision) -> None:
+    def _start(self, hand: _Hand, decision: Decision) -> None:
         there = decision.route == PROCESSES
         if there and not self._profile.may_leave(self._batch(hand.level, hand.calls, decision.facts), self._options):
             there = False
@@ -455,7 +460,7 @@ class Submissions:
             turn=self._profile.turns(self._options),
         )
 
-    def _judge(self, hand: "_Hand", batch: Batch) -> None:
+    def _judge(self, hand: _Hand, batch: Batch) -> None:
         """Have the first call of an unknown function looked at while it runs, so that the next go the right way."""
 
         def hear(seen: Readings) -> bool:
@@ -483,7 +488,7 @@ class Submissions:
             return False
         return facts.computes and facts.held > 0.5 * facts.cpu
 
-    def _launch(self, hand: "_Hand", calls: list[Call], batch: Batch, decision: Decision, there: bool) -> None:
+    def _launch(self, hand: _Hand, calls: list[Call], batch: Batch, decision: Decision, there: bool) -> None:
         level, judge = hand.level, hand.judge
         claim = threading.Lock()  # taken by whoever ends it
 
@@ -597,7 +602,7 @@ class Submissions:
             if call.future.set_running_or_notify_cancel():
                 return call
 
-    def _launch_apart(self, hand: "_Hand", calls: list[Call], decision: Decision) -> None:
+    def _launch_apart(self, hand: _Hand, calls: list[Call], decision: Decision) -> None:
         """Launch the first call of a batch alone, and have the others wait to go alone, so that none spoils another."""
         calls[:] = [call._replace(alone=True) for call in calls]
         self._give_back(hand.level, calls)

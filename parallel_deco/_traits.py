@@ -1,10 +1,19 @@
 """What the wings may know of each other: routes, and what a way of running offers."""
 
-from typing import Literal, NamedTuple
+from __future__ import annotations
+
+from parallel_deco._records import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Route = Literal["serial", "threads", "processes"]
+else:
+    Route = str
 
 __all__ = ["PROCESSES", "SERIAL", "THREADS", "Route", "Traits"]
 
-Route = Literal["serial", "threads", "processes"]
 SERIAL: Route = "serial"
 THREADS: Route = "threads"
 PROCESSES: Route = "processes"

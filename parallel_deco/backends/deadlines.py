@@ -10,17 +10,24 @@ Guarantees
       for its set only. `cancel` takes none: the garbage collector may call it, within any of them.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator
 from math import inf
 from time import monotonic
-from typing import Any, Protocol
 
 from parallel_deco._errors import ItemTimeoutError, name_of
 from parallel_deco._readings import UNREAD
 from parallel_deco._turns import Turn
 from parallel_deco.backends.alarms import Alarms
 from parallel_deco.backends.batch import Batch, BatchResult, Done, nowhere, run_batch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+else:
+    Protocol = object
 
 __all__ = ["Deadlines", "TimedBatch"]
 
@@ -47,13 +54,13 @@ class Deadlines:
         self._running: set[TimedBatch] = set()
         self._next = inf
 
-    def add(self, batch: "TimedBatch", deadline: float) -> None:
+    def add(self, batch: TimedBatch, deadline: float) -> None:
         """Look after a batch, not before that time of `time.monotonic`."""
         with self._lock:
             self._running.add(batch)
             self._set(deadline)
 
-    def discard(self, batch: "TimedBatch") -> None:
+    def discard(self, batch: TimedBatch) -> None:
         """Look after it no more."""
         with self._lock:
             self._running.discard(batch)

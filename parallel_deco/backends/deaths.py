@@ -1,16 +1,19 @@
 """What is said of a worker that died: which item it was at, and how it ended."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
 
 from parallel_deco._died import WorkerDied
 from parallel_deco._errors import ItemTimeoutError, name_of
+from parallel_deco._records import NamedTuple
 from parallel_deco.backends.link import Link
 from parallel_deco.backends.slot import FINISHED, LOADING, SENDING, SEVERAL
 from parallel_deco.backends.task import Task
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
 else:

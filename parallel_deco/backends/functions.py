@@ -1,12 +1,13 @@
 """How functions travel to workers: once each, under a key, by reference or by value, and again when they changed."""
 
+from __future__ import annotations
+
 import threading
 import weakref
 from collections.abc import Callable
 from enum import EnumType
 from itertools import count
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
-from typing import Any
 
 from parallel_deco._errors import NotPicklableError, name_of
 from parallel_deco._importing import settle
@@ -15,6 +16,10 @@ from parallel_deco.backends.originals import stand_in
 from parallel_deco.backends.payload import dump, look_for_handmade
 from parallel_deco.backends.references import reference, replaces
 from parallel_deco.backends.reloads import After, Change, Modules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Functions", "Travelling"]
 
@@ -67,7 +72,7 @@ class _Known:
     __slots__ = ("_kept", "_last", "changes", "code", "references")
 
     def __init__(
-        self, travelling: Travelling, references: "list[_References] | None", changes: int, code: CodeType | None
+        self, travelling: Travelling, references: list[_References] | None, changes: int, code: CodeType | None
     ) -> None:
         self._last = weakref.ref(travelling)
         self._kept = None if travelling.buffers else travelling

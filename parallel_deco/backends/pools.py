@@ -1,15 +1,17 @@
 """The backends of this process: made when first used, ended together, forgotten after a fork."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from parallel_deco._readings import overhead
 from parallel_deco.backends.threads import ThreadBackend
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from parallel_deco.backends.processes import ProcessBackend
 
@@ -20,7 +22,7 @@ PAID = 10.0
 
 _lock = threading.Lock()
 _threads: ThreadBackend | None = None
-_processes: "ProcessBackend | None" = None
+_processes: ProcessBackend | None = None
 _missed = _paid_until = 0.0  # seconds, and a time
 
 
@@ -34,7 +36,7 @@ def threads() -> ThreadBackend:
     return pool
 
 
-def processes() -> "ProcessBackend":
+def processes() -> ProcessBackend:
     """Return this process's worker processes."""
     global _processes
     pool = _processes
@@ -44,7 +46,7 @@ def processes() -> "ProcessBackend":
     return pool
 
 
-def _first_processes() -> "ProcessBackend":
+def _first_processes() -> ProcessBackend:
     """Make them; one thread at a time, for each would start a template."""
     from parallel_deco.backends import launch
 
@@ -54,7 +56,7 @@ def _first_processes() -> "ProcessBackend":
     return ProcessBackend()
 
 
-def process_pool() -> "ProcessBackend | None":
+def process_pool() -> ProcessBackend | None:
     """Return the worker processes if there ever were any."""
     return _processes
 

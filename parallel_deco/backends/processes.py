@@ -18,6 +18,8 @@ Exactly once
     moved but is never delivered.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
@@ -25,7 +27,6 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from parallel_deco._cpus import available_cpus
 from parallel_deco._died import WorkerDied
@@ -49,12 +50,16 @@ from parallel_deco.backends.replay import Replayer
 from parallel_deco.backends.surroundings import Surroundings
 from parallel_deco.backends.task import Piece, Task, report
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["ProcessBackend", "ProcessTicket"]
 
 #: Seconds to wait for the exit status of a worker whose socket has ended.
 STATUS_WAIT = 5.0
 
-_backends: "weakref.WeakSet[ProcessBackend]" = weakref.WeakSet()
+_backends: weakref.WeakSet[ProcessBackend] = weakref.WeakSet()
 
 
 class ProcessTicket:
@@ -63,7 +68,7 @@ class ProcessTicket:
     __slots__ = ("_backend", "_task")
     kills = True
 
-    def __init__(self, backend: "ProcessBackend", task: Task) -> None:
+    def __init__(self, backend: ProcessBackend, task: Task) -> None:
         self._backend = backend
         self._task = task
 

@@ -10,17 +10,22 @@ Guarantees
     - `_lock` is held for the bookkeeping only.
 """
 
+from __future__ import annotations
+
 import sys
 import threading
 import warnings
 from collections import deque
 from contextlib import suppress
-from typing import Any
 
 from parallel_deco._starting import start_thread
 from parallel_deco._waiting import Bell
 from parallel_deco.backends.echoes import LOG, TEXT, WARNING
 from parallel_deco.backends.payload import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Replayer", "replay"]
 

@@ -1,7 +1,8 @@
 """A batch on its way through workers: what was reported of it, and what must run again when a worker died."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
 
 from parallel_deco._errors import NotPicklableError, RemoteError
 from parallel_deco._readings import UNREAD, Readings
@@ -10,6 +11,10 @@ from parallel_deco.backends.contexts import pack
 from parallel_deco.backends.functions import Travelling
 from parallel_deco.backends.outcomes import Outcomes
 from parallel_deco.backends.payload import dump
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Piece", "Task", "report"]
 
@@ -31,7 +36,7 @@ class Piece:
 
     __slots__ = ("body", "buffers", "errors", "moved", "sent", "start", "stop", "strays", "task", "values")
 
-    def __init__(self, task: "Task", start: int, stop: int, strays: int = 0) -> None:
+    def __init__(self, task: Task, start: int, stop: int, strays: int = 0) -> None:
         self.task = task
         self.start = start
         self.stop = stop
@@ -84,7 +89,7 @@ class Piece:
         self.sent = len(self.body) + (sum(map(len, self.buffers)) if self.buffers else 0)
         self.moved = clock() - began
 
-    def again(self) -> "Piece":
+    def again(self) -> Piece:
         """Return the same to be sent once more: whoever is sending this one may still be about to drop its pickle."""
         return Piece(self.task, self.start, self.stop, self.strays)
 

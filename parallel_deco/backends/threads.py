@@ -13,11 +13,12 @@ Guarantees
     - A batch whose items have a timeout goes through `deadlines`, which leaves the thread of a late item behind.
 """
 
+from __future__ import annotations
+
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
 
 from parallel_deco._seats import Seat
 from parallel_deco._starting import start_thread
@@ -25,6 +26,10 @@ from parallel_deco._traits import Traits
 from parallel_deco._waiting import Mailbox
 from parallel_deco.backends.batch import Batch, Done, Ticket, run_batch
 from parallel_deco.backends.deadlines import Deadlines, TimedBatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 __all__ = ["Ready", "ThreadBackend"]
 
@@ -66,7 +71,8 @@ class Ready:
 
 
 #: What a thread calls; a `Ready` that is returned is what the same thread runs next.
-_Call: TypeAlias = Callable[[], object] | Ready
+if TYPE_CHECKING:
+    _Call: TypeAlias = Callable[[], object] | Ready
 
 
 class _Roster:
@@ -85,7 +91,7 @@ class _Member:
 
     __slots__ = ("calls", "native", "roster", "seat", "spread", "thread")
 
-    def __init__(self, roster: _Roster, call: _Call, spread: bool, serve: "Callable[[_Member], None]") -> None:
+    def __init__(self, roster: _Roster, call: _Call, spread: bool, serve: Callable[[_Member], None]) -> None:
         self.roster = roster
         self.spread = spread  # its first call computes
         self.calls = Mailbox()  # of `_Call`, and None to end
@@ -131,7 +137,7 @@ class ThreadBackend:
         return ticket
 
     @staticmethod
-    def ready(batch: Batch, done: Done) -> "Ready":
+    def ready(batch: Batch, done: Done) -> Ready:
         """Return a batch without a timeout for `call`; or for the `done` of another such batch to return.
 
         Then the thread that is free now runs it, and wakes no other, which would need the GIL at once.

@@ -1,9 +1,11 @@
 """What each route would take: arithmetic only, numbers in and numbers out."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from math import log2, sqrt
-from typing import NamedTuple
 
+from parallel_deco._records import NamedTuple
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.evidence import INNER, Facts
 

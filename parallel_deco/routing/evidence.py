@@ -1,12 +1,14 @@
 """What was measured of a function: decayed sums, safe under threads, and the facts per item that follow."""
 
+from __future__ import annotations
+
 import sys
 import threading
 from math import inf
-from typing import NamedTuple
 
 from parallel_deco._cpus import available_cpus, gil_enabled
 from parallel_deco._measure import FRACTION, PURE, UNREAD, Readings
+from parallel_deco._records import NamedTuple
 from parallel_deco.routing.reach import FIRST, Reach
 from parallel_deco.routing.refusals import Refusals
 

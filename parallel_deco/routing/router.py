@@ -1,13 +1,15 @@
 """Evidence in, decision out: which route, how wide, by which rule, and what the others would have cost."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from __future__ import annotations
 
 from parallel_deco import _sampler
+from parallel_deco._records import NamedTuple
 from parallel_deco._texts import seconds_text
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.routing.cost import BUSY, NO_GAIN, WAIT_FOR_GIL, Machine, Prediction, predict
 from parallel_deco.routing.evidence import INNER, Facts
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from parallel_deco.routing.static import Effect
 
@@ -39,10 +41,10 @@ class Kept(NamedTuple):
         Why it cannot be sent to another process.
     """
 
-    effect: "Effect | None" = None
+    effect: Effect | None = None
     stuck: str | None = None
 
-    def and_by(self, effect: "Effect | None") -> "Kept":
+    def and_by(self, effect: Effect | None) -> Kept:
         """Return the same with one more effect, of which the gravest counts."""
         known = self.effect
         graver = effect is not None and (known is None or (known.atomic and not effect.atomic))
