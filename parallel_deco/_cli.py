@@ -113,8 +113,11 @@ def _measure(given: argparse.Namespace) -> int:
     args, kwargs = arguments(given.args, function)
     try:
         seen, calls = run(function, args, kwargs, once=given.once)
-    except (Exception, SystemExit):
-        traceback.print_exc()
+    except (Exception, SystemExit) as error:
+        own = error.__traceback__
+        while own is not None and own.tb_frame.f_globals.get("__name__", "").startswith("parallel_deco."):
+            own = own.tb_next  # the function's own frames, if it got so far
+        traceback.print_exception(error.with_traceback(own))
         print(f"parallel-deco: {given.function} raised, so there is nothing to tell", file=sys.stderr)
         return 1
     if given.json:

@@ -161,7 +161,8 @@ def check_count(value: object, name: str) -> None:
     if count is None:
         raise InvalidTypeError(f"{name} must be a whole number or None, not {type(value).__name__} {value!r}")
     if count < 1:
-        raise InvalidOptionError(f"{name} must be at least 1, or None to let it be measured; got {value}")
+        nothing = "unset" if name.startswith("the environment") else "None"
+        raise InvalidOptionError(f"{name} must be at least 1, or {nothing} to let it be measured; got {value}")
 
 
 def check_flag(value: object, name: str) -> None:

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,6 +32,8 @@ def find(name: str) -> Callable[..., Any]:
     module_name, colon, path = name.partition(":")
     if not (colon and module_name and path):
         raise InvalidOptionError(f"{name!r} does not name a function: write module:function, for example zlib:crc32")
+    if module_name.endswith(".py") and os.path.isfile(module_name):  # importing it would run it first
+        raise InvalidOptionError(f"{module_name!r} is a file; name its module: {module_name[:-3]}:{path}")
     if "" not in sys.path:  # as `python -m` does
         sys.path.insert(0, "")
     try:

@@ -92,7 +92,7 @@ def test_readings_are_json_when_asked_for(command):
     [
         (["mine"], "'mine' does not name a function: write module:function"),
         (["mine:"], "does not name a function"),
-        (["mine.py:nap"], "without .py: mine:nap"),
+        (["mine.py:nap"], "is a file; name its module: mine:nap"),
         (["nowhere:nap"], "cannot import 'nowhere'"),
         (["mine:nape"], "has no attribute 'nape'"),
         (["mine:SECONDS"], "cannot be called"),

@@ -18,7 +18,17 @@ PACKAGE = Path(parallel_deco.__file__).resolve().parent
 NAME = "parallel_deco"
 
 GROUND = {"_errors", "_traits", "_options", "_future", "_cpus", "_nesting", "_measure", "_sampler", "_sizes"}
-GROUND |= {"_callables", "_died", "_importing", "_interrupts", "_records", "_seats", "_starting", "_switching", "_waiting"}
+GROUND |= {
+    "_callables",
+    "_died",
+    "_importing",
+    "_interrupts",
+    "_records",
+    "_seats",
+    "_starting",
+    "_switching",
+    "_waiting",
+}
 GROUND |= {"_texts", "_turns", "_readings", "_results", "_iterator", "_shared"}
 MAPPING = {"_mapping", "_submission", "_steering", "_profile", "_source", "_flow", "_judge", "_shutdown"}
 MAPPING |= {"_call", "_elsewhere", "_lanes", "_left_open", "_machine", "_pending", "_progress", "_quick"}
