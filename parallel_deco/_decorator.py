@@ -9,7 +9,7 @@ import functools
 import gc
 import os
 import sys
-from _thread import RLock
+from _thread import RLock, get_ident
 from types import MethodType
 
 from parallel_deco._binding import call_unbound
@@ -60,7 +60,7 @@ AT_FIRST = 2
 _loaded = _loaded_maps = False
 _loading = RLock()
 _under_way: list[bool] = []  # a thread loads, and whatever interrupts it must not
-_held: list[bool] = []  # whether a fork under way holds it
+_held: dict[int, bool] = {}  # whether a fork under way, by its thread, holds it
 
 
 def _load(options: Options) -> None:
@@ -73,15 +73,8 @@ def _load(options: Options) -> None:
     with _loading:
         if _loaded:
             return
-        if sys.is_finalizing():
-            raise RuntimeError("the interpreter is ending: nothing can be started any more")
-        if _under_way:
-            raise RuntimeError(
-                "the first use of parallel_deco, which loads the rest of it, was interrupted by a handler that uses it"
-                " too: use it once before the signal may come, with parallel(abs).submit(1), or have a thread do it"
-            )
+        _begin_loading()
         collects = gc.isenabled()
-        _under_way.append(True)
         try:
             gc.disable()
             _load_all(options)
@@ -96,9 +89,26 @@ def _load_maps() -> None:
     """Load what maps need beyond that; under the lock that a fork waits for."""
     global _loaded_maps
     with _loading:
-        from parallel_deco._mapping import Mapping  # noqa: F401
+        if _loaded_maps:
+            return
+        _begin_loading()
+        try:
+            from parallel_deco._mapping import Mapping  # noqa: F401
 
-        _loaded_maps = True
+            _loaded_maps = True
+        finally:
+            _under_way.clear()
+
+
+def _begin_loading() -> None:
+    if sys.is_finalizing():
+        raise RuntimeError("the interpreter is ending: nothing can be started any more")
+    if _under_way:
+        raise RuntimeError(
+            "the first use of parallel_deco, which loads the rest of it, was interrupted by a handler that uses it too:"
+            " use it once before the signal may come, with list(parallel(abs).map([1])), or have a thread do it"
+        )
+    _under_way.append(True)
 
 
 def _load_all(options: Options) -> None:
@@ -120,11 +130,11 @@ def _before_fork() -> None:
     """Let a thread that is loading come to its end: the child would find modules half imported, by nobody."""
     from parallel_deco._importing import settle_before_fork
 
-    _held.append(settle_before_fork(_loading, "parallel_deco", FORKS))
+    _held[get_ident()] = settle_before_fork(_loading, "parallel_deco", FORKS)
 
 
 def _after_fork() -> None:
-    if _held.pop():
+    if _held.pop(get_ident(), False):
         _loading.release()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     R = TypeVar("R")
 else:
-    R = object()
+    Any = R = object  # for those who ask for type hints
 
 __all__ = ["Future"]
 

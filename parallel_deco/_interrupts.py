@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from types import CodeType
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from types import FrameType
 
 __all__ = ["interrupts"]
+
+#: Flags of code that takes any positional arguments.
+_VARARGS = 4
 
 
 def interrupts(error: BaseException) -> bool:
@@ -17,32 +16,30 @@ def interrupts(error: BaseException) -> bool:
 
     Handlers run in the main thread, wherever that is. Whoever catches an `Exception` there, to have an item fail by it
     or to do without something, would have the program run on past its limit.
+
+    Notes
+    -----
+    A handler is given the frame that it has interrupted, which stands before its own in the traceback.
     """
     if not isinstance(error, Exception):
         return True
     if threading.current_thread() is not threading.main_thread():
         return False
-    handlers = _handlers()
     step = error.__traceback__
+    before = None
     while step is not None:
-        if step.tb_frame.f_code in handlers:
+        if before is not None and _is_given(step.tb_frame, before):
             return True
-        step = step.tb_next
+        before, step = step.tb_frame, step.tb_next
     return False
 
 
-def _handlers() -> set[CodeType]:
-    """Return the code of the handlers that are set."""
-    import signal  # with its enumerations, which only who is interrupted needs
-
-    codes = set()
-    for number in signal.valid_signals():
-        handler: Any = signal.getsignal(number)
-        function = getattr(handler, "func", handler)  # a partial
-        function = getattr(function, "__func__", function)
-        if not hasattr(function, "__code__"):
-            function = getattr(type(function), "__call__", None)  # noqa: B004  # its code, not whether there is one
-        code = getattr(function, "__code__", None)
-        if isinstance(code, CodeType):
-            codes.add(code)
-    return codes
+def _is_given(frame: FrameType, thing: FrameType) -> bool:
+    """Whether the function of a frame was called with a thing."""
+    code = frame.f_code
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _VARARGS)
+    for name in code.co_varnames[:count]:
+        value = frame.f_locals.get(name)
+        if value is thing or (type(value) is tuple and any(each is thing for each in value)):
+            return True
+    return False

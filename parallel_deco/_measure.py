@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 else:
-    P = R = object()
+    P = R = object
 
 __all__ = ["FRACTION", "PURE", "UNREAD", "Measurement", "Readings", "Stopwatch", "bare", "measure", "run_delay"]
 

@@ -59,6 +59,14 @@ class _Stream:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same stream; tqdm asks whether its bars are on a standard one."""
+        return other is self._stream or (isinstance(other, _Stream) and other._stream is self._stream)
+
+    def __hash__(self) -> int:
+        """As the stream itself."""
+        return hash(self._stream)
+
     def write(self, text: str) -> None:
         """Write what can be written."""
         with suppress(OSError, ValueError):  # ValueError: it is closed

@@ -1,6 +1,10 @@
 """What is under way when a program, or the child of a fork, ends; and when the collector or Ctrl-C comes anywhere."""
 
+import signal
+
 import pytest
+
+from parallel_deco import NotPicklableError, parallel
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -239,6 +243,49 @@ def test_what_a_handler_of_a_signal_raises_reaches_the_caller(backend, run_progr
     status, out, err = run_program(program)  # as above; and there it may be lost
     assert status == 0, err
     assert int(out) > 50
+
+
+def test_error_of_an_item_is_its_own_when_no_handler_raised_it():
+    """An enumeration's lookup that fails, for one: what a signal's handler would be is one too."""
+
+    class Odd:
+        def __init__(self, number):
+            self.number = number
+
+        def __reduce__(self):
+            if self.number == 3:
+                signal.Handlers(7)
+            return Odd, (self.number,)
+
+    function = parallel(lambda odd: odd.number, backend="processes")
+    outcomes = list(function.map([Odd(number) for number in range(5)], return_exceptions=True))
+    assert [type(outcome) for outcome in outcomes] == [int, int, int, NotPicklableError, int]
+    assert isinstance(function.submit(Odd(3)).exception(20), NotPicklableError)
+
+
+def test_handler_that_resets_itself_reaches_the_caller(run_program):
+    """It is not set any more when its exception is caught, while an argument is pickled."""
+    program = """
+    import signal, time
+    from parallel_deco import parallel
+    class Slow:
+        def __reduce__(self):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            time.sleep(1)
+            return Slow, ()
+    class Limit(Exception):
+        pass
+    def once(*_):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        raise Limit
+    for begin in (lambda function: list(function.map([Slow()])), lambda function: function.submit(Slow())):
+        signal.signal(signal.SIGALRM, once)
+        try:
+            begin(parallel(id, backend="processes"))
+        except Limit:
+            print("limit")
+    """
+    assert run_program(program) == (0, "limit\nlimit\n", "")
 
 
 def test_all_goes_on_when_an_interrupt_came_into_an_import_before(run_program):

@@ -7,9 +7,11 @@ and never run.
 from __future__ import annotations
 
 import collections
+import copy
 import functools
 import inspect
 import operator
+import pickle
 import threading
 import types
 from collections.abc import Callable
@@ -896,6 +898,45 @@ def _subtracts_from_what_a_method_was_given_a_type_for(texts):
     array[0] = 3
     array[array > 1] -= 1
     return array, [float(text) for text in texts]
+
+
+class Opened:
+    """Can be closed, and written to."""
+
+    def __init__(self):
+        self.open = True
+        self.lines = []
+
+    def close(self):
+        """Close it."""
+        self.open = False
+
+    def write(self, line):
+        """Keep a line."""
+        self.lines.append(line)
+
+
+@pure(Opened())
+def _hands_on_what_has_methods_of_a_stream(opened):
+    kept = [opened]
+    kept.append(opened)
+    table = {"a": opened}
+    table.setdefault("b", opened)
+    copies = copy.deepcopy(opened), pickle.dumps(opened), functools.partial(len, opened.lines)()
+    return len(kept), kept.index(opened), len(table), copies[2]
+
+
+class Proxied:
+    """Keeps what it made up."""
+
+    def __getattr__(self, name):
+        self.__dict__[name] = name
+        return name
+
+
+@pure(1)
+def _asks_its_own_object_for_what_that_makes_up(x):
+    return Proxied().colour * x
 
 
 # --- tests -----------------------------------------------------------------------------------------------------

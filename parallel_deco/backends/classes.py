@@ -97,11 +97,13 @@ def find_or_make(number: str, make: "Callable[..., type]", arguments: "tuple[Any
 def make_quietly(
     make: "Callable[..., type]", meta: type, name: str, bases: "tuple[Any, ...]", *arguments: "Any"
 ) -> type:
-    """Make a class as cloudpickle does, but without what the user's own classes would do for the case.
+    """Make a class as cloudpickle does, but in a worker without what the user's own classes would do for the case.
 
     That has been done where the class was defined, and the registers of a base or metaclass, which came from there,
     tell of it already. What is imported here has registers of its own.
     """
+    if not in_worker_process():  # the program's own threads define classes meanwhile
+        return make(meta, name, bases, *arguments)
     ours = {id(known) for known in [*_by_number.values()]}
     real = resolve_bases(bases)  # of ``Base[int]``, the class
     metas = [each for kind in (meta, *map(type, real)) for each in kind.__mro__]

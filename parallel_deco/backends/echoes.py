@@ -77,11 +77,11 @@ class Echoes:
             lines.flush()
         flush_streams()
 
-    def reclaim(self) -> None:
+    def reclaim(self, imported: bool) -> None:
         """Be the root logger's handler again, and show warnings, if a module has set another while it was imported."""
         if self._handler is not None and self._handler not in sys.modules["logging"].root.handlers:
             self._follow_level()
-        if warnings.showwarning != self._show_warning:
+        if imported and warnings.showwarning != self._show_warning:
             warnings.showwarning = self._show_warning
 
     def _take_over(self, kind: Any) -> None:

@@ -146,7 +146,8 @@ def _replay_log(state: dict[str, Any]) -> None:
     import logging
 
     record = logging.makeLogRecord(state)
-    record.levelname = logging.getLevelName(record.levelno)  # which the program may have named
+    if record.levelname == f"Level {record.levelno}":  # in a worker; the program may have named it
+        record.levelname = logging.getLevelName(record.levelno)
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)

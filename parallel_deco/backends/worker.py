@@ -254,8 +254,8 @@ class Worker:
         if problem is not None:
             self.send(FAILED, dump((True, problem)))
             return
-        self._echoes.reclaim()
         new = key not in self._run_before
+        self._echoes.reclaim(imported=new)
         if items:  # else it was only to be loaded
             self._run_before.add(key)
         batch = Batch(function, items, SHAPES[shape], first, unpack(packed), depth, keep_going, watch, None, careful)

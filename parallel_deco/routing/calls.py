@@ -146,8 +146,7 @@ class Calls(Members):
             return self._call_class_member(thing, owner, place, given)
         kind = species(type(thing))[0]
         if kind is Species.SCALAR:
-            self.callbacks(given)
-            return EMPTY
+            return self.method_of_constant(name, given)
         if kind is Species.LOGGER and name in known.LOGGING_SETTINGS:
             self.set_logging(name)
         if kind is Species.LOGGER:

@@ -18,7 +18,7 @@ __all__ = ["calls_hooks", "hooks_of", "specials_of"]
 _FOUND_BY_NAME: Final = ("visit_", "do_", "handle_", "__missing__")
 # Methods of what is passed as a file, or as the target of a parser.
 _OF_STREAMS: Final = (
-    *("write", "writelines", "flush", "read", "readline", "readlines", "readinto", "close", "__missing__"),
+    *("write", "writelines", "flush", "read", "readline", "readlines", "readinto", "close"),
     *("start", "end", "data", "comment", "pi"),
 )
 _MAKERS: Final = frozenset(("__init__", "__new__", "__init_subclass__", "__class_getitem__"))
@@ -54,7 +54,7 @@ def specials_of(cls: type) -> list[types.FunctionType]:
 def hooks_of(cls: type, passed: bool = False) -> list[types.FunctionType]:
     """Return the methods of the user's that stand in the place of one of a library base, or are found by name.
 
-    And those that a library may call of an object which it is `passed`, whatever its bases.
+    And those that a library calls of an object which it is `passed` as a file or a target, whatever its bases.
     """
     if is_library(home(cls)):
         return []
@@ -66,9 +66,9 @@ def hooks_of(cls: type, passed: bool = False) -> list[types.FunctionType]:
             if _is_standard(home(base)):
                 names.update([name for name, member in members if is_a(member, types.FunctionType)])
                 names.update([name for name, _ in members] if home(base) in _CALLING else [])
-        elif names:
+        else:
             for name, member in members:
-                named = name in names or name.startswith(_FOUND_BY_NAME)
+                named = name in names or (name.startswith(_FOUND_BY_NAME) and (bool(names) or name == "__missing__"))
                 if named and name not in _MAKERS and is_a(member, types.FunctionType) and own_function(member):
                     found[name] = member
     return list(found.values())

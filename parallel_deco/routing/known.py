@@ -55,6 +55,7 @@ __all__ = [
     "own_function",
     "species",
     "steers_library",
+    "takes_stream",
     "transforms",
 ]
 
@@ -283,6 +284,26 @@ MUTATES_SECOND: Final = _words("""
     json.dump pickle.dump _pickle.dump marshal.dump plistlib.dump yaml.dump yaml.safe_dump ujson.dump simplejson.dump
     shutil.copyfileobj torch.save joblib.dump
 """)
+
+# Functions that read from, or write to, what they are given as a file, or tell it what they find.
+_TAKES_STREAM: Final = _words("""
+    csv.writer csv.reader csv.DictWriter csv.DictReader _csv.writer _csv.reader json.dump json.load pickle.dump
+    pickle.load pickle.Pickler pickle.Unpickler _pickle.dump _pickle.load _pickle.Pickler _pickle.Unpickler marshal.dump
+    marshal.load plistlib.dump plistlib.load tomllib.load yaml.dump yaml.safe_dump yaml.safe_load yaml.load
+    shutil.copyfileobj io.TextIOWrapper io.BufferedReader io.BufferedWriter _io.TextIOWrapper _io.BufferedReader
+    _io.BufferedWriter gzip.GzipFile gzip.open bz2.BZ2File bz2.open lzma.LZMAFile lzma.open zipfile.ZipFile tarfile.open
+    wave.open configparser.RawConfigParser.write xml.etree.ElementTree.XMLParser xml.etree.ElementTree.XMLPullParser
+    xml.etree.ElementTree.parse xml.etree.ElementTree.iterparse xml.etree.ElementTree.TreeBuilder
+    xml.sax.parse logging.StreamHandler contextlib.redirect_stdout contextlib.redirect_stderr traceback.print_exc
+    numpy.save numpy.load numpy.savetxt numpy.loadtxt numpy.savez numpy.savez_compressed pandas.read_csv
+    pandas.read_json pandas.read_parquet torch.save torch.load joblib.dump joblib.load
+""")
+
+
+def takes_stream(name: str) -> bool:
+    """Say whether a function, by its dotted name, reads from or writes to what it is given."""
+    return name in _TAKES_STREAM
+
 
 # Functions that tell what something is, whatever is in it, or only hand it on.
 LOOKS_AT_NOTHING: Final = _words("""

@@ -516,8 +516,9 @@ _OWN_MODULES: Final = ("builtins", "io", "_io", "_sitebuiltins")
 #: The built-in names, but those that a program adds, as ``gettext.install()`` does.
 _BUILT_IN: Final = frozenset(
     [
-        *(name for name, thing in vars(builtins).items() if getattr(thing, "__module__", "builtins") in _OWN_MODULES),
-        *("__build_class__", "__import__", "__debug__", "__name__", "__doc__", "__loader__", "__spec__"),
+        *(name for name, thing in vars(builtins).items() if getattr(thing, "__module__", "") in _OWN_MODULES),
+        *("__build_class__", "__import__", "__debug__", "__name__", "__doc__", "__package__", "__loader__", "__spec__"),
+        *("None", "True", "False", "Ellipsis", "NotImplemented"),
     ]
 )
 #: What a worker has of the script are the functions and classes that were sent to it, and what these name.

@@ -194,6 +194,8 @@ class Members(Natives):
 
     def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
         site.read = True
+        if name == "__dict__":
+            return single(site)
         found = site.attributes.get(name, EMPTY) | self.ledger.method(site, name)
         if name[-1] == "*":
             found |= union([value for key, value in site.attributes.items() if key.startswith(name[:-1])])

@@ -38,6 +38,8 @@ _GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _GIVES_PAIRS = frozenset(("items", "popitem"))
 _GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "add_", "__")
 _ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
+_STACKS = ("contextlib.ExitStack", "contextlib.AsyncExitStack")
+_ENTERING = frozenset(("enter_context", "push", "enter_async_context", "push_async_exit"))
 _OVERWRITES = "overwrite_"  # what the names begin with of parameters that ask SciPy to
 _CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
 
@@ -165,7 +167,7 @@ class Natives:
         self._overwritten(thing, given)
         if not is_library(name) and not is_library(home(thing)):
             self.foreign(name, given)
-        self.callbacks(given)
+        self.callbacks(given, stream=known.takes_stream(name) or known.takes_stream(true_name))
         return self._native_result(name, thing, last, given)
 
     def _look_at(self, given: Given, name: str) -> None:
@@ -178,6 +180,8 @@ class Natives:
         for place in value:
             if type(place) is not Outside or place.origin is not Origin.ARGUMENT:
                 continue
+            if place.path and not any(known.is_used_up(type(thing)) for thing in place.examples or ()):
+                continue  # a part: to be sure of it for each item would take as long as to read all that it has
             if place.examples is None:  # what it is matters only if it is one of these: no reason to read it for each
                 self.ledger.hands_over = self.ledger.hands_over or not place.path
                 continue
@@ -320,8 +324,11 @@ class Natives:
         self.transforms(name, [owner.cls] if owner.cls is not None else [], given)
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
-        if name in ("enter_context", "push") and type_name(owner.cls or object) == "contextlib.ExitStack":
-            for special in ("__enter__", "__exit__"):
+        if name in _ENTERING and type_name(owner.cls or object) in (
+            "contextlib.ExitStack",
+            "contextlib.AsyncExitStack",
+        ):
+            for special in ("__aenter__", "__aexit__") if "async" in name else ("__enter__", "__exit__"):
                 self.call(self.attribute(given.first(), special, to_call=True), Given([]))
         if known.method_draws(name, owner.cls, given.keywords):
             self._draws(name)
@@ -375,10 +382,11 @@ class Natives:
             if type(place) is Outside and place.origin is not Origin.ARGUMENT and not looks_callable(place):
                 self.ledger.change(single(place), f"passes to {name}(), which is compiled,")
 
-    def callbacks(self, given: Given, objects: bool = True) -> None:
+    def callbacks(self, given: Given, objects: bool = True, stream: bool = False) -> None:
         """Functions that are passed to somebody else are called by him, with whatever else he got.
 
-        So are methods of `objects`, unless it is known which: then the caller sees to that.
+        So are methods of `objects`, unless it is known which: then the caller sees to that; and where one is taken as
+        a `stream`, those that streams have.
         """
         values = [*given.positional, *given.keywords.values(), *([given.spread] if given.spread else [])]
         for value in values:
@@ -388,14 +396,14 @@ class Natives:
                     continue
                 if type(place) is Site:
                     if objects:
-                        self._passed_object(place, place.cls, given)
+                        self._passed_object(place, place.cls, given, stream)
                     inside = _callables_in(place)
                     if inside:  # the functions of ``np.piecewise(x, …, [f, g])``
                         self.callbacks(Given([inside, *[other for other in values if other is not value]]))
                     continue
                 if kind is Outside and not looks_callable(place):
                     for thing in (place.examples or ()) if objects else ():  # type: ignore[union-attr]
-                        self._passed_object(place, type(thing), given)  # type: ignore[arg-type]
+                        self._passed_object(place, type(thing), given, stream)  # type: ignore[arg-type]
                     self._passed_method(place)  # type: ignore[arg-type]
                 elif kind is Made or kind is Bound or kind is Outside or self._of_site(place):
                     others = [self.ledger.reach(self.ledger.reach(other)) for other in values if other is not value]
@@ -405,10 +413,10 @@ class Natives:
     def _of_site(place: Place) -> bool:
         return type(place) is Method and type(place.owner) is Site
 
-    def _passed_object(self, place: Outside | Site, cls: type | None, given: Given) -> None:
+    def _passed_object(self, place: Outside | Site, cls: type | None, given: Given, stream: bool) -> None:
         """``xml.sax.parse(file, handler)``: the library calls methods of what it is given, or compares it."""
         if cls is not None and not is_library(home(cls)):
-            self.call_hooks(place, cls, given, passed=True)
+            self.call_hooks(place, cls, given, passed=stream)
         if type(place) is Site:
             for inner in (place, *[each for each in place.contents if type(each) is Site]):
                 if inner.cls is not None:

@@ -91,7 +91,7 @@ class Caller(Protocol):
         """Look at the keyword arguments that ask to write in place."""
         ...
 
-    def callbacks(self, given: Given, objects: bool = True) -> None:
+    def callbacks(self, given: Given, objects: bool = True, stream: bool = False) -> None:
         """Call the functions among the arguments, and methods of `objects` among them."""
         ...
 
@@ -161,7 +161,8 @@ def _hasattr(caller: Caller, given: Given) -> Value:
 @_rule("builtins.isinstance builtins.issubclass")
 def _isinstance(caller: Caller, given: Given) -> Value:
     for kinds in given.positional[1:2]:
-        caller.ask_classes(kinds | caller.ledger.inside(kinds))
+        within = caller.ledger.inside(kinds)
+        caller.ask_classes(kinds | within | caller.ledger.inside(within))
     return _number_or_text(caller, given)
 
 
