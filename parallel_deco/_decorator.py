@@ -130,7 +130,9 @@ def _before_fork() -> None:
     """Let a thread that is loading come to its end: the child would find modules half imported, by nobody."""
     from parallel_deco._importing import settle_before_fork
 
-    _held[get_ident()] = settle_before_fork(_loading, "parallel_deco", FORKS)
+    readings = sys.modules.get("parallel_deco._readings")
+    busy = getattr(readings, "others_decide", bool)
+    _held[get_ident()] = settle_before_fork(_loading, "parallel_deco", FORKS, busy)
 
 
 def _after_fork() -> None:
@@ -193,7 +195,8 @@ class _Submitted:
         if found is None:
             from parallel_deco._submission import Submissions
 
-            others = next((found for (same, _), found in [*self._all.items()] if same == options), None)
+            known = [found for (same, seen), found in [*self._all.items()] if same == options and profile.has(seen)]
+            others = known[0] if known else None
             if others is not None and profile.may_take_turns(
                 options, profile.read_with(profile.function, args, kwargs)
             ):

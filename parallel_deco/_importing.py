@@ -10,6 +10,7 @@ from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["note_call", "settle", "settle_before_fork", "unfinished"]
@@ -53,8 +54,10 @@ def settle(name: str) -> bool:
     return not _is_unfinished(name)
 
 
-def settle_before_fork(lock: "Any", package: str, seconds: float) -> bool:
-    """Wait until no other thread imports a module of a package; whether their lock was taken, until after the fork.
+def settle_before_fork(lock: "Any", package: str, seconds: float, busy: "Callable[[], bool]") -> bool:
+    """Wait until no other thread imports a module of a package, or is `busy`; at most so many seconds.
+
+    Return whether their lock was taken, until after the fork.
 
     Who imports `logging` needs the lock that its own hook has taken before. Where it is imported meanwhile, its
     hook for after the fork will let go of that lock, and so it is taken here.
@@ -67,7 +70,9 @@ def settle_before_fork(lock: "Any", package: str, seconds: float) -> bool:
         taken: bool = lock.acquire(timeout=seconds)
         deadline, inside = time.monotonic() + seconds, f"{package}."
         # By who has their locks: that is before a module is there at all.
-        while any(_importer(name) not in (None, get_ident()) for name in [*_locks] if name.startswith(inside)):
+        while busy() or any(
+            _importer(name) not in (None, get_ident()) for name in [*_locks] if name.startswith(inside)
+        ):
             if time.monotonic() > deadline:
                 break
             time.sleep(PAUSE)

@@ -96,6 +96,10 @@ class Profile:
             evidence.learn_size(sent=rough_bytes(args) + rough_bytes(kwargs))
         return evidence
 
+    def has(self, evidence: Evidence) -> bool:
+        """Whether it is of this process: what was measured before a fork is the parent's, and so is what runs."""
+        return any(evidence is known for known in list(self._evidence.values()))
+
     @property
     def latest(self) -> Evidence:
         """The evidence of the calls that came last: the best guess at those whose size is not known yet."""

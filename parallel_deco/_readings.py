@@ -70,6 +70,7 @@ __all__ = [
     "Readings",
     "Stopwatch",
     "count_unmeasured",
+    "others_decide",
     "overhead",
     "run_delay",
 ]
@@ -92,8 +93,6 @@ PEEKED_AT_ONCE = 0.2e-3
 BEHIND = 0.2e-3
 #: Batches after which stopwatches that are gone are looked for.
 SWEEP = 64
-#: Seconds for which a fork waits for threads of ours that decide.
-SETTLE = 1.0
 
 
 class Readings(_Fields):
@@ -257,12 +256,10 @@ class _Schedstat(local):
 _schedstat = _Schedstat()
 
 
-def _settle_before_fork() -> None:
-    """Let threads of ours come to an end with what they import: the child would wait for their locks for ever."""
+def others_decide() -> bool:
+    """Whether other threads are about to import what they need: the child of a fork would wait for their locks."""
     own = get_ident()
-    end = perf_counter() + SETTLE
-    while any(thread != own for thread in list(_deciding)) and perf_counter() < end:
-        time.sleep(1e-3)
+    return any(thread != own for thread in list(_deciding))
 
 
 def _forget_after_fork() -> None:
@@ -275,7 +272,7 @@ def _forget_after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_settle_before_fork, after_in_child=_forget_after_fork)
+    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def run_delay() -> float:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from parallel_deco._cpus import gil_enabled
+
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 DEADLINE = 30.0
@@ -902,6 +904,27 @@ def test_child_works_when_the_program_forks_beside_the_first_map_of_a_thread(bac
     assert (status, out) == (0, "0 [1, 2, 3]\n")
 
 
+def test_calls_run_in_a_child_when_one_of_another_size_runs_in_the_parent(run_program):
+    """Whatever is known of the code: calls that take turns share a place, but not with the parent's."""
+    program = """
+    import os, time, warnings
+    from parallel_deco import parallel
+    warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+    seen = []
+    def work(x):
+        seen.append(len(seen))
+        time.sleep(0.2 if x > 10**6 else 0)
+        return x
+    function = parallel(work)
+    future = function.submit(10**9)
+    child = os.fork()
+    if child == 0:
+        os._exit(function.submit(1).result(10) != 1)
+    print(os.waitpid(child, 0)[1], future.result(10))
+    """
+    assert run_program(program) == (0, "0 1000000000\n", "")
+
+
 def test_future_ends_in_a_child_when_its_call_is_the_parents(run_program):
     """Nobody there would ever end it; the map of a parent says so too."""
     program = """
@@ -917,6 +940,7 @@ def test_future_ends_in_a_child_when_its_call_is_the_parents(run_program):
     assert run_program(program) == (0, "0 [None, None]\n", "")
 
 
+@pytest.mark.skipif(not gil_enabled(), reason="CPython without a GIL does not call the finalizer there")
 @pytest.mark.parametrize("used", [True, False])
 @pytest.mark.parametrize("backend", ["auto", "threads", "serial"])
 def test_submit_is_refused_when_the_interpreter_clears_up(backend, used, run_program):
