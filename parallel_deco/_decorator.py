@@ -195,8 +195,8 @@ class _Submitted:
         if found is None:
             from parallel_deco._submission import Submissions
 
-            known = [found for (same, seen), found in [*self._all.items()] if same == options and profile.has(seen)]
-            others = known[0] if known else None
+            every = [*self._all.items()]
+            others = next((found for (same, seen), found in every if same == options and profile.has(seen)), None)
             if others is not None and profile.may_take_turns(
                 options, profile.read_with(profile.function, args, kwargs)
             ):

@@ -169,8 +169,7 @@ class Calls(Members):
 
     def _log(self, thing: object, owner: Outside, name: str, given: Given) -> Value:
         """What is logged is made a text, perhaps; and a class of the user's may have a hand in it."""
-        for special in ("__str__", "__repr__", "__format__"):
-            self.operate(given.all(), special, Given([EMPTY]))
+        self.make_text(given.all())
         for method in dict.fromkeys((name, "process", "makeRecord", "handle")):
             function = self.readable(class_attribute(type(thing), method))
             if function is not None:
@@ -285,16 +284,21 @@ class Calls(Members):
 
     def _without_partial(self, thing: object, given: Given) -> tuple[object, Given]:
         inner, arguments, keywords = unwrap_partial(thing)
-        first = [self.ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(arguments)]
-        named = {name: self.ledger.keeper(Origin.CAPTURED, name, x) for name, x in keywords.items()}
+        first, named = self._kept_arguments(arguments, keywords)
         self.ledger.notice(union((*first, *named.values())))
         return inner, Given([*first, *given.positional], {**named, **given.keywords}, given.spread)
 
     def _without_partialmethod(self, thing: functools.partialmethod[object], given: Given) -> tuple[object, Given]:
-        first = [self.ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(thing.args, 1)]
-        named = {name: self.ledger.keeper(Origin.CAPTURED, name, x) for name, x in thing.keywords.items()}
+        first, named = self._kept_arguments(thing.args, thing.keywords)
         receiver, *others = given.positional or [EMPTY]
         return thing.func, Given([receiver, *first, *others], {**named, **given.keywords}, given.spread)
+
+    def _kept_arguments(
+        self, arguments: tuple[object, ...], keywords: dict[str, object]
+    ) -> tuple[list[Value], dict[str, Value]]:
+        """Return the values of the arguments that a partial object keeps."""
+        first = [self.ledger.keeper(Origin.CAPTURED, f"argument {i}", x) for i, x in enumerate(arguments)]
+        return first, {name: self.ledger.keeper(Origin.CAPTURED, name, x) for name, x in keywords.items()}
 
     def _call_instance(self, thing: object, value: Value, given: Given, via: str) -> Value:
         method = self.readable(class_attribute(type(thing), "__call__"))
@@ -502,7 +506,7 @@ class Calls(Members):
         name = dotted_name(cls)
         if is_library(name) or name in RULES:
             return self.native_function(name, cls, given)
-        missing = self.readable(_unwrapped(class_attribute(cls, "_missing_")))  # of an enumeration
+        missing = self.readable(class_attribute(cls, "_missing_"))  # of an enumeration
         if missing is not None:
             self.call_function(missing, given.after(self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)))
         if species(cls)[0] is Species.SCALAR:
@@ -514,7 +518,7 @@ class Calls(Members):
         constructors = [
             (special, function)
             for special in ("__new__", "__init__")
-            if (function := self.readable(_unwrapped(class_attribute(cls, special)))) is not None
+            if (function := self.readable(class_attribute(cls, special))) is not None
         ]
         for special, function in constructors:
             first = self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) if special == "__new__" else made
@@ -558,28 +562,22 @@ class Calls(Members):
 
     def _class_made(self, made: Value, bases: list[Value], keywords: dict[str, Value]) -> None:
         """Call what the bases of a new class have for the case, and its metaclass."""
-        known_bases = self._classes(union(bases))
+        known_bases = self.classes_in(union(bases))
+        others = {name: value for name, value in keywords.items() if name != "metaclass"}
         for base in known_bases:
-            hook = class_attribute(base, "__init_subclass__")
-            if is_a(hook, classmethod) and (function := self.readable(hook.__func__)) is not None:
-                self.call_function(function, Given([made], {k: v for k, v in keywords.items() if k != "metaclass"}))
+            function = self.readable(class_attribute(base, "__init_subclass__"))
+            if function is not None:
+                self.call_function(function, Given([made], others))
         for place in union(bases):
             if type(place) is Site and place.members is not None and "__init_subclass__" in place.members:
-                self.call(place.members["__init_subclass__"], Given([made], dict(keywords)))
-        for meta in {type(base): None for base in known_bases} | dict.fromkeys(
-            self._classes(keywords.get("metaclass", EMPTY))
-        ):
+                self.call(place.members["__init_subclass__"], Given([made], others))
+        for meta in dict.fromkeys([*map(type, known_bases), *self.classes_in(keywords.get("metaclass", EMPTY))]):
             first = self.ledger.keeper(Origin.GLOBAL, meta.__name__, meta)
             for special in ("__prepare__", "__new__", "__init__"):
-                function = self.readable(_unwrapped(class_attribute(meta, special)))
+                function = self.readable(class_attribute(meta, special))
                 if function is not None:
                     receiver = made if special == "__init__" else first
                     self.call_function(function, Given([receiver, EMPTY, union(bases), made], keywords))
-
-    @staticmethod
-    def _classes(value: Value) -> list[type]:
-        """Return the classes that `value` may be."""
-        return [x for place in value if type(place) is Outside for x in place.examples or () if is_a(x, type)]
 
     def _call_site(self, site: Site, given: Given) -> Value:
         """Call something made during the call: a class, or an instance."""
@@ -643,13 +641,13 @@ class Calls(Members):
         return self.call_hooks(owner, cls, given) if calls_hooks(method) else EMPTY
 
     def call_hooks(
-        self, owner: Outside | Site, cls: type, given: Given, special: bool = False, passed: bool = False
+        self, owner: Outside | Site, cls: type, given: Given, special: bool = False, stream: bool = False
     ) -> Value:
         """Call what a library may call of an object of the user's, its hooks or its special methods.
 
         Returns what that may give.
         """
-        hooks = specials_of(cls) if special else hooks_of(cls, passed)
+        hooks = specials_of(cls) if special else hooks_of(cls, stream)
         if not hooks:
             return EMPTY
         site = self.ledger.site((owner, "hooks"))

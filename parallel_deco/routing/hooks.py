@@ -51,14 +51,14 @@ def specials_of(cls: type) -> list[types.FunctionType]:
     return [method for method in found if is_a(method, types.FunctionType) and own_function(method)]
 
 
-def hooks_of(cls: type, passed: bool = False) -> list[types.FunctionType]:
+def hooks_of(cls: type, stream: bool = False) -> list[types.FunctionType]:
     """Return the methods of the user's that stand in the place of one of a library base, or are found by name.
 
-    And those that a library calls of an object which it is `passed` as a file or a target, whatever its bases.
+    And those that a library calls of an object which it takes as a `stream` or a target, whatever its bases.
     """
     if is_library(home(cls)):
         return []
-    names: set[str] = set(_OF_STREAMS) if passed else set()
+    names: set[str] = set(_OF_STREAMS) if stream else set()
     found: dict[str, types.FunctionType] = {}
     for base in reversed(mro(cls)):
         members = list(namespace(base).items())

@@ -147,10 +147,9 @@ class Members(Natives):
         """Return what a class pattern of so many positions and these names reads from `subject`."""
         self.ask_classes(classes)
         wanted = dict.fromkeys(names)
-        for place in classes:
-            for cls in (place.examples or ()) if type(place) is Outside else ():
-                positions = class_attribute(cls, "__match_args__") if is_a(cls, type) else ()
-                wanted |= dict.fromkeys(positions[:count] if type(positions) is tuple else ())
+        for cls in self.classes_in(classes):
+            positions = class_attribute(cls, "__match_args__")
+            wanted |= dict.fromkeys(positions[:count] if type(positions) is tuple else ())
         return union([self.attribute(subject, name) for name in wanted if type(name) is str])
 
     def ask_classes(self, classes: Value) -> None:
@@ -160,7 +159,7 @@ class Members(Natives):
                 hooks = (attribute(cls, "__subclasshook__"),) if is_a(cls, type) else ()
                 asked = [class_attribute(type(cls), name) for name in ("__instancecheck__", "__subclasscheck__")]
                 for hook in (*asked, *hooks):
-                    function = self.readable(hook.__func__ if is_a(hook, classmethod) else hook)
+                    function = self.readable(hook)
                     if function is not None:
                         self.call_function(function, Given([single(place), EMPTY]))
 
@@ -231,10 +230,13 @@ class Members(Natives):
         else:
             named = [value for index, value in frame.free.items() if frame.names[index] == "__class__"]
             classes, receiver = union(named), frame.load(0) if frame.variables else EMPTY
-        known = [
-            thing for place in classes if type(place) is Outside for thing in place.examples or () if is_a(thing, type)
-        ]
-        return frozenset([self.ledger.super_of(cls, receiver) for cls in known]) or self.ledger.reach(receiver)
+        known = [self.ledger.super_of(cls, receiver) for cls in self.classes_in(classes)]
+        return frozenset(known) or self.ledger.reach(receiver)
+
+    @staticmethod
+    def classes_in(value: Value) -> list[type]:
+        """Return the classes of the outside that `value` may be."""
+        return [x for place in value if type(place) is Outside for x in place.examples or () if is_a(x, type)]
 
     def methods_like(self, cls: type, name: str) -> list[types.FunctionType]:
         """Return the methods of the user's that an attribute may be of whose name only the beginning is known."""
@@ -342,7 +344,7 @@ class Members(Natives):
         for thing in examples or ():
             kind = species(type(thing))[0]
             hook = attribute(thing, "__class_getitem__") if is_a(thing, type) else MISSING
-            getter = self.readable(hook.__func__) if is_a(hook, classmethod) else None
+            getter = self.readable(hook)
             if getter is not None:
                 result |= self.call_function(getter, Given([single(place), EMPTY]))
             if kind is Species.WATCHFUL:

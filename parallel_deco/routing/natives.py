@@ -118,7 +118,7 @@ class Natives:
         raise NotImplementedError
 
     def call_hooks(
-        self, owner: Outside | Site, cls: type, given: Given, special: bool = False, passed: bool = False
+        self, owner: Outside | Site, cls: type, given: Given, special: bool = False, stream: bool = False
     ) -> Value:
         """Call what a library may call of an object of the user's, its hooks or its special methods."""
         raise NotImplementedError
@@ -324,10 +324,7 @@ class Natives:
         self.transforms(name, [owner.cls] if owner.cls is not None else [], given)
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
-        if name in _ENTERING and type_name(owner.cls or object) in (
-            "contextlib.ExitStack",
-            "contextlib.AsyncExitStack",
-        ):
+        if name in _ENTERING and type_name(owner.cls or object) in _STACKS:
             for special in ("__aenter__", "__aexit__") if "async" in name else ("__enter__", "__exit__"):
                 self.call(self.attribute(given.first(), special, to_call=True), Given([]))
         if known.method_draws(name, owner.cls, given.keywords):
@@ -355,10 +352,15 @@ class Natives:
         """Call a method of a text, bytes or number of the code."""
         if name == "join":
             self.hand_over(given.all(), f"{name}()")
-        for special in ("__format__", "__str__", "__repr__") if name == "format" else ():
-            self.operate(given.all(), special, Given([EMPTY]))
+        if name == "format":
+            self.make_text(given.all())
         self.callbacks(given)
         return EMPTY
+
+    def make_text(self, value: Value) -> None:
+        """Call what makes a text of an object."""
+        for special in ("__format__", "__str__", "__repr__"):
+            self.operate(value, special, Given([EMPTY]))
 
     # --- what goes in --------------------------------------------------------------------------------------------
 
@@ -416,7 +418,7 @@ class Natives:
     def _passed_object(self, place: Outside | Site, cls: type | None, given: Given, stream: bool) -> None:
         """``xml.sax.parse(file, handler)``: the library calls methods of what it is given, or compares it."""
         if cls is not None and not is_library(home(cls)):
-            self.call_hooks(place, cls, given, passed=stream)
+            self.call_hooks(place, cls, given, stream=stream)
         if type(place) is Site:
             for inner in (place, *[each for each in place.contents if type(each) is Site]):
                 if inner.cls is not None:

@@ -67,6 +67,10 @@ class Caller(Protocol):
         """Ask classes whether something is of theirs."""
         ...
 
+    def make_text(self, value: Value) -> None:
+        """Call what makes a text of an object."""
+        ...
+
     def make_class(self, given: Given) -> Value:
         """Call ``type(name, bases, namespace)``."""
         ...
@@ -177,8 +181,7 @@ def _closing(caller: Caller, given: Given) -> Value:
 """)
 def _log(caller: Caller, given: Given) -> Value:
     """What is logged is made a text, perhaps."""
-    for name in ("__str__", "__repr__", "__format__"):
-        caller.operate(given.all(), name, Given([EMPTY]))
+    caller.make_text(given.all())
     return EMPTY
 
 
