@@ -9,6 +9,7 @@ import gc
 import importlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import weakref
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 import parallel_deco
@@ -1823,3 +1825,45 @@ def test_large_result_is_an_error_of_its_item_when_there_are_no_descriptors_left
         assert [(worker, array.sum()) for worker, array in work.map([20_000, 30_000])] == [(pid, 20_000), (pid, 30_000)]
         """)
     assert (code, out, err) == (0, "", "")
+
+
+# What is loaded before workers are forked.
+
+LOADED = """
+    import sys
+    <first>
+    from parallel_deco import parallel
+    <own>
+    look = parallel(eval, backend="processes")
+    file = "getattr(__import__('sys').modules.get('cloudpickle'), '__file__', None)"
+    print([task.result() for task in [look.submit(file), look.submit(file)]])
+    own = lambda: eval(file)
+    print(parallel(own, backend="processes").submit().result())
+"""
+
+
+def loaded(own, first="pass"):
+    """Return where two workers have cloudpickle from before a function by value came, and one after."""
+    done = script(textwrap.dedent(LOADED).replace("<own>", own).replace("<first>", first))
+    before, after = done.stdout.splitlines()
+    return eval(before), after
+
+
+@pytest.mark.parametrize("own", ["def own(): pass", "class Own: pass", "own = parallel(lambda: None)"])
+def test_pickler_is_loaded_once_when_the_script_has_functions_of_its_own(own):
+    """By the template, while the program loads it too: workers are forked with it."""
+    assert loaded(own) == ([cloudpickle.__file__] * 2, cloudpickle.__file__)
+
+
+@pytest.mark.parametrize("own", ["pass", "import math, functools; own = functools.partial(math.pow, 2)"])
+def test_pickler_is_not_loaded_when_the_script_has_no_functions(own):
+    """Workers start sooner without."""
+    assert loaded(own) == ([None] * 2, cloudpickle.__file__)
+
+
+def test_pickler_is_the_same_when_the_program_has_another(tmp_path):
+    """One that only the program's own path leads to is not in the template; workers get the path with their work."""
+    package = tmp_path / "cloudpickle"
+    shutil.copytree(Path(cloudpickle.__file__).parent, package)
+    before, after = loaded("def own(): pass", f"sys.path.insert(0, {str(tmp_path)!r})")
+    assert (before, after) == ([None] * 2, str(package / "__init__.py"))

@@ -106,10 +106,11 @@ def test_containers_are_looked_into_when_they_are_of_other_types(value):
 @pytest.mark.parametrize("make", [list, tuple, set, dict.fromkeys], ids=["list", "tuple", "set", "dict"])
 def test_some_elements_stand_for_all_when_a_container_is_large(make):
     """A hundred times as many take about a hundred times as long, although no more are pickled."""
-    small, large = (pickling_seconds([make(range(10**9, 10**9 + count))], [0]) for count in (500, 50_000))
-    assert small is not None
-    assert large is not None
-    assert 20 < large / small < 500
+    small, large = (
+        min(pickling_seconds([container], [0]) or 0.0 for _ in range(20))  # another program may have the CPU meanwhile
+        for container in (make(range(10**9, 10**9 + count)) for count in (500, 50_000))
+    )
+    assert 20 * small < large < 500 * small
 
 
 def test_what_moving_took_counts_when_it_was_moved():

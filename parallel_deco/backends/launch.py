@@ -2,6 +2,8 @@
 
 import os
 import sys
+from functools import partial
+from types import FunctionType
 
 from parallel_deco.backends.environment import for_workers
 from parallel_deco.backends.sockets import pair
@@ -30,6 +32,8 @@ _early: dict[int, Template] = {}
 # holds the package is there for its name alone, whose import imports nothing else. Workers get the caller's path with
 # their first work.
 # The garbage collector would look at what is imported again and again, and find nothing; workers have it as it was.
+# Where functions of the script will come, they come by value: what rebuilds them is loaded once, while the caller loads
+# it too, and not by each worker when the first is there. It must be the same cloudpickle.
 _BOOT = """
 import gc, sys
 collects = gc.isenabled()
@@ -38,7 +42,9 @@ path = [*filter(None, sys.path)]
 sys.path[:] = [sys.argv[1], *path]
 import parallel_deco
 sys.path[:] = path
+from parallel_deco.backends.launch import load_pickler
 from parallel_deco.backends.template import run
+load_pickler(sys.argv[3])
 run(int(sys.argv[2]), collects)
 """
 
@@ -111,7 +117,8 @@ def _start() -> Template:
 def _spawn(control: int) -> int:
     """Start the template with the control socket as its standard input."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    command = [sys.executable, *_interpreter_flags(), "-c", _BOOT, root, str(os.getpid())]
+    pickler = _pickler_file() if _has_own_code() else ""
+    command = [sys.executable, *_interpreter_flags(), "-c", _BOOT, root, str(os.getpid()), pickler]
     return os.posix_spawn(
         sys.executable,
         command,
@@ -121,6 +128,31 @@ def _spawn(control: int) -> int:
         setsigmask=[SIGINT],
         setsigdef=[SIGINT, SIGTERM, SIGCHLD],
     )
+
+
+def load_pickler(file: str) -> None:
+    """Load what rebuilds functions by value, if cloudpickle comes from this file here too."""
+    if file and _pickler_file() == file:
+        from parallel_deco.backends import by_value  # noqa: F401
+
+
+def _pickler_file() -> str:
+    """Return where cloudpickle would be loaded from; empty where that cannot be seen."""
+    spec = sys.modules["_frozen_importlib_external"].PathFinder.find_spec("cloudpickle")  # of `importlib.machinery`
+    return spec.origin or "" if spec is not None else ""
+
+
+def _has_own_code() -> bool:
+    """Whether the script, or what was typed, has functions and classes: they will travel by value."""
+    names = vars(sys.modules.get("__main__", os)).copy()
+    return any(map(_is_own, names.values()))
+
+
+def _is_own(value: object) -> bool:
+    kind = type(value)
+    if kind not in (FunctionType, type) and not issubclass(kind, partial):  # what others have may be code to run
+        return False
+    return getattr(value, "__module__", None) == "__main__"
 
 
 #: Attributes of sys.flags and the options that set them, as in `subprocess._args_from_interpreter_flags`, which
