@@ -239,6 +239,16 @@ class Future(futures.Future[R]):
         return asyncio.wrap_future(self).__await__()
 
 
+def _name_attributes() -> None:
+    """Have one of the first futures with every attribute: one that was none of theirs gives a later one a `__dict__`.
+
+    So it is from CPython 3.11 on, when some thirty have been made.
+    """
+    future: Future[Any] = Future()
+    for name in ("_made", "_kill", "_ended", "_soon", "_hushed"):
+        setattr(future, name, getattr(Future, name))
+
+
 class _Waiter(Bell):
     """A thread that waits for one future, as `concurrent.futures` knows waiters."""
 
@@ -252,3 +262,4 @@ class _Waiter(Bell):
 
 
 Future.__module__ = "parallel_deco"
+_name_attributes()

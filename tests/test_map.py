@@ -955,7 +955,7 @@ def test_it_is_seen_how_items_hold_the_gil_when_a_generator_gives_them(until):
     function = parallel(workloads.toil)
 
     def is_seen():
-        assert sum(1 for _ in function.map(iter([300] * 3000))) == 3000
+        assert sum(1 for _ in function.map(iter([300] * 20_000))) == 20_000
         return function.explain().readings.gil is not None
 
     until(is_seen)

@@ -9,7 +9,9 @@ import hashlib
 import inspect
 import itertools
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -90,6 +92,22 @@ def test_future_has_no_dict_of_its_own_when_it_has_ended(submit):
     concurrent.futures.wait([future], 20)
     assert result(future) == 8
     assert not [found for found in gc.get_referents(future) if type(found) is dict and "_state" in found]
+
+
+MANY = """
+    import gc
+    from parallel_deco._future import Future
+    first = [Future() for _ in range(40)]
+    for name in set(vars(Future())) | {name for name, value in vars(Future).items() if value in (None, False, 0)}:
+        future = Future()
+        setattr(future, name, None)
+        assert not [found for found in gc.get_referents(future) if type(found) is dict and name in found], name
+"""
+
+
+def test_futures_have_no_dict_when_many_were_made_before():
+    """An attribute that none of the first had is known to all nevertheless."""
+    subprocess.run([sys.executable, "-c", textwrap.dedent(MANY)], timeout=60, check=True)
 
 
 def test_future_can_be_looked_at_when_it_is_a_class():
