@@ -1682,3 +1682,40 @@ def test_printed_text_is_as_the_callers_when_it_has_reconfigured_its_stream(run_
     list(work.map([0]))
     """
     assert run_program(program, environment={"PYTHONIOENCODING": "ascii"}) == (0, "x?\nx&#233;\n", "")
+
+
+REGISTERED = """
+    import csv, logging, sys
+    from parallel_deco import parallel
+
+    csv.register_dialect("mine", delimiter="|", quotechar="'", skipinitialspace=True)
+    logging.addLevelName(25, "NOTICE")
+
+    def read(line):
+        import csv
+        return next(csv.reader([line], dialect="mine"))
+
+    def known(_):
+        import csv, logging
+        return sorted(csv.list_dialects()), logging.getLevelName(25), csv.get_dialect("excel").delimiter
+
+    def imported(names):
+        return [name in sys.modules for name in names]
+
+    options = dict(backend="processes", max_workers=1)
+    print(parallel(imported, **options).submit(["csv"]).result())
+    print(list(parallel(read, **options).map(["1| '2|3'"])), parallel(known, **options).submit(0).result())
+    csv.unregister_dialect("mine")
+    csv.register_dialect("excel", delimiter=";")
+    logging.addLevelName(25, "REMARK")
+    print(parallel(known, **options).submit(0).result() == known(0), known(0))
+    """
+
+
+def test_worker_has_the_dialects_and_the_names_of_levels_of_the_program(run_program):
+    """As they are when work is sent; no module is imported just for that."""
+    out = """[False]
+[['1', '2|3']] (['excel', 'excel-tab', 'mine', 'unix'], 'NOTICE', ',')
+True (['excel', 'excel-tab', 'unix'], 'REMARK', ';')
+"""
+    assert run_program(REGISTERED) == (0, out, "")

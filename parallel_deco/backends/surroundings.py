@@ -1,4 +1,4 @@
-"""What a worker shares with the caller as it is when work is sent: paths, environment, levels, filters, limits."""
+"""What a worker shares with the caller as it is when work is sent: paths, environment, filters, registries, limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from parallel_deco.backends.by_path import ByPath, find_by_path
 from parallel_deco.backends.environment import for_workers
 from parallel_deco.backends.imports import once
 from parallel_deco.backends.payload import dump_plain, load
+from parallel_deco.backends.registries import apply_registries, copied, registries, told
 
 try:
     import _locale  # `locale` imports `re`
@@ -66,6 +67,7 @@ def _now() -> tuple[Any, ...]:
         getattr(sys, "argv", None) or _NO_ARGUMENTS,
         _lowest_level(),
         warnings.filters,
+        registries(),
         _own_streams(),
         (sys.getrecursionlimit(), sys.get_int_max_str_digits(), _locale_now()),
         (_tracker(), _secret()) if "multiprocessing.process" in sys.modules else (None, None),
@@ -75,8 +77,10 @@ def _now() -> tuple[Any, ...]:
 _NO_ARGUMENTS: list[str] = []
 
 
-def _copied(path: Any, directory: str, environment: Any, argv: Any, level: Any, filters: Any, *others: Any) -> Any:
-    return _copy(path), directory, environment.copy(), _copy(argv), level, _copy(filters), *others
+def _copied(
+    path: Any, directory: str, environment: Any, argv: Any, level: Any, filters: Any, registered: Any, *others: Any
+) -> Any:
+    return _copy(path), directory, environment.copy(), _copy(argv), level, _copy(filters), copied(registered), *others
 
 
 def _copy(sequence: Any) -> Any:
@@ -109,10 +113,10 @@ def _locale_now() -> str | None:
 
 
 def _pickled(state: tuple[Any, ...]) -> bytes:
-    path, directory, _, argv, level, filters, *others = state
+    path, directory, _, argv, level, filters, registered, *others = state
     filters = _pickled_filters(filters)
     environment = dict(os.environ)
-    return dump_plain((path, directory, environment, argv, level, filters, *others))
+    return dump_plain((path, directory, environment, argv, level, filters, told(*registered), *others))
 
 
 def _pickled_filters(filters: list[Any]) -> bytes | None:
@@ -177,7 +181,7 @@ def _read_levels(root: Any) -> int:
 
 def apply(state: tuple[Any, ...]) -> None:
     """Take on the caller's state; in a worker."""
-    path, directory, environment, argv, _, filters, _, limits, multiprocessing, files = state
+    path, directory, environment, argv, _, filters, registered, _, limits, multiprocessing, files = state
     if directory and directory != _directory():
         try:
             os.chdir(directory)
@@ -194,6 +198,7 @@ def apply(state: tuple[Any, ...]) -> None:
     _apply_limits(*limits)
     if filters is not None:
         _apply_filters(filters)
+    apply_registries(registered)
     _apply_multiprocessing(*multiprocessing)
 
 

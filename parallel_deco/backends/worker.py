@@ -195,7 +195,7 @@ class Worker:
     def _adapt(self, frame: Frame) -> None:
         state = load(frame.body, frame.buffers)
         surroundings.apply(state)
-        self._echoes.follow(level=state[4], streams=state[6])
+        self._echoes.follow(level=state[4], streams=state[7])
 
     def _define(self, frame: Frame) -> None:
         """Keep a function as it came, until its batch is here too.
