@@ -1719,3 +1719,48 @@ def test_worker_has_the_dialects_and_the_names_of_levels_of_the_program(run_prog
 True (['excel', 'excel-tab', 'unix'], 'REMARK', ';')
 """
     assert run_program(REGISTERED) == (0, out, "")
+
+
+PATCHED = """
+    import importlib.util, pathlib, sys, types
+    import helpers
+    from parallel_deco import parallel
+
+    def patch(text):
+        # As IPython's autoreload does from version 9 on: new code for the functions that are there, no new module.
+        path = pathlib.Path(helpers.__file__)
+        path.write_text(text)
+        names = {}
+        exec(compile(text, path, "exec"), names)
+        helpers.plain.__code__ = names["plain"].__code__
+        helpers.Tool.method.__code__ = names["Tool"].method.__code__
+        helpers.Tool.fixed.__code__ = names["Tool"].fixed.__code__
+
+    def work(x):
+        return helpers.plain(), helpers.Tool().method(), helpers.Tool.fixed()
+
+    sys.modules["IPython.extensions.deduperreload.deduperreload"] = types.ModuleType("deduperreload")
+    text = pathlib.Path(helpers.__file__).read_text()
+    options = dict(backend="processes", max_workers=1)
+    for step in ("1", "22", "22", "333"):
+        print(parallel(work, **options).submit(0).result(), parallel(helpers.plain, **options).submit().result())
+        patch(text.replace("1", step))
+"""
+
+
+def test_worker_follows_when_code_was_put_into_functions_that_are_there(run_program, tmp_path):
+    """As IPython does with what was edited; methods too."""
+    (tmp_path / "helpers.py").write_text("""
+def plain():
+    return 'plain 1'
+
+class Tool:
+    def method(self):
+        return 'method 1'
+
+    @staticmethod
+    def fixed():
+        return 'fixed 1'
+""")
+    lines = "".join(f"('plain {x}', 'method {x}', 'fixed {x}') plain {x}\n" for x in ("1", "1", "22", "22"))
+    assert run_program(PATCHED) == (0, lines, "")
