@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from _thread import RLock, get_ident
 from collections.abc import Callable, Generator
 from concurrent import futures  # so; after Ctrl-C in its import, Python has no `concurrent.futures` by that name
@@ -236,7 +237,8 @@ class Future(futures.Future[R]):
         """Wait in the running event loop without blocking it."""
         import asyncio
 
-        return asyncio.wrap_future(self).__await__()
+        future: futures.Future[R] = self if sys.version_info >= (3, 13) else _Awaited(self)
+        return asyncio.wrap_future(future).__await__()
 
 
 def _name_attributes() -> None:
@@ -247,6 +249,26 @@ def _name_attributes() -> None:
     future: Future[Any] = Future()
     for name in ("_made", "_kill", "_ended", "_soon", "_hushed"):
         setattr(future, name, getattr(Future, name))
+
+
+class _Awaited(futures.Future[Any]):
+    """A future as `asyncio` looks at it: before Python 3.13 none of its own ever ends when it is given StopIteration."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+        for name in ("cancel", "cancelled", "done", "result"):
+            setattr(self, name, getattr(future, name))
+
+    def add_done_callback(self, call: Callable[[Any], object]) -> None:
+        self._future.add_done_callback(lambda _: call(self))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        error = self._future.exception(timeout)
+        if not isinstance(error, StopIteration):
+            return error
+        raised = RuntimeError("the call raised StopIteration, which no coroutine may raise")
+        raised.__cause__ = error
+        return raised
 
 
 class _Waiter(Bell):

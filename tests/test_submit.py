@@ -623,6 +623,15 @@ def test_running_call_goes_on_when_cancelled_in_a_thread(functions, tmp_path, un
     assert result(future) == str(gate)
 
 
+def test_await_ends_when_a_call_raises_stop_iteration(backend):
+    """No coroutine may raise that, and before Python 3.13 no future of asyncio's would ever end with it."""
+    future = parallel(next, backend=backend).submit(iter([]))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(asyncio.wait_for(_awaited(future), 20))
+    with pytest.raises(StopIteration):
+        future.result(20)
+
+
 def test_cancelled_await_cancels_the_call_when_it_waits(functions, tmp_path, until):
     """A task that is cancelled while it awaits a call takes the call with it, where that can be."""
     started = tmp_path / "started"

@@ -117,7 +117,7 @@ def _own_codes(value: object, home: str) -> Iterator[CodeType]:
     kind = type(value)
     for part in _parts(value, kind, home):
         yield from _own_codes(part, home)
-    if kind is FunctionType and value.__module__ == home:  # type: ignore[attr-defined]
+    if kind is FunctionType and value.__module__ == home:
         yield value.__code__  # type: ignore[attr-defined]
 
 
