@@ -252,7 +252,7 @@ def _name_attributes() -> None:
 
 
 class _Awaited(futures.Future[Any]):
-    """A future as `asyncio` looks at it: before Python 3.13 none of its own ever ends when it is given StopIteration."""
+    """A future as `asyncio` looks at it, of whose own none ever ends with StopIteration before Python 3.13."""
 
     def __init__(self, future: Future[Any]) -> None:
         self._future = future

@@ -1764,3 +1764,69 @@ class Tool:
 """)
     lines = "".join(f"('plain {x}', 'method {x}', 'fixed {x}') plain {x}\n" for x in ("1", "1", "22", "22"))
     assert run_program(PATCHED) == (0, lines, "")
+
+
+UNNAMED = """
+import collections, dataclasses, enum
+
+def made():
+    class Missing(Exception):
+        pass
+    return Missing
+
+def local(x):
+    class Local(int):
+        pass
+    return Local(x)
+
+class Job:
+    Mode = enum.Enum("Mode", "FAST SLOW")
+    Pair = collections.namedtuple("Pair", "a b")
+
+Missing = made()
+Hidden = made()
+Hidden.__module__ = "builtins"
+Point = collections.namedtuple("P", "x y")
+Record = dataclasses.make_dataclass("R", ["x"])
+
+def values(x):
+    return [Job.Mode.FAST, Job.Pair(x, 2), Point(x, 1), Record(x)]
+
+def are_ours(given):
+    return given == values(1) and [*map(type, given)] == [*map(type, values(1))]
+
+def fail(kind):
+    raise {"missing": Missing, "hidden": Hidden}[kind](kind)
+"""
+
+
+def test_classes_are_the_workers_own_when_their_names_lead_nowhere(run_program, tmp_path):
+    """Made by functions, but there in a module that the worker imports too: on the way there, and on the way back."""
+    (tmp_path / "unnamed.py").write_text(UNNAMED)
+    program = """
+    import unnamed
+    from parallel_deco import parallel
+
+    options = dict(backend="processes", max_workers=1)
+    there = parallel(unnamed.values, **options).submit(1).result()
+    print(there == unnamed.values(1), [*map(type, there)] == [*map(type, unnamed.values(1))])
+    print(parallel(unnamed.are_ours, **options).submit(there).result())
+    for kind, error in ("missing", unnamed.Missing), ("hidden", unnamed.Hidden):
+        print(type(parallel(unnamed.fail, **options).submit(kind).exception()) is error)
+    print(parallel(unnamed.local, **options).submit(3).result() + 1)
+    """
+    assert run_program(program) == (0, "True True\nTrue\nTrue\nTrue\n4\n", "")
+
+
+def test_class_is_made_in_a_worker_when_only_the_program_has_it_in_a_module(run_program, tmp_path):
+    """It was put there later: nothing is found where it is in the program."""
+    (tmp_path / "unnamed.py").write_text(UNNAMED)
+    program = """
+    import unnamed
+    from parallel_deco import parallel
+
+    unnamed.Later = type(unnamed.local(1))
+    there = parallel(abs, backend="processes").submit(unnamed.Later(-1)).result()
+    print(there, type(parallel(max, backend="processes").submit([unnamed.Later(-1)]).result()) is unnamed.Later)
+    """
+    assert run_program(program) == (0, "1 True\n", "")

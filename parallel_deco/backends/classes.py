@@ -15,6 +15,7 @@ from types import GetSetDescriptorType, MemberDescriptorType, resolve_bases
 
 from parallel_deco._nesting import in_worker_process
 from parallel_deco.backends.main import main_name, publish
+from parallel_deco.backends.places import Place, find_at, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _own: "weakref.WeakSet[type]" = weakref.WeakSet()
 _received: "weakref.WeakKeyDictionary[type, tuple[str, Digests]]" = weakref.WeakKeyDictionary()
 #: What makes them anew, as far as it was asked for; empty where nothing does, or only too much would.
 _spares: "weakref.WeakKeyDictionary[type, bytes]" = weakref.WeakKeyDictionary()
+#: Where modules have classes that have been sent, and whose names do not lead there; empty where none has.
+_places: "weakref.WeakKeyDictionary[type, Place | tuple[()]]" = weakref.WeakKeyDictionary()
 #: Among the attributes of an enumeration, what its members have.
 STATES = "members of an enumeration"
 #: Bytes of a spare at most: it goes with each report, and is hardly ever used (guessed).
@@ -78,7 +81,15 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         make, arguments = make_quietly, (make, *arguments)
     digests = {name: digest(attribute) for name, attribute in attributes.items()}
     state = attributes, slots, digests, number, os.getpid(), main_name(value), fill_all
-    return find_or_make, (number, make, arguments), state, None, None, fill
+    return find_or_make, (number, _place(value), make, arguments), state, None, None, fill
+
+
+def _place(value: type) -> Place | None:
+    """Return where a module has a class that its own name does not lead to; it is looked for once."""
+    found = _places.get(value)
+    if found is None:
+        found = _places[value] = place_of(value) or ()
+    return found or None
 
 
 def _members(value: type) -> tuple[str, ...]:
@@ -88,10 +99,15 @@ def _members(value: type) -> tuple[str, ...]:
     return (*(name for name, slot in own.items() if isinstance(slot, MemberDescriptorType)), *extra)
 
 
-def find_or_make(number: str, make: "Callable[..., type]", arguments: "tuple[Any, ...]") -> type:
-    """Return the class of that number, made when it is not here; by `fill` it gets its attributes."""
+def find_or_make(number: str, place: Place | None, make: "Callable[..., type]", arguments: "tuple[Any, ...]") -> type:
+    """Return the class of that number, or what is in its place here; else it is made, and `fill` completes it."""
     found = _by_number.get(number)
-    return _by_number.setdefault(number, make(*arguments)) if found is None else found
+    if found is not None:
+        return found
+    found = None if place is None else find_at(place)
+    if found is not None:
+        _own.add(found)  # it is complete
+    return _by_number.setdefault(number, make(*arguments) if found is None else found)
 
 
 def make_quietly(
