@@ -1830,3 +1830,32 @@ def test_class_is_made_in_a_worker_when_only_the_program_has_it_in_a_module(run_
     print(there, type(parallel(max, backend="processes").submit([unnamed.Later(-1)]).result()) is unnamed.Later)
     """
     assert run_program(program) == (0, "1 True\n", "")
+
+
+SENTINEL = """
+from parallel_deco import parallel
+
+MISSING = object()
+
+def get(x):
+    return MISSING if x % 2 else x
+
+def known(backend):
+    offset = 1
+
+    def known(x):
+        value = get(x)
+        return "missing" if value is MISSING else value + offset
+
+    return list(parallel(known, backend=backend).map(range(4)))
+"""
+
+
+def test_sentinel_of_a_module_is_the_workers_when_a_closure_of_it_travels(run_program, tmp_path):
+    """The functions of the module that it calls are there already, and have their own."""
+    (tmp_path / "sentinel.py").write_text(SENTINEL)
+    program = """
+    import sentinel
+    print(sentinel.known("processes"))
+    """
+    assert run_program(program) == (0, "[1, 'missing', 3, 'missing']\n", "")

@@ -18,7 +18,15 @@ from parallel_deco.backends import variables
 from parallel_deco.backends.classes import fill, find, find_or_make, number_of, reduce_class
 from parallel_deco.backends.originals import fill_function, find_or_make_function, reduce_function
 from parallel_deco.backends.reducers import reducer_of
-from parallel_deco.backends.references import bind, is_handmade, locate, rebuild_view, reference
+from parallel_deco.backends.references import (
+    Reference,
+    bind,
+    is_handmade,
+    locate,
+    rebuild_view,
+    reference,
+    reference_to_global,
+)
 
 __all__ = ["ByValuePickler", "HomewardPickler"]
 
@@ -59,7 +67,9 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         if isinstance(value, type):
             return self.reduce_class(value, reduced)
         _, given = reduced[2]
-        given["__globals__"].update(_globals_in_class_bodies(value))
+        names = given["__globals__"]
+        names.update(_globals_in_class_bodies(value))
+        names.update({name: _Global(where) for name, where in _sentinels(value, names)})
         return reduce_function(value, reduced)
 
     def _reduce_whole(self, value: Any) -> Any:
@@ -116,6 +126,28 @@ def _names_in_class_bodies(code: CodeType, within: bool = False) -> Iterator[str
             if inside:
                 yield from (step.argval for step in dis.get_instructions(constant) if step.opname in _BY_NAME)
             yield from _names_in_class_bodies(constant, inside)
+
+
+class _Global:
+    """In the place of a global, what a worker finds under its name."""
+
+    def __init__(self, where: Reference) -> None:
+        self._where = where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return locate, (self._where,)
+
+
+def _sentinels(function: FunctionType, names: dict[str, Any]) -> Iterator[tuple[str, Reference]]:
+    """Yield those globals of a function that are nothing but themselves, like ``MISSING = object()``, and in a module.
+
+    Other functions of the module compare with what the worker has.
+    """
+    for name, there in names.items():
+        if type(there) is object:
+            where = reference_to_global(function, name)
+            if where is not None:
+                yield name, where
 
 
 def _reduce_view(view: memoryview) -> Any:

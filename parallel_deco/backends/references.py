@@ -1,7 +1,7 @@
 """Functions that a worker can import: where each is found, and the way back from there to the very function."""
 
 import sys
-from types import MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
-    *("Imports", "replaces"),
+    *("Imports", "reference_to_global", "replaces"),
 ]
 
 #: How many layers a function and its wrappers have at most.
@@ -103,6 +103,19 @@ def reference(function: "Any") -> Reference | None:
             file = spec.origin if spec.has_location else None
             return Reference(module_name, qualname, len(inside) - 1, caches, file)
     return None
+
+
+def reference_to_global(function: FunctionType, name: str) -> Reference | None:
+    """Return where a worker finds a global of a function; None where the function is no importable module's."""
+    module = sys.modules.get(function.__module__)
+    spec = getattr(module, "__spec__", None)
+    if (
+        spec is None
+        or function.__module__ == "__main__"
+        or getattr(module, "__dict__", None) is not function.__globals__
+    ):
+        return None
+    return Reference(function.__module__, name, 0, 0, spec.origin if spec.has_location else None)
 
 
 def replaces(function: "Any") -> bool:
