@@ -325,10 +325,13 @@ class Mapping:
                     self._run_here(size)
                 elif bell is None:
                     self._feed_aside()  # who waits is owed a wider window
-                elif self._rests:
-                    self._await(bell, lull)
-                elif not self._await(bell, self._patience()):
-                    self._rescue()
+                else:
+                    if self._rests:
+                        self._await(bell, lull)
+                    elif not self._await(bell, self._patience()):
+                        self._rescue()
+                    if self._source.thread_bound:  # nobody else may pull
+                        self._feed_aside()
         finally:
             self._waiting = False
         self._feed_aside()
@@ -378,6 +381,9 @@ class Mapping:
             self._make_ready()
         if self._source.prompt:
             return self._feed(own and self._source.instant)
+        if self._source.thread_bound:
+            self._feed_bound()
+            return None
         with self._lock:
             alone = not self._feeding or self._source.returned
             if not alone or not self._has_place(self._placing.aim()):
@@ -385,6 +391,14 @@ class Mapping:
             self._feeding = True
         pools.threads().call(self._feed_alone, spread=True)  # not behind one that computes
         return None
+
+    def _feed_bound(self) -> None:
+        """Start batches from an input that only the consumer may pull from; another thread wakes it to do so."""
+        if threading.get_ident() == self.consumer:
+            self._feed()
+            return
+        with self._lock:
+            self._ring()
 
     def _make_ready(self) -> None:
         """Have the workers load the function, if they were not asked yet; and more of them, once it is sure to pay."""

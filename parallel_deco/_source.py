@@ -10,6 +10,8 @@ from time import perf_counter
 from types import WrapperDescriptorType
 from typing import Any, NamedTuple
 
+from parallel_deco._thread_bound import is_thread_bound, note_thread
+
 __all__ = ["Piece", "Source"]
 
 #: Seconds from which on an item counts as waited for. More than the interpreter's switch interval of 5 ms: a thread
@@ -58,7 +60,9 @@ class Source:
     may have come to their end behind them, and the consumer waits for these.
     """
 
-    def __init__(self, iterable: Iterable[Any], length: int | None, prompt: bool = False) -> None:
+    def __init__(
+        self, iterable: Iterable[Any], length: int | None, prompt: bool = False, thread_bound: bool = False
+    ) -> None:
         # Slices of a sequence cost nothing per item; type() and not isinstance(), a subclass may iterate otherwise.
         self._sequence: Sequence[Any] | None = None
         if _is_plain(iterable):
@@ -78,6 +82,8 @@ class Source:
         self._prompt_items = 0  # since then
         self._since = 0.0  # when the pull under way began to wait for the next item
         self._drawer = 0  # the thread of that pull
+        self.thread_bound = thread_bound  #: only the consumer may pull
+        self._made_in = threading.get_ident()
         self.pulled = 0  #: items that were pulled, for the first time
         self.error: BaseException | None = None
 
@@ -89,7 +95,8 @@ class Source:
         """
         kinds: set[type] = set(map(type, rows)) if type(rows) in (list, tuple) else {object}  # 20 ns for each
         prompt = all(map(_holds_its_items, kinds))
-        source = cls(map(tuple if kinds <= _ROWS else _row, rows), _length(rows), prompt=prompt)
+        made = map(tuple if kinds <= _ROWS else _row, rows)
+        source = cls(made, _length(rows), prompt=prompt, thread_bound=is_thread_bound(rows))
         source.instant = prompt and kinds <= _ROWS
         if prompt and not source.instant:  # they may be somebody's compiled code
             source.context = copy_context()
@@ -101,10 +108,11 @@ class Source:
     def of(cls, iterables: tuple[Iterable[Any], ...]) -> "Source":
         """Make a source of what `map` was given: items, or tuples of items where there are several iterables."""
         if len(iterables) == 1:
-            return cls(iterables[0], _length(iterables[0]))
+            return cls(iterables[0], _length(iterables[0]), thread_bound=is_thread_bound(iterables[0]))
         lengths = [_length(iterable) for iterable in iterables]
         length = None if None in lengths else min(lengths)  # type: ignore[type-var]
-        source = cls(zip(*iterables, strict=False), length, prompt=all(map(_is_plain, iterables)))
+        bound = any(map(is_thread_bound, iterables))
+        source = cls(zip(*iterables, strict=False), length, prompt=all(map(_is_plain, iterables)), thread_bound=bound)
         if source.prompt and length:
             source._head = (tuple(iterable[0] for iterable in iterables),)  # type: ignore[index]
         return source
@@ -226,6 +234,8 @@ class Source:
             self._ended = True
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # the user's, and not the input's
+            if threading.get_ident() != self._made_in:
+                note_thread(error)
             self.error = error
         finally:
             self._drawer = 0

@@ -27,6 +27,7 @@ GROUND |= {
     "_seats",
     "_starting",
     "_switching",
+    "_thread_bound",
     "_waiting",
 }
 GROUND |= {"_texts", "_turns", "_readings", "_results", "_iterator", "_shared"}

@@ -13,6 +13,7 @@ import operator
 import os
 import pickle
 import queue
+import sqlite3
 import sys
 import threading
 import time
@@ -1698,3 +1699,74 @@ def test_error_is_clear_when_all_items_that_run_wait_for_each_others_results(cou
         elif not isinstance(other, StopIteration):
             assert "takes from that map" in str(other)
     assert sorted(outcomes) == list(range(count))
+
+
+# Inputs that only one thread may take from.
+
+
+@pytest.fixture
+def cursor():
+    """A cursor of sqlite3 over numbers, which no other thread may use."""
+    database = sqlite3.connect(":memory:")
+    database.execute("create table numbers (n)")
+    database.executemany("insert into numbers values (?)", [(number,) for number in range(300)])
+    yield database.execute("select n from numbers order by n")
+    database.close()
+
+
+def rows_of(cursor):
+    """Draw from a cursor."""
+    for row in cursor:  # noqa: UP028
+        yield row
+
+
+DRAWN = {
+    "cursor": lambda cursor: cursor,
+    "generator": lambda cursor: (row for row in cursor),
+    "generator function": rows_of,
+    "generators": lambda cursor: (row for row in rows_of(cursor)),
+    "map": lambda cursor: map(tuple, cursor),
+    "filter": lambda cursor: filter(None, cursor),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"ordered": False}, {"chunksize": 7}, {"buffersize": 5}], ids=str)
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_cursor_is_drawn_from_by_its_own_thread_only(backend, cursor, drawn, options):
+    """However it is wrapped, as far as that can be seen; the results are those of the loop."""
+    function = parallel(lambda row: row[0], backend=backend)
+    for _ in range(2):  # unknown, and known
+        source = cursor.connection.execute("select n from numbers order by n")
+        assert sorted(function.map(DRAWN[drawn](source), **options)) == list(range(300))
+
+
+@pytest.mark.parametrize("options", [{}, {"buffersize": 3}], ids=str)
+def test_cursor_gives_the_arguments_when_spread(backend, cursor, options):
+    """Of starmap, and of several inputs."""
+    function = parallel(double, backend=backend)
+    assert list(function.starmap(cursor, **options)) == list(range(0, 600, 2))
+    source = cursor.connection.execute("select n from numbers order by n")
+    pairs = parallel(lambda *pair: pair, backend=backend).map((row[0] for row in source), range(300), **options)
+    assert list(pairs) == [(number, number) for number in range(300)]
+
+
+def test_cursor_feeds_the_workers_when_the_first_item_is_slow(cursor):
+    """Who waits for the first result takes further items meanwhile."""
+    seen = set()
+    slow = parallel(lambda row: (time.sleep(0.2 if row[0] == 0 else 1e-4), seen.add(row[0]))[0], backend="threads")
+    results = slow.map(cursor, chunksize=1)
+    next(results)
+    assert len(seen) > 5
+    results.close()
+
+
+def test_error_says_where_an_input_was_drawn_from_when_it_bears_one_thread_only(cursor):
+    """What it draws from cannot always be seen."""
+
+    class Rows:
+        def __iter__(self):
+            return iter(cursor.fetchone, None)  # nothing says what is asked
+
+    with pytest.raises(sqlite3.ProgrammingError) as caught:
+        list(parallel(lambda row: time.sleep(1e-3), backend="threads").map(Rows()))
+    assert "any thread" in caught.value.__notes__[0]
