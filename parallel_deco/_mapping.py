@@ -187,15 +187,20 @@ class Mapping:
             del error  # its traceback leads here
 
     def _with_errors(self, batch: Batch, result: BatchResult) -> Iterator[list[Any]]:
-        """Yield what came before the first error and raise it, or yield all with the errors in their places."""
+        """Yield what came before the first error and raise it, or yield all with the errors in their places.
+
+        A KeyboardInterrupt is nobody's result: in the loop nobody could tell it from the user's.
+        """
         values, errors = result.values, result.errors
         for position, error in errors.items():
             _note(error, self._function, batch.first + position)
             values[position] = error
-        if self._return_exceptions:
+        returned = self._return_exceptions
+        raised = [at for at, error in errors.items() if not returned or isinstance(error, KeyboardInterrupt)]
+        if not raised:
             yield values
             return
-        position = min(errors)
+        position = min(raised)
         yield values[:position]
         failure = errors[position]
         self.close()

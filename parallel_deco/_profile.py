@@ -15,6 +15,7 @@ from parallel_deco import _machine
 from parallel_deco._brief import ALIKE, Brief
 from parallel_deco._cpus import available_cpus
 from parallel_deco._errors import name_of
+from parallel_deco._interrupts import interrupts
 from parallel_deco._nesting import depth, in_worker_process
 from parallel_deco._options import Options, check_answer
 from parallel_deco._readings import overhead
@@ -250,7 +251,7 @@ class Profile:
 
     def _ask(self, policy: Callable[[Explanation], str], proposal: Decision) -> Decision:
         """Have the user's policy choose; it hears what `auto` proposes."""
-        route = policy(self._explanation(proposal, ()))
+        route = _answer(policy, self._explanation(proposal, ()))
         check_answer(route, name_of(policy))
         if route in ("auto", proposal.route):
             return proposal
@@ -462,6 +463,18 @@ if hasattr(os, "register_at_fork"):
 def chosen(backend: object) -> tuple[str, str]:
     """Return rule and reason of a route that the user named."""
     return "your choice", f"you chose backend={backend!r}"
+
+
+def _answer(policy: Callable[[Explanation], str], explanation: Explanation) -> Any:
+    """Ask the user's policy; an error of its own says so."""
+    try:
+        return policy(explanation)
+    except StopIteration as error:  # a map would take it for its end
+        raise RuntimeError(f"the policy {name_of(policy)} raised StopIteration") from error
+    except Exception as error:
+        if not interrupts(error):
+            error.add_note(f"raised by the policy {name_of(policy)}")
+        raise
 
 
 def call_arguments(shape: Shape, item: Any) -> Arguments:

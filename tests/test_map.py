@@ -1701,6 +1701,22 @@ def test_error_is_clear_when_all_items_that_run_wait_for_each_others_results(cou
     assert sorted(outcomes) == list(range(count))
 
 
+def interrupted_at_two(number):
+    """Raise what Ctrl-C does."""
+    if number == 2:
+        raise KeyboardInterrupt
+    return number
+
+
+def test_keyboard_interrupt_is_no_result_when_exceptions_are(backend):
+    """In the loop, nobody could tell it from the user's own."""
+    results = parallel(interrupted_at_two, backend=backend).map(range(9), return_exceptions=True, chunksize=1)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert list(results) == []
+
+
 # Inputs that only one thread may take from.
 
 

@@ -408,9 +408,19 @@ def test_error_of_a_policy_comes_out_when_it_raises():
         raise LookupError("no idea")
 
     function = parallel(timed, backend=policy)
-    with pytest.raises(LookupError, match="no idea"):
+    with pytest.raises(LookupError, match="no idea") as caught:
         list(function.map(range(100)))
     with pytest.raises(LookupError, match="no idea"):
+        function.submit(1).result(DEADLINE)
+    assert "policy" in caught.value.__notes__[0]
+
+
+def test_error_of_a_policy_is_told_when_it_raises_stop_iteration():
+    """A map would end as if there were nothing left."""
+    function = parallel(timed, backend=lambda explanation: next(iter(())))
+    with pytest.raises(RuntimeError, match="policy"):
+        list(function.map(range(100)))
+    with pytest.raises(RuntimeError, match="policy"):
         function.submit(1).result(DEADLINE)
 
 
