@@ -136,7 +136,7 @@ class Mapping:
         if unknown and (self._options.chooses or self._options.backend == THREADS):
             judge = self._judge = Judge(self._hear, self._start_without_consumer)  # before there is anything to see
         steering.begin(self._source.left)
-        if steering.route != SERIAL or not self._caller_runs:
+        if (steering.route != SERIAL or not self._caller_runs) and not self._source.thread_bound:
             self._feed_aside()
         if judge is not None:
             judge.sit(pools.threads())
@@ -330,13 +330,12 @@ class Mapping:
                     self._run_here(size)
                 elif bell is None:
                     self._feed_aside()  # who waits is owed a wider window
-                else:
-                    if self._rests:
-                        self._await(bell, lull)
-                    elif not self._await(bell, self._patience()):
-                        self._rescue()
-                    if self._source.thread_bound:  # nobody else may pull
-                        self._feed_aside()
+                elif self._source.thread_bound and self._feed_one():
+                    continue  # a result may have come meanwhile
+                elif self._rests:
+                    self._await(bell, lull)
+                elif not self._await(bell, self._patience()):
+                    self._rescue()
         finally:
             self._waiting = False
         self._feed_aside()
@@ -398,12 +397,19 @@ class Mapping:
         return None
 
     def _feed_bound(self) -> None:
-        """Start batches from an input that only the consumer may pull from; another thread wakes it to do so."""
+        """Start a batch from an input that only the consumer may pull from; another thread wakes it to do so."""
         if threading.get_ident() == self.consumer:
-            self._feed()
+            self._feed_one()
             return
         with self._lock:
             self._ring()
+
+    def _feed_one(self) -> bool:
+        """Start one batch, if there is a place for it and anything to pull; return whether that was so."""
+        pulled = self._pull_next()
+        if pulled is not None:
+            self._launch(*pulled)
+        return pulled is not None
 
     def _make_ready(self) -> None:
         """Have the workers load the function, if they were not asked yet; and more of them, once it is sure to pay."""

@@ -4,13 +4,14 @@ import sys
 import threading
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import suppress
 from contextvars import Context, copy_context
 from operator import attrgetter
 from time import perf_counter
 from types import WrapperDescriptorType
 from typing import Any, NamedTuple
 
-from parallel_deco._thread_bound import is_thread_bound, note_thread
+from parallel_deco._thread_bound import is_thread_bound
 
 __all__ = ["Piece", "Source"]
 
@@ -60,9 +61,7 @@ class Source:
     may have come to their end behind them, and the consumer waits for these.
     """
 
-    def __init__(
-        self, iterable: Iterable[Any], length: int | None, prompt: bool = False, thread_bound: bool = False
-    ) -> None:
+    def __init__(self, iterable: Iterable[Any], length: int | None, prompt: bool = False) -> None:
         # Slices of a sequence cost nothing per item; type() and not isinstance(), a subclass may iterate otherwise.
         self._sequence: Sequence[Any] | None = None
         if _is_plain(iterable):
@@ -82,7 +81,7 @@ class Source:
         self._prompt_items = 0  # since then
         self._since = 0.0  # when the pull under way began to wait for the next item
         self._drawer = 0  # the thread of that pull
-        self.thread_bound = thread_bound  #: only the consumer may pull
+        self.thread_bound = not self.prompt and is_thread_bound(self._iterator)  #: only the consumer may pull
         self._made_in = threading.get_ident()
         self.pulled = 0  #: items that were pulled, for the first time
         self.error: BaseException | None = None
@@ -95,8 +94,7 @@ class Source:
         """
         kinds: set[type] = set(map(type, rows)) if type(rows) in (list, tuple) else {object}  # 20 ns for each
         prompt = all(map(_holds_its_items, kinds))
-        made = map(tuple if kinds <= _ROWS else _row, rows)
-        source = cls(made, _length(rows), prompt=prompt, thread_bound=is_thread_bound(rows))
+        source = cls(map(tuple if kinds <= _ROWS else _row, rows), _length(rows), prompt=prompt)
         source.instant = prompt and kinds <= _ROWS
         if prompt and not source.instant:  # they may be somebody's compiled code
             source.context = copy_context()
@@ -108,11 +106,10 @@ class Source:
     def of(cls, iterables: tuple[Iterable[Any], ...]) -> "Source":
         """Make a source of what `map` was given: items, or tuples of items where there are several iterables."""
         if len(iterables) == 1:
-            return cls(iterables[0], _length(iterables[0]), thread_bound=is_thread_bound(iterables[0]))
+            return cls(iterables[0], _length(iterables[0]))
         lengths = [_length(iterable) for iterable in iterables]
         length = None if None in lengths else min(lengths)  # type: ignore[type-var]
-        bound = any(map(is_thread_bound, iterables))
-        source = cls(zip(*iterables, strict=False), length, prompt=all(map(_is_plain, iterables)), thread_bound=bound)
+        source = cls(zip(*iterables, strict=False), length, prompt=all(map(_is_plain, iterables)))
         if source.prompt and length:
             source._head = (tuple(iterable[0] for iterable in iterables),)  # type: ignore[index]
         return source
@@ -235,7 +232,7 @@ class Source:
             if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise  # the user's, and not the input's
             if threading.get_ident() != self._made_in:
-                note_thread(error)
+                _note_thread(error)
             self.error = error
         finally:
             self._drawer = 0
@@ -279,6 +276,16 @@ class Source:
             self._sequence = None
             self._head = ()
             self._lock.release()
+
+
+def _note_thread(error: BaseException) -> None:
+    """Say that an input was drawn from in another thread than that of the map, if that may be what it does not bear."""
+    with suppress(Exception):  # a __str__ of the user's, or one that takes no notes
+        if "thread" in str(error) and _OTHER_THREAD not in getattr(error, "__notes__", ()):
+            error.add_note(_OTHER_THREAD)
+
+
+_OTHER_THREAD = "the input of a map is drawn from in any thread: pass a list of its items, or take backend='serial'"
 
 
 def _holds_its_items(kind: type) -> bool:

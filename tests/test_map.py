@@ -1730,6 +1730,16 @@ def cursor():
     database.close()
 
 
+class Rows:
+    """What is a cursor when it is drawn from."""
+
+    def __init__(self, cursor):
+        self.cursor = cursor
+
+    def __iter__(self):
+        return self.cursor
+
+
 def rows_of(cursor):
     """Draw from a cursor."""
     for row in cursor:  # noqa: UP028
@@ -1743,6 +1753,9 @@ DRAWN = {
     "generators": lambda cursor: (row for row in rows_of(cursor)),
     "map": lambda cursor: map(tuple, cursor),
     "filter": lambda cursor: filter(None, cursor),
+    "chain": lambda cursor: itertools.chain([], cursor),
+    "islice": lambda cursor: itertools.islice(cursor, 1000),
+    "its own iterator": lambda cursor: Rows(cursor),
 }
 
 
@@ -1779,10 +1792,54 @@ def test_cursor_feeds_the_workers_when_the_first_item_is_slow(cursor):
 def test_error_says_where_an_input_was_drawn_from_when_it_bears_one_thread_only(cursor):
     """What it draws from cannot always be seen."""
 
-    class Rows:
-        def __iter__(self):
-            return iter(cursor.fetchone, None)  # nothing says what is asked
-
+    rows = iter(cursor.fetchone, None)  # nothing says what is asked
     with pytest.raises(sqlite3.ProgrammingError) as caught:
-        list(parallel(lambda row: time.sleep(1e-3), backend="threads").map(Rows()))
+        list(parallel(lambda row: time.sleep(1e-3), backend="threads").map(rows))
     assert "any thread" in caught.value.__notes__[0]
+
+
+def ticks(connection):
+    """Never end."""
+    for number in itertools.count():
+        time.sleep(1e-3)
+        yield number
+
+
+@pytest.mark.parametrize("buffersize", [None, 1])
+def test_result_comes_when_an_input_with_a_connection_never_ends(backend, cursor, buffersize):
+    """It may wait for anything: also for what is done with earlier results."""
+    results = parallel(double, backend=backend).map(ticks(cursor.connection), buffersize=buffersize)
+    assert list(itertools.islice(results, 5)) == [0, 2, 4, 6, 8]
+    results.close()
+
+
+def test_result_comes_when_a_cursor_never_ends(backend, cursor):
+    """What is drawn ahead by the thread that waits for results ends when one is there."""
+    cursor.connection.create_function("slow", 1, lambda n: time.sleep(1e-3) or n)
+    endless = "with recursive c(n) as (select 1 union all select n + 1 from c) select slow(n) from c"
+    results = parallel(lambda row: row[0], backend=backend).map(cursor.connection.execute(endless))
+    assert list(itertools.islice(results, 5)) == [1, 2, 3, 4, 5]
+    results.close()
+
+
+def test_input_is_not_kept_when_it_is_looked_into(cursor):
+    """The variables of a generator go when it lets go of them."""
+    gone = []
+
+    def rows():
+        for number in range(100):
+            row = Row(number)
+            gone.append(weakref.ref(row))
+            yield number
+            del row
+            yield -number
+
+    results = parallel(abs, backend="threads").map(rows())
+    assert len(list(results)) == 200
+    assert all(reference() is None for reference in gone)
+    given = rows()
+    next(given)
+    results = parallel(abs, backend="threads").map(given)
+    assert list(itertools.islice(results, 50))
+    assert gone[100]() is None
+    results.close()
