@@ -1833,29 +1833,49 @@ def test_class_is_made_in_a_worker_when_only_the_program_has_it_in_a_module(run_
 
 
 SENTINEL = """
-from parallel_deco import parallel
-
 MISSING = object()
+_token = None
 
 def get(x):
     return MISSING if x % 2 else x
 
-def known(backend):
+def known():
     offset = 1
 
     def known(x):
         value = get(x)
         return "missing" if value is MISSING else value + offset
 
-    return list(parallel(known, backend=backend).map(range(4)))
+    return known
+
+def getter(key):
+    nothing = MISSING
+
+    def get(row, default=MISSING, *, other=MISSING):
+        return default is MISSING and other is MISSING and nothing is MISSING and key
+
+    return get
+
+def started():
+    global _token
+    _token = object()
+
+    def run(x):
+        return _token is not None
+
+    return run
 """
 
 
 def test_sentinel_of_a_module_is_the_workers_when_a_closure_of_it_travels(run_program, tmp_path):
-    """The functions of the module that it calls are there already, and have their own."""
+    """The functions of the module that it calls are there already, and have their own; also as a default, or a cell."""
     (tmp_path / "sentinel.py").write_text(SENTINEL)
     program = """
     import sentinel
-    print(sentinel.known("processes"))
+    from parallel_deco import parallel
+    options = dict(backend="processes", max_workers=1)
+    print(list(parallel(sentinel.known(), **options).map(range(4))))
+    print(parallel(sentinel.getter("same"), **options).submit({}).result())
+    print(parallel(sentinel.started(), **options).submit(1).result())
     """
-    assert run_program(program) == (0, "[1, 'missing', 3, 'missing']\n", "")
+    assert run_program(program) == (0, "[1, 'missing', 3, 'missing']\nsame\nTrue\n", "")

@@ -19,19 +19,20 @@ from parallel_deco.backends.classes import fill, find, find_or_make, number_of, 
 from parallel_deco.backends.originals import fill_function, find_or_make_function, reduce_function
 from parallel_deco.backends.reducers import reducer_of
 from parallel_deco.backends.references import (
-    Reference,
+    Sentinel,
     bind,
+    find_sentinel,
     is_handmade,
     locate,
     rebuild_view,
     reference,
-    reference_to_global,
+    sentinels_of,
 )
 
 __all__ = ["ByValuePickler", "HomewardPickler"]
 
 #: These are in every worker under their names.
-_OURS = {bind, fill, fill_function, find, find_or_make, find_or_make_function, locate, rebuild_view}
+_OURS = {bind, fill, fill_function, find, find_or_make, find_or_make_function, find_sentinel, locate, rebuild_view}
 #: What cloudpickle 3.1.2 and later have in the place of a file.
 _NO_FILE = "<dynamic-code>"
 #: How the body of a class, and what is in it, looks a name up.
@@ -42,6 +43,10 @@ _FORMATS = frozenset("?bBcdfhHiIlLnNqQP")
 
 class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle has no types
     """cloudpickle, but a decorated importable function goes by name, and context variables go at all."""
+
+    def __init__(self, file: BytesIO, buffer_callback: Callable[[Any], bool] | None = None) -> None:
+        super().__init__(file, buffer_callback=buffer_callback)
+        self._sentinels: dict[int, Sentinel] = {}
 
     def reducer_override(self, value: Any) -> Any:
         """Return how to rebuild a value, or NotImplemented for the pickler's own way."""
@@ -58,6 +63,8 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return _reduce_view(value)
         elif kind is CodeType:
             return self._reduce_code(value)
+        elif kind is object:
+            return self._reduce_sentinel(value)
         reducer = reducer_of(kind)
         if reducer is not None:
             return reducer(value)
@@ -69,7 +76,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         _, given = reduced[2]
         names = given["__globals__"]
         names.update(_globals_in_class_bodies(value))
-        names.update({name: _Global(where) for name, where in _sentinels(value, names)})
+        self._sentinels.update(sentinels_of(value))  # before its defaults and cells, which may be the same
         return reduce_function(value, reduced)
 
     def _reduce_whole(self, value: Any) -> Any:
@@ -82,6 +89,11 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return super().reducer_override(value)
         with _not_by_name(sys.modules[name]):
             return self.dispatch_table[ModuleType](value) if is_module else super().reducer_override(value)
+
+    def _reduce_sentinel(self, value: object) -> Any:
+        """Return how to rebuild what is nothing but itself: other functions of its module compare with what is there."""
+        where = self._sentinels.get(id(value))
+        return NotImplemented if where is None else (find_sentinel, where)
 
     def _reduce_code(self, code: CodeType) -> Any:
         """Return how to rebuild code, of its file: some versions of cloudpickle name another, for tracebacks too."""
@@ -128,28 +140,6 @@ def _names_in_class_bodies(code: CodeType, within: bool = False) -> Iterator[str
             yield from _names_in_class_bodies(constant, inside)
 
 
-class _Global:
-    """In the place of a global, what a worker finds under its name."""
-
-    def __init__(self, where: Reference) -> None:
-        self._where = where
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return locate, (self._where,)
-
-
-def _sentinels(function: FunctionType, names: dict[str, Any]) -> Iterator[tuple[str, Reference]]:
-    """Yield those globals of a function that are nothing but themselves, like ``MISSING = object()``, and in a module.
-
-    Other functions of the module compare with what the worker has.
-    """
-    for name, there in names.items():
-        if type(there) is object:
-            where = reference_to_global(function, name)
-            if where is not None:
-                yield name, where
-
-
 def _reduce_view(view: memoryview) -> Any:
     """Return how to rebuild a view of memory: cloudpickle would make bytes of it."""
     if not view.shape or view.format not in _FORMATS or (0 in view.shape and view.ndim > 1):
@@ -170,7 +160,7 @@ class HomewardPickler(ByValuePickler):
     """
 
     def __init__(self, file: BytesIO, classes: dict[str, type], buffer_callback: Callable[[Any], bool] | None) -> None:
-        super().__init__(file, buffer_callback=buffer_callback)
+        super().__init__(file, buffer_callback)
         self._classes = classes
 
     def reducer_override(self, value: Any) -> Any:

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
-    *("Imports", "reference_to_global", "replaces"),
+    *("Imports", "find_sentinel", "replaces", "sentinels_of"),
 ]
 
+#: The module of a bare object, its file, and the name that it has there.
+Sentinel = tuple[str, "str | None", str]
 #: How many layers a function and its wrappers have at most.
 _MOST_LAYERS = 20
 
@@ -105,17 +107,28 @@ def reference(function: "Any") -> Reference | None:
     return None
 
 
-def reference_to_global(function: FunctionType, name: str) -> Reference | None:
-    """Return where a worker finds a global of a function; None where the function is no importable module's."""
-    module = sys.modules.get(function.__module__)
+def sentinels_of(function: FunctionType) -> "dict[int, Sentinel]":
+    """Return where a worker finds the bare objects of a function's module, as ``MISSING = object()``, by their ids.
+
+    There are none where a worker would not import the module.
+    """
+    home = function.__module__
+    module = sys.modules.get(home)
     spec = getattr(module, "__spec__", None)
-    if (
-        spec is None
-        or function.__module__ == "__main__"
-        or getattr(module, "__dict__", None) is not function.__globals__
-    ):
-        return None
-    return Reference(function.__module__, name, 0, 0, spec.origin if spec.has_location else None)
+    names = function.__globals__
+    if spec is None or home == "__main__" or getattr(module, "__dict__", None) is not names:
+        return {}
+    file = spec.origin if spec.has_location else None
+    return {id(there): (home, file, name) for name, there in names.copy().items() if type(there) is object}
+
+
+def find_sentinel(module: str, file: str | None, name: str) -> object:
+    """Return the bare object that is there; a new one where there is none, for the program may have put it there."""
+    try:
+        found = getattr(imported(module, file), name, None)
+    except ImportError:
+        found = None
+    return found if type(found) is object else object()
 
 
 def replaces(function: "Any") -> bool:
