@@ -1685,11 +1685,16 @@ def test_printed_text_is_as_the_callers_when_it_has_reconfigured_its_stream(run_
 
 
 REGISTERED = """
-    import csv, logging, sys
+    import csv, enum, logging, os, sys
     from parallel_deco import parallel
 
+    class Name(enum.StrEnum):
+        PIPE = "pipe"
+
     csv.register_dialect("mine", delimiter="|", quotechar="'", skipinitialspace=True)
+    csv.register_dialect(Name.PIPE, delimiter="|")
     logging.addLevelName(25, "NOTICE")
+    logging.addLevelName(25, "REMARK")
 
     def read(line):
         import csv
@@ -1697,7 +1702,9 @@ REGISTERED = """
 
     def known(_):
         import csv, logging
-        return sorted(csv.list_dialects()), logging.getLevelName(25), csv.get_dialect("excel").delimiter
+        import local
+        levels = [logging.getLevelName(name) for name in (25, "NOTICE", "REMARK", 50)]
+        return sorted(csv.list_dialects()), levels, csv.get_dialect("excel").delimiter
 
     def imported(names):
         return [name in sys.modules for name in names]
@@ -1707,16 +1714,17 @@ REGISTERED = """
     print(list(parallel(read, **options).map(["1| '2|3'"])), parallel(known, **options).submit(0).result())
     csv.unregister_dialect("mine")
     csv.register_dialect("excel", delimiter=";")
-    logging.addLevelName(25, "REMARK")
-    print(parallel(known, **options).submit(0).result() == known(0), known(0))
+    logging.addLevelName(25, "OTHER")
+    print(parallel(known, **options).submit(0).result())
     """
 
 
-def test_worker_has_the_dialects_and_the_names_of_levels_of_the_program(run_program):
-    """As they are when work is sent; no module is imported just for that."""
+def test_worker_has_the_dialects_and_the_names_of_levels_of_the_program(run_program, tmp_path):
+    """As they are when work is sent, beside what modules there register; none is imported just for that."""
+    (tmp_path / "local.py").write_text("import csv\ncsv.register_dialect('local', delimiter='!')\n")
     out = """[False]
-[['1', '2|3']] (['excel', 'excel-tab', 'mine', 'unix'], 'NOTICE', ',')
-True (['excel', 'excel-tab', 'unix'], 'REMARK', ';')
+[['1', '2|3']] (['excel', 'excel-tab', 'local', 'mine', 'unix'], ['REMARK', 25, 25, 'CRITICAL'], ',')
+(['excel', 'excel-tab', 'local', 'unix'], ['OTHER', 25, 25, 'CRITICAL'], ';')
 """
     assert run_program(REGISTERED) == (0, out, "")
 

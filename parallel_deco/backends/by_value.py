@@ -91,7 +91,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return self.dispatch_table[ModuleType](value) if is_module else super().reducer_override(value)
 
     def _reduce_sentinel(self, value: object) -> Any:
-        """Return how to rebuild what is nothing but itself: other functions of its module compare with what is there."""
+        """Return how to rebuild what is nothing but itself: functions of its module compare with what is there."""
         where = self._sentinels.get(id(value))
         return NotImplemented if where is None else (find_sentinel, where)
 
