@@ -1826,6 +1826,73 @@ def test_classes_are_the_workers_own_when_their_names_lead_nowhere(run_program, 
     assert run_program(program) == (0, "True True\nTrue\nTrue\nTrue\n4\n", "")
 
 
+ROWS = """
+import collections
+
+_Row = None
+
+def parse(header):
+    global _Row
+    if _Row is None or _Row._fields != tuple(header):
+        _Row = collections.namedtuple("Row", header)
+    return [_Row(*range(len(header)))]
+
+def make(number):
+    class Made:
+        def value(self):
+            return number
+    return Made
+
+Current = make(1)
+
+def value_of(instance):
+    return instance.value(), type(instance) is Current
+"""
+
+
+def test_class_is_made_in_a_worker_when_what_is_in_its_place_is_another(run_program, tmp_path):
+    """The same code has made both, of something else."""
+    (tmp_path / "rows.py").write_text(ROWS)
+    program = """
+    import rows
+    from parallel_deco import parallel
+
+    options = dict(backend="processes", max_workers=1)
+    rows.parse(["id", "name"])
+    parse = parallel(rows.parse, **options)
+    print(parse.submit(["lat", "lon"]).result(), parse.submit(["a", "b", "c"]).result())
+    value_of = parallel(rows.value_of, **options)
+    print(value_of.submit(rows.Current()).result(), value_of.submit(rows.make(1)()).result()[0])
+    rows.Current = rows.make(5)
+    print(value_of.submit(rows.Current()).result())
+    """
+    out = """[Row(lat=0, lon=1)] [Row(a=0, b=1, c=2)]
+(1, True) 1
+(5, False)
+"""
+    assert run_program(program) == (0, out, "")
+
+
+LEAVES = """
+import sys
+from collections import namedtuple
+Point = namedtuple("P", "x y")
+if __name__ != "__main__" and "parallel_deco.backends.worker" in sys.modules:
+    sys.exit("not here")
+"""
+
+
+def test_class_is_made_in_a_worker_when_its_module_cannot_be_imported_there(run_program, tmp_path):
+    """Whatever that raises."""
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    program = """
+    import leaves
+    from parallel_deco import parallel
+    print(parallel(sum, backend="processes").submit(leaves.Point(1, 2)).result())
+    """
+    assert run_program(program) == (0, "3\n", "")
+
+
 def test_class_is_made_in_a_worker_when_only_the_program_has_it_in_a_module(run_program, tmp_path):
     """It was put there later: nothing is found where it is in the program."""
     (tmp_path / "unnamed.py").write_text(UNNAMED)

@@ -34,8 +34,6 @@ _own: "weakref.WeakSet[type]" = weakref.WeakSet()
 _received: "weakref.WeakKeyDictionary[type, tuple[str, Digests]]" = weakref.WeakKeyDictionary()
 #: What makes them anew, as far as it was asked for; empty where nothing does, or only too much would.
 _spares: "weakref.WeakKeyDictionary[type, bytes]" = weakref.WeakKeyDictionary()
-#: Where modules have classes that have been sent, and whose names do not lead there; empty where none has.
-_places: "weakref.WeakKeyDictionary[type, Place | tuple[()]]" = weakref.WeakKeyDictionary()
 #: Among the attributes of an enumeration, what its members have.
 STATES = "members of an enumeration"
 #: Bytes of a spare at most: it goes with each report, and is hardly ever used (guessed).
@@ -81,15 +79,7 @@ def reduce_class(value: type, reduced: "tuple[Any, ...]", digest: "Callable[[Any
         make, arguments = make_quietly, (make, *arguments)
     digests = {name: digest(attribute) for name, attribute in attributes.items()}
     state = attributes, slots, digests, number, os.getpid(), main_name(value), fill_all
-    return find_or_make, (number, _place(value), make, arguments), state, None, None, fill
-
-
-def _place(value: type) -> Place | None:
-    """Return where a module has a class that its own name does not lead to; it is looked for once."""
-    found = _places.get(value)
-    if found is None:
-        found = _places[value] = place_of(value) or ()
-    return found or None
+    return find_or_make, (number, place_of(value), make, arguments), state, None, None, fill
 
 
 def _members(value: type) -> tuple[str, ...]:
@@ -100,7 +90,7 @@ def _members(value: type) -> tuple[str, ...]:
 
 
 def find_or_make(number: str, place: Place | None, make: "Callable[..., type]", arguments: "tuple[Any, ...]") -> type:
-    """Return the class of that number, or what is in its place here; else it is made, and `fill` completes it."""
+    """Return the class of that number, or the one at its place here; else it is made, and `fill` completes it."""
     found = _by_number.get(number)
     if found is not None:
         return found
