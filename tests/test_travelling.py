@@ -1730,47 +1730,56 @@ def test_worker_has_the_dialects_and_the_names_of_levels_of_the_program(run_prog
 
 
 PATCHED = """
-    import importlib.util, pathlib, sys, types
+    import pathlib, sys, types
     import helpers
     from parallel_deco import parallel
 
+    # As IPython's autoreload does from version 9 on: new code for the functions that are there, no new module.
+    reloader = types.SimpleNamespace(modules_mtimes={}, failed={})
+    magics = types.SimpleNamespace(registry={"AutoreloadMagics": types.SimpleNamespace(_reloader=reloader)})
+    sys.modules["IPython"] = types.ModuleType("IPython")
+    sys.modules["IPython"].get_ipython = lambda: types.SimpleNamespace(magics_manager=magics)
+    sys.modules["IPython.extensions.autoreload"] = types.ModuleType("autoreload")
+
     def patch(text):
-        # As IPython's autoreload does from version 9 on: new code for the functions that are there, no new module.
         path = pathlib.Path(helpers.__file__)
         path.write_text(text)
+        reloader.modules_mtimes["helpers"] = len(patches)
+        patches.append(text)
         names = {}
-        exec(compile(text, path, "exec"), names)
+        try:
+            exec(compile(text, path, "exec"), names)
+        except SyntaxError:
+            reloader.failed[helpers.__file__] = len(patches)
+            return
         helpers.plain.__code__ = names["plain"].__code__
         helpers.Tool.method.__code__ = names["Tool"].method.__code__
-        helpers.Tool.fixed.__code__ = names["Tool"].fixed.__code__
+        helpers.CONSTANT = names["CONSTANT"]
 
     def work(x):
-        return helpers.plain(), helpers.Tool().method(), helpers.Tool.fixed()
+        return helpers.plain(), helpers.Tool().method(), helpers.CONSTANT
 
-    sys.modules["IPython.extensions.deduperreload.deduperreload"] = types.ModuleType("deduperreload")
+    patches = []
     text = pathlib.Path(helpers.__file__).read_text()
     options = dict(backend="processes", max_workers=1)
-    for step in ("1", "22", "22", "333"):
+    for step in ("1", "22", "22", "(", "333"):
         print(parallel(work, **options).submit(0).result(), parallel(helpers.plain, **options).submit().result())
         patch(text.replace("1", step))
 """
 
 
 def test_worker_follows_when_code_was_put_into_functions_that_are_there(run_program, tmp_path):
-    """As IPython does with what was edited; methods too."""
+    """As IPython does with what was edited; where that failed, nothing has changed."""
     (tmp_path / "helpers.py").write_text("""
+import abc
+CONSTANT = 1
 def plain():
-    return 'plain 1'
-
-class Tool:
+    return 'plain', 1
+class Tool(abc.ABC):
     def method(self):
-        return 'method 1'
-
-    @staticmethod
-    def fixed():
-        return 'fixed 1'
+        return 'method', 1
 """)
-    lines = "".join(f"('plain {x}', 'method {x}', 'fixed {x}') plain {x}\n" for x in ("1", "1", "22", "22"))
+    lines = "".join(f"(('plain', {x}), ('method', {x}), {x}) ('plain', {x})\n" for x in (1, 1, 22, 22, 22))
     assert run_program(PATCHED) == (0, lines, "")
 
 

@@ -2,9 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from functools import partial
-from types import CodeType, FunctionType, ModuleType
+from types import ModuleType
 
 from parallel_deco.backends.references import Imports, imported
 
@@ -18,8 +16,6 @@ __all__ = ["After", "Change", "Modules", "follow", "is_own", "spec_of"]
 #: The number of a change, the module's name, its file, and whether it is another module and not the same anew.
 Change = tuple[int, str, str | None, bool]
 
-#: What IPython's autoreload has loaded where it puts new code into the functions that are there, and reloads nothing.
-_PATCHER = "IPython.extensions.deduperreload.deduperreload"
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
@@ -30,18 +26,18 @@ class Modules:
     Notes
     -----
     A reload gives a module a new `__spec__`, and so has another module one of its own. Of installed libraries, which
-    are many and not edited, only those are looked at that a function which travels belongs to. Where IPython puts new
-    code into what there is, the code itself is looked at: 100 ns for each function.
+    are many and not edited, only those are looked at that a function which travels belongs to. What IPython patches
+    keeps its spec: it knows itself when that was.
     """
 
-    __slots__ = ("_codes", "_imports", "_known", "_seen", "changes", "replaced")
+    __slots__ = ("_edited", "_imports", "_known", "_seen", "changes", "replaced")
 
     def __init__(self) -> None:
         self._imports = Imports()
         self._known: dict[str, Any] = {}
         self.replaced = 0  #: how many modules have had one made by hand put in their place
         self._seen: dict[str, tuple[Any, ModuleSpec | None]] = {}
-        self._codes: dict[str, list[CodeType]] = {}
+        self._edited: dict[str, Any] = {}  # when the file was, as IPython has noted it
         self.changes: tuple[Change, ...] = ()
 
     def look(self, name: str | None) -> int:
@@ -56,12 +52,13 @@ class Modules:
             self._look_for_new(now.copy())
         if name is not None and name not in self._seen:
             self._note(name)
+        changed: list[str] = []
         for watched, (module, spec) in self._seen.items():
             if now.get(watched) is not module or getattr(module, "__spec__", None) is not spec:
-                self._look_for_changes()
+                changed = self._look_for_changes()
                 break
-        if _PATCHER in now:
-            self._look_for_patches()
+        if _AUTORELOAD in now:
+            self._look_for_edited(changed)
         return len(self.changes)
 
     def _look_for_new(self, modules: "dict[str, Any]") -> None:
@@ -79,19 +76,27 @@ class Modules:
         if module is not None and spec is not None:
             self._seen[name] = module, spec
 
-    def _look_for_patches(self) -> None:
-        for name, (module, spec) in self._seen.items():
-            codes = [] if spec is None else [*_codes(module)]
-            before = self._codes.get(name, codes)
-            self._codes[name] = codes
-            if spec is not None and codes != before:
+    def _look_for_edited(self, changed: list[str]) -> None:
+        times, failed = _edited()
+        for name, (_, spec) in self._seen.items():
+            if spec is None:
+                continue
+            if name not in self._edited:  # IPython may note it later
+                self._edited[name] = times.get(name, _modified_at(spec))
+            now = times.get(name, self._edited[name])
+            if now == self._edited[name]:
+                continue
+            self._edited[name] = now
+            if name not in changed and spec.origin not in failed:
                 self._add_change(name, spec, another=False)
 
     def _add_change(self, name: str, spec: "ModuleSpec", another: bool) -> None:
         file = spec.origin if spec.has_location else None
         self.changes += ((len(self.changes) + 1, name, file, another),)
 
-    def _look_for_changes(self) -> None:
+    def _look_for_changes(self) -> list[str]:
+        """Note what has changed, and return the names of it."""
+        changed = []
         # In the program's order: importlib moves what it has loaded, or reloaded, to the end of `sys.modules`.
         for name in [name for name in [*sys.modules] if name in self._seen]:
             before, spec = self._seen[name]
@@ -102,36 +107,31 @@ class Modules:
                 self.replaced += 1
             if now is None or now is spec:
                 continue
+            changed.append(name)
             self._add_change(name, now, another=module is not before)
-            self._codes.pop(name, None)
             self._note(name)
+        return changed
 
 
-def _codes(module: ModuleType) -> Iterator[CodeType]:
-    """Yield the code of a module's own functions, and of those in its own classes."""
-    for value in vars(module).copy().values():
-        yield from _own_codes(value, module.__name__)
+#: What reloads modules that were edited before each cell; or, in version 9, only puts the new code into what is there.
+_AUTORELOAD = "IPython.extensions.autoreload"
 
 
-def _own_codes(value: object, home: str) -> Iterator[CodeType]:
-    kind = type(value)
-    for part in _parts(value, kind, home):
-        yield from _own_codes(part, home)
-    if kind is FunctionType and value.__module__ == home:
-        yield value.__code__  # type: ignore[attr-defined]
+def _edited() -> "tuple[dict[str, Any], dict[Any, Any]]":
+    """Return when modules were edited, by their names, and the files that could not be loaded, as IPython has them."""
+    try:
+        magics = sys.modules["IPython"].get_ipython().magics_manager.registry["AutoreloadMagics"]
+        times, failed = magics._reloader.modules_mtimes, magics._reloader.failed
+    except (AttributeError, KeyError):  # it is not in use, or a version that keeps them elsewhere
+        return {}, {}
+    return (times, failed) if isinstance(times, dict) and isinstance(failed, dict) else ({}, {})
 
 
-def _parts(value: "Any", kind: type, home: str) -> "list[Any]":
-    """Return what may hold functions in a value; no code of the user's is asked."""
-    if kind in (staticmethod, classmethod):
-        return [value.__func__]
-    if kind is property:
-        return [value.fget, value.fset, value.fdel]
-    if kind is FunctionType or issubclass(kind, partial):  # a decorated one
-        return [vars(value).get("__wrapped__")]
-    if kind is type and value.__module__ == home:
-        return [part for part in vars(value).copy().values() if type(part) is not type]
-    return []
+def _modified_at(spec: "ModuleSpec") -> float | None:
+    try:
+        return os.stat(spec.origin or "").st_mtime
+    except OSError:  # it is in an archive, or was removed
+        return None
 
 
 def spec_of(module: "Any") -> "ModuleSpec | None":
