@@ -29,6 +29,9 @@ __all__ = [
     "RemoteTraceback",
 ]
 
+#: Notes that an error has at most when another is added.
+MOST_NOTES = 16
+
 
 class ParallelError(Exception):
     """The root of the library's own errors."""
@@ -62,6 +65,16 @@ class RemoteTraceback(Exception):
     def __str__(self) -> str:
         """Show the text below an empty line, as multiprocessing does."""
         return f'\n"""\n{self.args[0]}"""'
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to an error, once; not where one error is that of many items, or takes no notes."""
+    try:
+        notes = getattr(error, "__notes__", ())
+        if text not in notes and len(notes) < MOST_NOTES:
+            error.add_note(text)
+    except Exception:  # a frozen dataclass, for one
+        return
 
 
 def name_of(function: "Callable[..., Any]") -> str:

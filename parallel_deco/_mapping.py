@@ -19,14 +19,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from parallel_deco._elsewhere import all_failed, start_each_in_processes, start_in_processes
-from parallel_deco._errors import NotPicklableError, name_of
+from parallel_deco._errors import NotPicklableError, name_of, note
 from parallel_deco._flow import TINY, Aim, patience, spreads
 from parallel_deco._importing import note_call
 from parallel_deco._interrupts import interrupts
@@ -62,8 +62,6 @@ __all__ = ["Mapping"]
 MOST_LOOKS, MORE_LOOKS = 10e-3, 0.01
 #: Seconds of one item that count as that: what takes longer is seen, or another program had the CPU.
 MOST_OF_ONE = 1e-3
-#: Notes that an error has at most when another is added.
-MOST_NOTES = 16
 #: Seconds after which the consumer looks after a pull that may be waiting for an item.
 STALLED = 10e-3
 #: Seconds for which the consumer, who has just taken a result, is not woken for the next one: where they come more
@@ -193,7 +191,7 @@ class Mapping:
         """
         values, errors = result.values, result.errors
         for position, error in errors.items():
-            _note(error, self._function, batch.first + position)
+            self._note(error, batch.first + position)
             values[position] = error
         returned = self._return_exceptions
         raised = [at for at, error in errors.items() if not returned or isinstance(error, KeyboardInterrupt)]
@@ -569,7 +567,11 @@ class Mapping:
             self._steering.sees_context_set()
 
     def _note_stretch(self, stretch: Stretch, error: BaseException) -> None:
-        _note(error, self._function, self._stretches.last(stretch))
+        self._note(error, self._stretches.last(stretch))
+
+    def _note(self, error: BaseException, index: int) -> None:
+        """Name the item in the error's traceback."""
+        note(error, f"raised by item {index} of a map of {name_of(self._function)}")
 
     # Starting
 
@@ -853,12 +855,3 @@ class Mapping:
             self._pending.cut_short(begun, len(batch.items) - begun)
             self._steering.hurry()
             batch.items = batch.items[:begun]
-
-
-def _note(error: BaseException, function: Callable[..., Any], index: int) -> None:
-    """Name the item in the error's traceback, once; not where one error is that of many items, or takes no notes."""
-    note = f"raised by item {index} of a map of {name_of(function)}"
-    with suppress(Exception):  # a frozen dataclass, for one
-        notes = getattr(error, "__notes__", ())
-        if note not in notes and len(notes) < MOST_NOTES:
-            error.add_note(note)

@@ -14,7 +14,7 @@ from types import MethodType, ModuleType
 from parallel_deco import _machine
 from parallel_deco._brief import ALIKE, Brief
 from parallel_deco._cpus import available_cpus
-from parallel_deco._errors import name_of
+from parallel_deco._errors import name_of, note
 from parallel_deco._interrupts import interrupts
 from parallel_deco._nesting import depth, in_worker_process
 from parallel_deco._options import Options, check_answer
@@ -473,7 +473,7 @@ def _answer(policy: Callable[[Explanation], str], explanation: Explanation) -> A
         raise RuntimeError(f"the policy {name_of(policy)} raised StopIteration") from error
     except Exception as error:
         if not interrupts(error):
-            error.add_note(f"raised by the policy {name_of(policy)}")
+            note(error, f"raised by the policy {name_of(policy)}")
         raise
 
 

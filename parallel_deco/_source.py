@@ -11,6 +11,7 @@ from time import perf_counter
 from types import WrapperDescriptorType
 from typing import Any, NamedTuple
 
+from parallel_deco._errors import note
 from parallel_deco._thread_bound import is_thread_bound
 
 __all__ = ["Piece", "Source"]
@@ -280,12 +281,9 @@ class Source:
 
 def _note_thread(error: BaseException) -> None:
     """Say that an input was drawn from in another thread than that of the map, if that may be what it does not bear."""
-    with suppress(Exception):  # a __str__ of the user's, or one that takes no notes
-        if "thread" in str(error) and _OTHER_THREAD not in getattr(error, "__notes__", ()):
-            error.add_note(_OTHER_THREAD)
-
-
-_OTHER_THREAD = "the input of a map is drawn from in any thread: pass a list of its items, or take backend='serial'"
+    with suppress(Exception):  # a __str__ of the user's
+        if "thread" in str(error):
+            note(error, "the input of a map is drawn from in any thread: pass a list of its items, or take 'serial'")
 
 
 def _holds_its_items(kind: type) -> bool:

@@ -150,9 +150,13 @@ def _has_own_code() -> bool:
 
 def _is_own(value: object) -> bool:
     kind = type(value)
-    if kind not in (FunctionType, type) and not issubclass(kind, partial):  # what others have may be code to run
+    if kind not in (FunctionType, type) and not issubclass(kind, partial):
         return False
-    return getattr(value, "__module__", None) == "__main__"
+    try:
+        home = getattr(value, "__module__", None)
+    except Exception:  # a class of the user's may make it
+        return False
+    return type(home) is str and home == "__main__"
 
 
 #: Attributes of sys.flags and the options that set them, as in `subprocess._args_from_interpreter_flags`, which
