@@ -19,6 +19,7 @@ import random
 import sys
 import threading
 import time
+import unittest.mock
 import zipfile
 import zlib
 
@@ -412,6 +413,63 @@ def case_harmless_and_not(work):
         total[0] = before + x
 
     return function, lambda: (sorted(found), total)
+
+
+def case_compared_by_sorted(work):
+    class Ranked:
+        count = 0
+
+        def __lt__(self, other):
+            before = Ranked.count
+            work()
+            Ranked.count = before + 1
+            return True
+
+    several = [Ranked(), Ranked()]
+
+    def function(x):
+        return len(sorted(several)) + x
+
+    return function, lambda: Ranked.count
+
+
+def case_carried_by_an_exception(work):
+    found = []
+
+    def function(x):
+        try:
+            raise ValueError(found)
+        except ValueError as error:
+            work()
+            error.args[0].append(x)
+
+    return function, lambda: sorted(found)
+
+
+def case_noted_by_a_local_class(work):
+    found = []
+
+    def function(x):
+        class Key:
+            def __hash__(self):
+                found.append(x)
+                return x
+
+        work()
+        return len({Key()})
+
+    return function, lambda: sorted(found)
+
+
+def case_patched(work):
+    account = Account()
+
+    def function(x):
+        with unittest.mock.patch.object(account, "total", x):
+            work()
+            return account.total
+
+    return function, lambda: account.total
 
 
 CASES = {name[5:]: case for name, case in list(globals().items()) if name.startswith("case_")}

@@ -35,6 +35,7 @@ def _kept(ledger: Ledger, place: Place, name: str, seen: dict[Site, Site]) -> Pl
     twin = seen[place] = ledger.site(("kept", place, name))
     place.read = True
     twin.kept = name
+    twin.made_by = place.made_by
     twin.cls, twin.members, twin.opaque, twin.mutable = place.cls, place.members, place.opaque, place.mutable
     ledger.put(twin, frozenset([_kept(ledger, inner, name, seen) for inner in list(place.contents)]))
     for attribute, value in place.attributes.items():

@@ -312,6 +312,8 @@ class Calls(Members):
             for kept_there in (instance_namespace(thing) or {}).values():
                 if is_a(kept_there, types.FunctionType) and own_function(kept_there):
                     self.call_function(kept_there, Given([], {}, self.ledger.reach(given.all())))
+        if is_cache(thing):
+            self.ask(given.all(), ("__hash__", "__eq__"))
         if wrapped is not MISSING:
             self.ledger.spend(50)  # a chain of wrappers may be a ring
             return self._kept_by(thing, self.call_object(wrapped, EMPTY, given, via or dotted_name(thing)))
@@ -343,6 +345,8 @@ class Calls(Members):
     def _library_function(self, function: types.FunctionType, via: str, given: Given) -> Value:
         """Call a function in Python of a known library: believed, but for the user's functions inside it."""
         result = self.native_function(via or dotted_name(function), function, given)
+        if attribute(function, "patchings") is not MISSING:
+            self.ledger.record(EffectKind.WRITES_GLOBAL, f"calls {function.__name__}(), which patches")
         for place, thing in self._users_in(function):
             if is_a(thing, types.FunctionType):
                 result |= self.call_function(thing, given)
@@ -501,6 +505,9 @@ class Calls(Members):
     def instantiate(self, cls: type, given: Given) -> Value:
         """Make an instance of a class."""
         meta = self.readable(class_attribute(type(cls), "__call__"))
+        if issubclass(cls, type) and len(given.positional) == 3:
+            kind = self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)
+            return self.make_class(given, given.positional[1], {**given.keywords, "metaclass": kind})
         if meta is not None:
             return self.call_function(meta, given.after(self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)))
         name = dotted_name(cls)
@@ -547,18 +554,39 @@ class Calls(Members):
                 self.ledger.put(site, union(frame.namespace.values()))
         for base in given.positional[2:]:
             self.ledger.put(site, base)
+            site.bases |= base
+        for place in given.keywords.get("metaclass", EMPTY):
+            self._instance_of(site, place)
         self._class_made(single(site), [*given.positional[2:], given.spread or EMPTY], given.keywords)
         for value in list(site.members.values()):
             for place in value:
-                if isinstance(place, (Outside, Site)):
-                    self.own_special(place, "__set_name__", Given([single(site), EMPTY]))
+                self._tell_name(place, single(site))
         return single(site)
 
-    def make_class(self, given: Given) -> Value:
-        """Call ``type(name, bases, namespace)``."""
-        made = self.doubtful(given)
-        self._class_made(made, [self.ledger.inside(union(given.positional[1:2]))], given.keywords)
-        return made
+    def make_class(self, given: Given, bases: Value, keywords: dict[str, Value]) -> Value:
+        """Make a class of `given` by a call."""
+        result = self.doubtful(given)
+        made = single(self.new_site("result"))
+        self._class_made(made, [self.ledger.inside(bases)], keywords)
+        for place in self.ledger.inside(union(given.positional[2:])):
+            self._tell_name(place, made)
+        return result
+
+    def _instance_of(self, site: Site, cls: Place) -> None:
+        """Note that objects are of a class, which may be made during the call."""
+        if type(cls) is Site and cls.members is not None:
+            site.made_by = cls
+            for base in cls.bases:
+                if site.cls is None and type(base) is Site:
+                    self._instance_of(site, base)
+                    site.made_by = cls
+        known_classes = self.classes_in(cls.bases if type(cls) is Site else single(cls))
+        site.cls = known_classes[0] if known_classes else site.cls
+
+    def _tell_name(self, place: Place, owner: Value) -> None:
+        """An object becomes the attribute of a new class."""
+        if isinstance(place, (Outside, Site)):
+            self.own_special(place, "__set_name__", Given([owner, EMPTY]))
 
     def _class_made(self, made: Value, bases: list[Value], keywords: dict[str, Value]) -> None:
         """Call what the bases of a new class have for the case, and its metaclass."""
@@ -571,7 +599,8 @@ class Calls(Members):
         for place in union(bases):
             if type(place) is Site and place.members is not None and "__init_subclass__" in place.members:
                 self.call(place.members["__init_subclass__"], Given([made], others))
-        for meta in dict.fromkeys([*map(type, known_bases), *self.classes_in(keywords.get("metaclass", EMPTY))]):
+        named = [cls for cls in self.classes_in(keywords.get("metaclass", EMPTY)) if issubclass(cls, type)]
+        for meta in dict.fromkeys([*map(type, known_bases), *named]):
             first = self.ledger.keeper(Origin.GLOBAL, meta.__name__, meta)
             for special in ("__prepare__", "__new__", "__init__"):
                 function = self.readable(class_attribute(meta, special))
@@ -582,13 +611,9 @@ class Calls(Members):
     def _call_site(self, site: Site, given: Given) -> Value:
         """Call something made during the call: a class, or an instance."""
         if site.members is not None:
-            instance = self.new_site(("instance", site))
-            instance.opaque = True
-            made = single(instance)
-            self.ledger.put(instance, frozenset(site.contents) | given.all())
-            if "__init__" in site.members:
-                self.call(site.members["__init__"], given.after(made))
-            return made
+            return self._instantiate_made(site, given)
+        if site.made_by is not None and (called := self.made_member(site, "__call__")):
+            return self.call(called, given.after(single(site)))
         if site.cls is not None:
             method = self.readable(class_attribute(site.cls, "__call__"))
             if method is not None:
@@ -605,6 +630,18 @@ class Calls(Members):
             return self._attributes_of(given.first(), tuple(names))
         return self.call_fresh(inside, given)
 
+    def _instantiate_made(self, cls: Site, given: Given) -> Value:
+        """Make an instance of a class made during the call."""
+        instance = self.new_site(("instance", cls))
+        instance.opaque = instance.mutable = True
+        self._instance_of(instance, cls)
+        made = single(instance)
+        self.ledger.put(instance, frozenset(cls.contents) | given.all())
+        result = self.own_special(cls, "__call__", given)  # of a metaclass
+        for name in ("__new__", "__init__", "__del__"):
+            self.own_special(instance, name, given if name != "__del__" else Given([]))
+        return made | result
+
     # --- methods of what was made during the call ------------------------------------------------------------------
 
     def _call_method_of_fresh(self, method: Method, given: Given) -> Value:
@@ -613,6 +650,9 @@ class Calls(Members):
             return self._call_made(owner, given)
         if type(owner) is not Site:
             return self.method_of_constant(name, given)
+        overriding = frozenset([place for place in self.made_member(owner, name) if type(place) is Made])
+        if overriding:
+            return self.call(overriding, given.after(single(owner)))
         if name[-1] == "*" and owner.cls is not None:
             methods = self.methods_like(owner.cls, name)
             if methods:
@@ -654,9 +694,13 @@ class Calls(Members):
         if owner not in self._hooked:
             self._hooked.add(owner)
             try:
+                others = given.all() if special else self.ledger.reach(self.ledger.reach(given.all()))
                 for hook in hooks:
-                    arguments = Given([single(owner)], {}, self.ledger.reach(self.ledger.reach(given.all())))
-                    self.ledger.put(site, self.call_function(hook, arguments))
+                    apart = hook.__name__ == "__deepcopy__"  # it is given a dict, to keep what it has copied
+                    result = self.call_function(hook, Given([single(owner)], {}, EMPTY if apart else others))
+                    if hook.__name__ == "__iter__":
+                        result |= self.iterate(result)
+                    self.ledger.put(site, result)
             finally:
                 self._hooked.discard(owner)
         return self.ledger.reach(single(site))

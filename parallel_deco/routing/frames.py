@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import opcode
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol, TypeAlias
 
 from parallel_deco.routing.bytecode import Handler, Program, decode
 from parallel_deco.routing.ledger import Exhausted, Ledger
-from parallel_deco.routing.values import EMPTY, Cell, Given, Origin, Outside, Site, Value, joined, unsure
+from parallel_deco.routing.values import EMPTY, NO_ARGUMENTS, Cell, Given, Origin, Outside, Site, Value, joined, unsure
 
 __all__ = ["Frame", "Reader"]
 
@@ -45,8 +45,20 @@ class Reader(Protocol):
         """Set an attribute of something made during the call."""
         ...
 
+    def delete_attribute(self, owner: Value, name: str) -> None:
+        """Call what is called where an attribute is deleted."""
+        ...
+
     def operate(self, value: Value, name: str, given: Given) -> Value:
         """Call the special method of an operator, where the class of `value` is known and defines it."""
+        ...
+
+    def ask(self, value: Value, names: Iterable[str] = (), given: Given = NO_ARGUMENTS, deep: bool = False) -> None:
+        """Call special methods of objects, and of what is in containers: these, or all that anybody may call."""
+        ...
+
+    def as_number(self, value: Value) -> None:
+        """Call what a number, an array or a text asks an object for when they meet."""
         ...
 
     def iterate(self, value: Value) -> Value:

@@ -15,10 +15,11 @@ from parallel_deco.routing.frames import Action, Frame
 from parallel_deco.routing.known import steers_library
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
-from parallel_deco.routing.lookup import is_a
-from parallel_deco.routing.rules import keep_output, outputs_of
+from parallel_deco.routing.lookup import is_a, mro
+from parallel_deco.routing.rules import ORDER, keep_output, outputs_of
 from parallel_deco.routing.values import (
     EMPTY,
+    NO_ARGUMENTS,
     TRUTH,
     Cell,
     Const,
@@ -35,7 +36,6 @@ from parallel_deco.routing.values import (
 __all__ = ["ACTIONS"]
 
 ACTIONS: Final[dict[str, Action]] = {}
-_NO_ARGUMENTS: Final = Given([])
 
 
 def on(names: str) -> Callable[[Action], Action]:
@@ -67,9 +67,8 @@ _moves(
 )
 _moves("POP_TOP POP_ITER POP_EXCEPT PRINT_EXPR", 1, 0)
 _moves("IS_OP", 2, 1)
-_moves("GET_LEN PUSH_EXC_INFO WITH_EXCEPT_START LOAD_ASSERTION_ERROR LOAD_LOCALS", 0, 1)
+_moves("GET_LEN WITH_EXCEPT_START LOAD_ASSERTION_ERROR LOAD_LOCALS", 0, 1)
 _moves("LOAD_SMALL_INT RETURN_GENERATOR MATCH_MAPPING MATCH_SEQUENCE", 0, 1)
-_moves("CHECK_EXC_MATCH CHECK_EG_MATCH", 1, 1)
 _moves("PREP_RERAISE_STAR", 2, 1)
 _moves("END_ASYNC_FOR", 2, 0)
 _moves("CLEANUP_THROW", 3, 2)
@@ -309,7 +308,9 @@ def _store_attr(frame: Frame, argument: int) -> None:
 @on("DELETE_ATTR")
 def _delete_attr(frame: Frame, argument: int) -> None:
     name = frame.code.co_names[argument]
-    frame.ledger.change(frame.pop(), f"deletes the attribute {name!r} of", EffectKind.WRITES_ATTRIBUTE)
+    owner = frame.pop()
+    frame.ledger.change(owner, f"deletes the attribute {name!r} of", EffectKind.WRITES_ATTRIBUTE)
+    frame.reader.delete_attribute(owner, name)
 
 
 @on("STORE_SUBSCR")
@@ -319,7 +320,7 @@ def _store_subscr(frame: Frame, argument: int) -> None:
     frame.reader.operate(owner, "__setitem__", Given([key, value]))
     frame.put_into(owner, value)
     keep_output(owner, _constant_of(key), value)
-    _compare_keys(frame, key)
+    _look_for(frame, key)
 
 
 @on("STORE_SLICE")
@@ -339,18 +340,22 @@ def _delete_subscr(frame: Frame, argument: int) -> None:
 @on("BINARY_SUBSCR")
 def _binary_subscr(frame: Frame, argument: int) -> None:
     owner, key = frame.pops(2)
+    _look_for(frame, key)
     frame.push(frame.reader.item(owner, key))
 
 
 @on("BINARY_SLICE")
 def _binary_slice(frame: Frame, argument: int) -> None:
-    owner = frame.pops(3)[0]
+    owner, *ends = frame.pops(3)
+    for end in ends:
+        frame.reader.operate(end, "__index__", NO_ARGUMENTS)
     frame.push(frame.reader.item(owner, constant(frame.ledger, SLICE)))
 
 
 @on("BUILD_SLICE")
 def _build_slice(frame: Frame, argument: int) -> None:
-    frame.pops(argument)
+    for end in frame.pops(argument):
+        frame.reader.operate(end, "__index__", NO_ARGUMENTS)
     frame.push(constant(frame.ledger, SLICE))
 
 
@@ -367,6 +372,7 @@ _JOINING: Final = frozenset((0, 1, 5, 7, 10, 12, 13, 14, 18, 20, 23, 25))  # + *
 def _binary_op(frame: Frame, argument: int) -> None:
     left, right = frame.pops(2)
     if argument == _SUBSCRIPT:
+        _look_for(frame, right)
         frame.push(frame.reader.item(left, right))
         return
     if left == right == TRUTH and argument in _LOGICAL:
@@ -384,14 +390,17 @@ def _binary_op(frame: Frame, argument: int) -> None:
         result = frame.fresh(_elements(frame.ledger, left) | _elements(frame.ledger, right))
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
+    if argument % 13 == _MODULO:
+        frame.reader.ask(right, (*_TEXT, "__getitem__", "__missing__"))
     if argument in _TEXT_OPERATORS and len(left) == 1:
-        _join_texts(frame, argument, left, right)
+        _join_texts(frame, argument, left)
     for place in (*left, *right):
         site.mutable |= type(place) is Site and place.mutable
     name = _OPERATORS[argument % 13]
     result |= frame.reader.operate(left, f"__{'i' if inplace else ''}{name}__", Given([right]))
     result |= frame.reader.operate(left, f"__{name}__", Given([right]))
     result |= frame.reader.operate(right, f"__r{name}__", Given([left]))
+    frame.reader.as_number(left | right)
     frame.push(left | result if inplace and left else result)
 
 
@@ -399,11 +408,10 @@ _ADD, _MODULO = 0, 6
 _TEXT_OPERATORS: Final = (_ADD, _MODULO)
 
 
-def _join_texts(frame: Frame, argument: int, left: Value, right: Value) -> None:
+def _join_texts(frame: Frame, argument: int, left: Value) -> None:
     """``"a" + x`` and ``"a%s" % x``: what they begin with is known."""
     prefix = _prefix(left)
-    if argument == _MODULO and prefix:
-        _operate(frame, frame.ledger.reach(right), *_TEXT)
+    if argument == _MODULO:
         prefix = prefix.partition("%")[0]
     frame.site().prefix = prefix
 
@@ -434,27 +442,26 @@ def _unary(frame: Frame, argument: int) -> None:
     frame.push(TRUTH if value == TRUTH and name == "UNARY_INVERT" else frozenset((frame.site(),)))
 
 
-def _operate(frame: Frame, value: Value, *names: str, given: Given = _NO_ARGUMENTS) -> None:
+def _operate(frame: Frame, value: Value, *names: str, given: Given = NO_ARGUMENTS) -> None:
     """Call the special methods that an instruction may lead to, of what is no argument."""
     frame.ledger.look(value, ALL)
     for name in names if value else ():
         frame.reader.operate(value, name, given)
 
 
-#: The operators of COMPARE_OP, each with the one that it becomes the other way round.
-_COMPARISONS: Final = (
-    *(("__lt__", "__gt__"), ("__le__", "__ge__"), ("__eq__", "__eq__"), ("__ne__", "__ne__"), ("__gt__", "__lt__")),
-    ("__ge__", "__le__"),
-)
+_EQUAL: Final = ("__eq__", "__ne__")
+#: What the operators of COMPARE_OP may call.
+_COMPARISONS: Final = (ORDER, ORDER, _EQUAL, _EQUAL, ORDER, ORDER)
 _COMPARED_FROM: Final = 5 if VERSION >= (3, 13) else 4 if VERSION >= (3, 12) else 0
 
 
 @on("COMPARE_OP")
 def _compare(frame: Frame, argument: int) -> None:
     left, right = frame.pops(2)
-    there, back = _COMPARISONS[argument >> _COMPARED_FROM]
-    for value, name, other in ((left, there, right), (right, back, left)):
-        _operate(frame, value, name, *(("__eq__",) if name == "__ne__" else ()), given=Given([other]))
+    for value, other in ((left, right), (right, left)):
+        frame.ledger.look(value, ALL)
+        frame.reader.ask(value, _COMPARISONS[argument >> _COMPARED_FROM], Given([other]))
+    frame.reader.as_number(left | right)
     frame.push(TRUTH if left or right else EMPTY)
 
 
@@ -463,17 +470,21 @@ def _contains(frame: Frame, argument: int) -> None:
     item, container = frame.pops(2)
     frame.ledger.look(container, item_step(item))
     frame.reader.hand_over(container, "the operator in")
-    frame.reader.operate(container, "__contains__", Given([item]))
-    _compare_keys(frame, item.union(*[place.contents for place in container if type(place) is Site]))
+    for name in ("__contains__", "__iter__", "__getitem__"):
+        frame.reader.operate(container, name, Given([item]))
+    frame.reader.ask(container, ("__eq__",), Given([item]))
+    _compare_keys(frame, item)
     frame.push(EMPTY)
 
 
 def _compare_keys(frame: Frame, keys: Value) -> None:
     """Objects are looked for, or are the keys of a dict."""
-    for place in keys:
-        if type(place) is Site and place.cls is not None:
-            frame.reader.operate(frozenset((place,)), "__hash__", _NO_ARGUMENTS)
-            frame.reader.operate(frozenset((place,)), "__eq__", Given([keys]))
+    frame.reader.ask(keys, ("__hash__", "__eq__"))
+
+
+def _look_for(frame: Frame, key: Value) -> None:
+    """An object stands in square brackets: it may be the key of a dict or a position."""
+    frame.reader.ask(key, ("__hash__", "__eq__", "__index__"))
 
 
 _TRUTH: Final = ("__bool__", "__len__")
@@ -491,20 +502,29 @@ def _asks(names: str, pops: int, methods: tuple[str, ...]) -> None:
     """Instructions that ask the first of some values, and give a fresh or constant one."""
 
     def action(frame: Frame, argument: int) -> None:
-        _operate(frame, frame.pops(pops)[0], *methods)
+        value = frame.pops(pops)[0]
+        frame.ledger.look(value, ALL)
+        frame.reader.ask(value, methods)
         frame.push(EMPTY)
 
     on(names)(action)
 
 
-_asks("UNARY_NOT", 1, _TRUTH)
 _asks("CONVERT_VALUE FORMAT_SIMPLE", 1, _TEXT)
 _asks("FORMAT_WITH_SPEC", 2, _TEXT)
 
 
+@on("UNARY_NOT")
+def _unary_not(frame: Frame, argument: int) -> None:
+    _operate(frame, frame.pop(), *_TRUTH)
+    frame.push(EMPTY)
+
+
 @on("FORMAT_VALUE")
 def _format_value(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.pops(2 if argument & 4 else 1)[0], *_TEXT)
+    value = frame.pops(2 if argument & 4 else 1)[0]
+    frame.ledger.look(value, ALL)
+    frame.reader.ask(value, _TEXT)
     frame.push(EMPTY)
 
 
@@ -657,13 +677,13 @@ def _end_for(frame: Frame, argument: int) -> None:
 def _get_awaitable(frame: Frame, argument: int) -> None:
     name = "__await__" if frame.program.names[frame.index] == "GET_AWAITABLE" else "__aiter__"
     value = frame.pop()
-    frame.push(value | frame.reader.operate(value, name, _NO_ARGUMENTS))
+    frame.push(value | frame.reader.operate(value, name, NO_ARGUMENTS))
 
 
 @on("GET_ANEXT")
 def _get_anext(frame: Frame, argument: int) -> None:
     source = frame.stack[-1] or EMPTY
-    found = frame.reader.operate(source, "__anext__", _NO_ARGUMENTS)
+    found = frame.reader.operate(source, "__anext__", NO_ARGUMENTS)
     frame.push(frame.ledger.inside(source) | frame.ledger.reach(found))
 
 
@@ -700,7 +720,47 @@ def _return_value(frame: Frame, argument: int) -> None:
     frame.stop()
 
 
-@on("RERAISE RAISE_VARARGS INTERPRETER_EXIT")
+@on("PUSH_EXC_INFO")
+def _push_exc_info(frame: Frame, argument: int) -> None:
+    frame.stack.insert(-1, EMPTY)
+
+
+@on("CHECK_EXC_MATCH")
+def _match_exception(frame: Frame, argument: int) -> None:
+    classes = frame.pop()
+    if _is_named(frame):
+        frame.stack[-1] = frozenset([place for place in frame.ledger.thrown() if _may_be_caught(place, classes)])
+    frame.push(EMPTY)
+
+
+@on("CHECK_EG_MATCH")
+def _match_group(frame: Frame, argument: int) -> None:
+    frame.stack[-1] = frame.ledger.thrown() if _is_named(frame) else EMPTY
+
+
+def _is_named(frame: Frame) -> bool:
+    """Whether what is caught here gets a name."""
+    following = frame.program.names[frame.index + 1 : frame.index + 5]
+    return any(name[:5] == "STORE" for name in following)
+
+
+def _may_be_caught(place: Place, classes: Value) -> bool:
+    """Whether an exception may be of one of these classes: of what is not known in full, any may be."""
+    cls = place.cls if type(place) is Site and place.made_by is None else None
+    kinds = [x.examples[0] for x in classes if type(x) is Outside and x.examples is not None and len(x.examples) == 1]
+    if cls is None or len(kinds) < len(classes) or not all(isinstance(kind, type) for kind in kinds):
+        return True
+    return any(kind in mro(cls) for kind in kinds)
+
+
+@on("RAISE_VARARGS")
+def _raise(frame: Frame, argument: int) -> None:
+    for value in frame.pops(argument):
+        frame.ledger.throw(value)
+    frame.stop()
+
+
+@on("RERAISE INTERPRETER_EXIT")
 def _stop(frame: Frame, argument: int) -> None:
     frame.stop()
 

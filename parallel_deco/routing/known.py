@@ -19,6 +19,7 @@ from parallel_deco.routing.lookup import attribute, is_a, is_iterator_type, mro,
 __all__ = [
     "AGGREGATES",
     "ALIASING",
+    "ASKED_BY",
     "ATOMIC_METHODS",
     "CONSUMING",
     "COPIES",
@@ -163,6 +164,14 @@ _NOT_MUTATING: Final = _words("set_index set_axis set_flags add_prefix add_suffi
 WRITES_TO_FIRST: Final = _words("""
     save savefig to_csv to_json to_parquet to_pickle to_excel to_html to_feather tofile write_csv write_parquet writexml
 """)
+
+# What methods of containers call of what they are given: others may call anything.
+ASKED_BY: Final = {
+    **dict.fromkeys(("append", "appendleft", "put", "put_nowait", "set_result", "set_exception"), ()),
+    **dict.fromkeys(("index", "count", "__contains__"), ("__eq__", "__hash__")),
+    **dict.fromkeys(("add", "discard", "remove", "get", "setdefault"), ("__eq__", "__hash__")),
+    **dict.fromkeys(("insert", "pop", "__getitem__"), ("__eq__", "__hash__", "__index__")),
+}
 
 # Those of them that are one step in C: threads may call them at the same time.
 ATOMIC_METHODS: Final = _words("""

@@ -307,6 +307,16 @@ class Ledger:
             if site.read:
                 self.version += 1
 
+    def throw(self, value: Value) -> None:
+        """Note what is raised, but not what holds nothing."""
+        self.put(self.site("thrown"), frozenset(filter(_holds_something, value)))
+
+    def thrown(self) -> Value:
+        """Return what was raised so far: whatever is caught is one of these."""
+        site = self.site("thrown")
+        site.read = True
+        return frozenset(site.contents)
+
     def put_attribute(self, site: Site, name: str, value: Value) -> None:
         """Set an attribute of the objects of `site`."""
         known, value = site.attributes.get(name, EMPTY), unsure(value)
@@ -507,6 +517,13 @@ class Ledger:
 def looks_known(place: Outside) -> bool:
     """Say whether what a place holds is a function, class or module, of which the name matters."""
     return place.examples is not None and any(identity(thing) is thing for thing in place.examples)
+
+
+def _holds_something(place: Place) -> bool:
+    """Say whether an exception may hold what others have, or is an object that they have; a class makes a new one."""
+    if type(place) is Outside:
+        return not place.examples or not all(is_a(thing, type) for thing in place.examples)
+    return type(place) is not Site or bool(place.contents or place.attributes or place.made_by)
 
 
 #: What changes nothing that somebody else could look at.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import types
+from collections.abc import Iterable
 from typing import Final
 
 from parallel_deco.routing.arrays import is_copied
 from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
+from parallel_deco.routing.hooks import anybody_may_call, special_of
 from parallel_deco.routing.known import AGGREGATES, Species, is_data, is_library, own_function, species
 from parallel_deco.routing.ledger import Ledger
 from parallel_deco.routing.looks import DEEP, item_step
@@ -27,6 +29,7 @@ from parallel_deco.routing.natives import Natives
 from parallel_deco.routing.rules import CALLABLES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
+    NO_ARGUMENTS,
     Const,
     Given,
     Made,
@@ -38,6 +41,7 @@ from parallel_deco.routing.values import (
     Super,
     Value,
     are_dicts,
+    is_container,
 )
 
 __all__ = ["Members"]
@@ -45,7 +49,13 @@ __all__ = ["Members"]
 _PROPERTIES: Final = (property, functools.cached_property)
 _METHODS: Final = (*CALLABLES, staticmethod, classmethod, types.MemberDescriptorType)
 _TABLES: Final = frozenset(("pandas.core.frame.DataFrame", "pandas.DataFrame"))
+_NESTED_MAX: Final = 4  # guessed: a list of pairs of objects has three
+_NUMBER: Final = ("__index__", "__int__", "__float__", "__array__", "__array_ufunc__")
 _VIEWING: Final = (slice, tuple, types.NoneType, types.EllipsisType)
+
+
+class _MadeClass:
+    """Stands for the classes that are made during the call: what comes after it are all known bases."""
 
 
 class Members(Natives):
@@ -134,6 +144,8 @@ class Members(Natives):
 
     def _outside_attribute(self, place: Outside, name: str, to_call: bool) -> Value:
         for thing in self.ledger.ask(place) or ():
+            if is_a(thing, type):
+                self._getters(type(thing), class_attribute(thing, name), EMPTY, False)
             if species(type(thing))[0] is Species.PLAIN:
                 found = class_attribute(type(thing), name)
                 if self.is_property(found):
@@ -191,6 +203,17 @@ class Members(Natives):
         lasts = is_cache(found) and any(type(place) is Outside for place in receiver)
         return kept(self.ledger, result, getter.__name__) if lasts else result
 
+    def _made_attribute(self, site: Site, name: str) -> Value:
+        """Call what gives an attribute, where the class was made during the call."""
+        result = self.own_special(site, "__getattribute__", Given([EMPTY]))
+        member = self.made_member(site, name)
+        if not member and name not in site.attributes:
+            result |= self.own_special(site, "__getattr__", Given([EMPTY]))
+        for place in member:
+            if isinstance(place, (Outside, Site)):
+                result |= self.own_special(place, "__get__", Given([single(site), EMPTY]))
+        return result
+
     def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
         site.read = True
         if name == "__dict__":
@@ -200,6 +223,10 @@ class Members(Natives):
             found |= union([value for key, value in site.attributes.items() if key.startswith(name[:-1])])
         if site.opaque:
             found |= frozenset([place for place in site.contents if not to_call or looks_callable(place)])
+        if name == "args" and site.cls is not None and issubclass(site.cls, BaseException):
+            found |= single(site)
+        if site.made_by is not None:
+            found |= self._made_attribute(site, name)
         if site.cls is None or is_library(home(site.cls)):
             return found
         member = class_attribute(site.cls, name)
@@ -215,7 +242,7 @@ class Members(Natives):
         for cls in self.classes_of(place.receiver) or [place.after]:
             order = mro(cls)
             after = order.index(place.after) + 1 if place.after in order else 0
-            for base in order[after:] if after else mro(place.after)[1:]:
+            for base in order[after:] if after or place.after is _MadeClass else mro(place.after)[1:]:
                 member = namespace(base).get(name, MISSING)
                 if member is not MISSING:
                     found.add(self.ledger.bound(member, place.receiver))
@@ -231,6 +258,8 @@ class Members(Natives):
             named = [value for index, value in frame.free.items() if frame.names[index] == "__class__"]
             classes, receiver = union(named), frame.load(0) if frame.variables else EMPTY
         known = [self.ledger.super_of(cls, receiver) for cls in self.classes_in(classes)]
+        if any(type(place) is Site and place.made_by is not None for place in receiver):
+            return self.ledger.reach(receiver) | single(self.ledger.super_of(_MadeClass, receiver))
         return frozenset(known) or self.ledger.reach(receiver)
 
     @staticmethod
@@ -261,6 +290,11 @@ class Members(Natives):
     def set_attribute(self, site: Site, name: str, value: Value) -> None:
         """Set an attribute of something made during the call, by its setter if it has one."""
         self.ledger.put_attribute(site, name, value)
+        if site.made_by is not None:
+            self.own_special(site, "__setattr__", Given([EMPTY, value]))
+            for place in self.made_member(site, name):
+                if isinstance(place, (Outside, Site)):
+                    self.own_special(place, "__set__", Given([single(site), value]))
         if site.cls is None or is_library(home(site.cls)):
             if site.opaque:
                 self.callbacks(Given([value]))  # an object of a library calls what is put into it: expat's handlers
@@ -269,13 +303,23 @@ class Members(Natives):
         setter = self.readable(found.fset) if is_a(found, property) else None
         if setter is not None:
             self.call_function(setter, Given([single(site), value]))
-        put = self.readable(class_attribute(type(found), "__set__"))
-        if put is not None:
-            descriptor = self.ledger.keeper(Origin.GLOBAL, type(found).__name__, found)
-            self.call_function(put, Given([descriptor, single(site), value]))
+        self._call_descriptor(found, "__set__", Given([single(site), value]))
         hook = self.readable(class_attribute(site.cls, "__setattr__"))
         if hook is not None:
             self.call_function(hook, Given([single(site), EMPTY, value]))
+
+    def delete_attribute(self, owner: Value, name: str) -> None:
+        """Call what is called where an attribute is deleted."""
+        self.operate(owner, "__delattr__", Given([EMPTY]))
+        for cls in self.classes_of(frozenset([place for place in owner if type(place) is Site])):
+            self._call_descriptor(class_attribute(cls, name), "__delete__", Given([owner]))
+
+    def _call_descriptor(self, found: object, special: str, given: Given) -> None:
+        """Call a special method of what stands on a class."""
+        function = special_of(type(found), special)
+        if function is not None:
+            descriptor = self.ledger.keeper(Origin.GLOBAL, type(found).__name__, found)
+            self.call_function(function, given.after(descriptor))
 
     def operate(self, value: Value, name: str, given: Given) -> Value:
         """Call the special method of an operator, where the class of `value` is known and defines it.
@@ -283,12 +327,61 @@ class Members(Natives):
         Not of an argument: then each addition would make the answer depend on the types of the arguments.
         """
         result = EMPTY
-        for place in value:
-            if (type(place) is Site and place.cls is not None) or (
-                type(place) is Outside and place.origin is not Origin.ARGUMENT and place.examples is not None
-            ):
-                result |= self.own_special(place, name, given)
+        for place in filter(_has_methods, value):
+            result |= self.own_special(place, name, given)  # type: ignore[arg-type]
         return result
+
+    def as_number(self, value: Value) -> None:
+        """Call what a number, an array or a text asks an object for when they meet."""
+        places = frozenset(filter(_has_methods, value))
+        for name in _NUMBER if places else ():
+            self.operate(places, name, NO_ARGUMENTS)
+
+    def ask(self, value: Value, names: Iterable[str] = (), given: Given = NO_ARGUMENTS, deep: bool = False) -> None:
+        """Call special methods of objects, and of what is in containers: these, or all that anybody may call.
+
+        If `deep`, also of what is in the attributes of objects.
+        """
+        places = frozenset(filter(_has_methods, self._asked(value, deep))) if value else EMPTY
+        for name in names if places else ():
+            self.operate(places, name, given)
+        for place in places if not names else ():
+            for cls in self.classes_of(single(place)):
+                self.call_hooks(place, cls, Given([places]), special=True)  # type: ignore[arg-type]
+            for name in filter(anybody_may_call, self._names_made(place)):
+                self.own_special(place, name, Given([EMPTY]))  # type: ignore[arg-type]
+
+    def _asked(self, value: Value, deep: bool) -> Value:
+        """Return those of `value`, and of what is inside, that may have special methods of the user's."""
+        found: set[Place] = set()
+        for _ in range(_NESTED_MAX):
+            value = frozenset(filter(_may_be_asked, value - found))
+            if not value:
+                break
+            found |= value
+            value = union([self._kept_in(place, deep) for place in value])
+        return frozenset(found)
+
+    @staticmethod
+    def _names_made(place: Place) -> list[str]:
+        """Return the names of what the class of an object has, if it was made during the call."""
+        classes = _made_classes(place.made_by) if type(place) is Site else []
+        return list(dict.fromkeys(name for cls in classes for name in cls.members or ()))
+
+    @staticmethod
+    def made_member(site: Site, name: str) -> Value:
+        """Return what the class of `site` has under `name`, if it was made during the call."""
+        for cls in _made_classes(site.made_by):
+            if name in (cls.members or ()):
+                return cls.members[name]  # type: ignore[index]
+        return EMPTY
+
+    def _kept_in(self, place: Place, deep: bool) -> Value:
+        if type(place) is not Outside:
+            return self.ledger.inside(single(place))
+        found = self.ledger.child(place, "[]") if any(map(is_container, place.examples or ())) else EMPTY
+        plain = deep and any(species(type(thing))[0] is Species.PLAIN for thing in place.examples or ())
+        return found | self.ledger.child(place, ".*") if plain else found
 
     # --- items -----------------------------------------------------------------------------------------------------
 
@@ -339,7 +432,7 @@ class Members(Natives):
     def _outside_item(self, place: Outside, constant: object) -> Value:
         examples = self.ledger.ask(place)
         if type(constant) is slice:
-            return self._slice(place)
+            return self.own_special(place, "__getitem__", Given([EMPTY])) | self._slice(place)
         result = EMPTY
         for thing in examples or ():
             kind = species(type(thing))[0]
@@ -364,7 +457,7 @@ class Members(Natives):
     def _site_item(self, site: Site, constant: object) -> Value:
         site.read = True
         special = EMPTY
-        if site.cls is not None:
+        if _has_class(site):
             special = self.own_special(site, "__getitem__", Given([EMPTY]))
             special |= self.own_special(site, "__missing__", Given([EMPTY]))
         if type(constant) is slice:
@@ -383,11 +476,11 @@ class Members(Natives):
         self.ledger.look(value, DEEP)
         self.ledger.uses_up(value)
         for place in value:
-            if type(place) is Outside or (type(place) is Site and place.cls is not None):
+            if type(place) is Outside or (type(place) is Site and _has_class(place)):
                 iterator = self.own_special(place, "__iter__", Given([]))
                 found |= iterator or self._stepped(place, "__getitem__", Given([EMPTY]))
         for place in found:
-            if type(place) is Outside or (type(place) is Site and place.cls is not None):
+            if type(place) is Outside or (type(place) is Site and _has_class(place)):
                 found |= self._stepped(place, "__next__", Given([]))
         return found
 
@@ -410,17 +503,52 @@ class Members(Natives):
 
     def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
         """Call the special method `name` if the place holds objects of a class that defines it in Python."""
+        result = EMPTY
         if type(place) is Site:
+            made = frozenset(filter(looks_callable, self.made_member(place, name)))
+            if made:
+                return self.call(made, given.after(single(place)))
             classes = [place.cls] if place.cls is not None else []
         else:
             classes = [type(thing) for thing in self.ledger.ask(place) or ()]  # type: ignore[arg-type]
-        result = EMPTY
         for cls in classes:
             if species(cls)[0] in (Species.PLAIN, Species.RESOURCE):
-                function = self.readable(class_attribute(cls, name))
+                function = special_of(cls, name)
                 if function is not None:
                     result |= self.call_function(function, given.after(single(place)))
         return result
+
+
+def _made_classes(cls: Site | None) -> list[Site]:
+    """Return a class made during the call, and those of its bases that were."""
+    found: list[Site] = []
+    left = [cls] if cls is not None else []
+    while left:
+        cls = left.pop(0)
+        if cls not in found:
+            found.append(cls)
+            left += [place for place in cls.bases if type(place) is Site and place.members is not None]
+    return found
+
+
+def _has_class(site: Site) -> bool:
+    return site.cls is not None or site.made_by is not None
+
+
+def _may_be_asked(place: Place) -> bool:
+    """Say whether a place may hold objects of the user's, or containers of them."""
+    if type(place) is not Outside or place.origin is Origin.ARGUMENT:
+        return type(place) is Site
+    return _has_methods(place) or any(map(is_container, place.examples or ()))
+
+
+def _has_methods(place: Place) -> bool:
+    """Say whether a place may hold objects of the user's that have special methods; of arguments nobody asks."""
+    if type(place) is Site:
+        return _has_class(place)
+    if type(place) is not Outside or place.origin is Origin.ARGUMENT:
+        return False
+    return any(species(type(thing))[0] in (Species.PLAIN, Species.RESOURCE) for thing in place.examples or ())
 
 
 def _is_column(place: Outside) -> bool:

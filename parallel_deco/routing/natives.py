@@ -6,6 +6,7 @@ What is believed of whom stands in the tables of `known`; what built-in function
 from __future__ import annotations
 
 import types
+from collections.abc import Iterable
 
 from parallel_deco.routing import known
 from parallel_deco.routing.arrays import ARRAY_RULES, are_arrays, plain_site
@@ -14,9 +15,10 @@ from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import MISSING, attribute, dotted_name, home, is_a, is_any, type_name
-from parallel_deco.routing.rules import RULES, looks_callable, single, union
+from parallel_deco.routing.rules import ORDER, RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
+    NO_ARGUMENTS,
     Bound,
     Const,
     Given,
@@ -35,6 +37,7 @@ __all__ = ["Natives", "verb", "words_for_unknown"]
 
 _GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__", "__next__"))
 _GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
+_FINDING = frozenset(("index", "count", "remove", "__contains__", "__eq__", "get", "pop", "setdefault"))
 _GIVES_PAIRS = frozenset(("items", "popitem"))
 _GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "add_", "__")
 _ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
@@ -77,6 +80,18 @@ class Natives:
         """Return what a loop's iterator over `value` may be."""
         raise NotImplementedError
 
+    def item(self, value: Value, key: Value) -> Value:
+        """Return what ``value[key]`` may be."""
+        raise NotImplementedError
+
+    def set_attribute(self, site: Site, name: str, value: Value) -> None:
+        """Set an attribute of something made during the call."""
+        raise NotImplementedError
+
+    def delete_attribute(self, owner: Value, name: str) -> None:
+        """Call what is called where an attribute is deleted."""
+        raise NotImplementedError
+
     def operate(self, value: Value, name: str, given: Given) -> Value:
         """Call the special method of an operator, where the class of `value` is known and defines it."""
         raise NotImplementedError
@@ -93,8 +108,8 @@ class Natives:
         """Ask classes whether something is of theirs."""
         raise NotImplementedError
 
-    def make_class(self, given: Given) -> Value:
-        """Call ``type(name, bases, namespace)``."""
+    def make_class(self, given: Given, bases: Value, keywords: dict[str, Value]) -> Value:
+        """Make a class of `given` by a call."""
         raise NotImplementedError
 
     def super_of(self, given: Given) -> Value:
@@ -115,6 +130,10 @@ class Natives:
 
     def of_data(self, place: Outside) -> bool:
         """Say whether a place holds data of a known library, or what is reached from it by names alone."""
+        raise NotImplementedError
+
+    def ask(self, value: Value, names: Iterable[str] = (), given: Given = NO_ARGUMENTS, deep: bool = False) -> None:
+        """Call special methods of objects, and of what is in containers: these, or all that anybody may call."""
         raise NotImplementedError
 
     def call_hooks(
@@ -144,12 +163,18 @@ class Natives:
                 self.hand_over(given.all(), f"{name}()")
         rule = RULES.get(name) or ARRAY_RULES.get(name)
         if rule is not None:
+            if name in ARRAY_RULES:
+                self.ask(given.all())
             return rule(self, given)
         true_name = name if thing is MISSING else dotted_name(thing)
         last = name.rpartition(".")[2]
         first = given.first()
         if name in known.PROCESS_STATE or true_name in known.PROCESS_STATE:
             self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
+        if true_name.startswith("_operator."):
+            self.operate(first, f"__{last.strip('_')}__", Given(given.positional[1:]))
+        if true_name.startswith(("pickle.", "_pickle.")):
+            self.ask(given.first(), deep=True)
         if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
             self.ledger.change(first or union(given.keywords.values()), f"changes, with {name}(),")
             self.put_into(first, union(given.positional[1:]))
@@ -230,6 +255,7 @@ class Natives:
         """Call a method, known by its name only, of something of the outside."""
         receiver = single(owner)
         self._look_at(given, name)
+        self._ask_elements(receiver, name)
         if name not in known.KEEPS:
             self.hand_over(given.all(), f"{name}()")
         if known.mutating(name) and not self._gives_new(owner, name):
@@ -252,8 +278,17 @@ class Natives:
         elif name in known.OUT_POSITIONS:
             self.ledger.change(union(given.positional[known.OUT_POSITIONS[name] - 1 :]), "writes into")
         self._outputs_of_method(name, given, receiver)
-        self.callbacks(given)
+        self.callbacks(given, asking=known.ASKED_BY.get(name))
         return self._method_result(owner, name, given)
+
+    def _ask_elements(self, receiver: Value, name: str) -> None:
+        """A container compares what it contains, to sort it or to find something; or makes up what it misses."""
+        if name == "sort":
+            self.ask(self.ledger.inside(receiver), ORDER, Given([EMPTY]))
+        elif name in _FINDING:
+            self.ask(self.ledger.inside(receiver), ("__eq__",), Given([EMPTY]))
+        elif name == "__getitem__":
+            self.operate(receiver, "__missing__", Given([EMPTY]))
 
     def _gives_new(self, owner: Outside, name: str) -> bool:
         examples = self.ledger.ask(self.data_root(owner)) if known.may_give_new(name) else None
@@ -312,6 +347,7 @@ class Natives:
         """Call a method, known by its name only, of something that was made during the call."""
         everything = given.all()
         self._look_at(given, name)
+        self._ask_elements(single(owner), name)
         if name not in known.KEEPS:
             self.hand_over(given.all(), f"{name}()")
         draws_from_kept(self.ledger, owner)
@@ -330,7 +366,7 @@ class Natives:
         if known.method_draws(name, owner.cls, given.keywords):
             self._draws(name)
         self._outputs_of_method(name, given)
-        self.callbacks(given)
+        self.callbacks(given, asking=known.ASKED_BY.get(name))
         extends = name in ("extend", "update", "extendleft")
         if extends:
             self.ledger.uses_up(everything)
@@ -359,8 +395,7 @@ class Natives:
 
     def make_text(self, value: Value) -> None:
         """Call what makes a text of an object."""
-        for special in ("__format__", "__str__", "__repr__"):
-            self.operate(value, special, Given([EMPTY]))
+        self.ask(value, ("__format__", "__str__", "__repr__"), Given([EMPTY]))
 
     # --- what goes in --------------------------------------------------------------------------------------------
 
@@ -384,13 +419,17 @@ class Natives:
             if type(place) is Outside and place.origin is not Origin.ARGUMENT and not looks_callable(place):
                 self.ledger.change(single(place), f"passes to {name}(), which is compiled,")
 
-    def callbacks(self, given: Given, objects: bool = True, stream: bool = False) -> None:
+    def callbacks(
+        self, given: Given, objects: bool = True, stream: bool = False, asking: tuple[str, ...] | None = None
+    ) -> None:
         """Functions that are passed to somebody else are called by him, with whatever else he got.
 
         So are methods of `objects`, unless it is known which: then the caller sees to that; and where one is taken as
-        a `stream`, those that streams have.
+        a `stream`, those that streams have. Of their special methods, those of `asking`, or all.
         """
         values = [*given.positional, *given.keywords.values(), *([given.spread] if given.spread else [])]
+        if objects and asking != ():
+            self.ask(given.all(), asking or (), Given([given.all()]))
         for value in values:
             for place in value:
                 kind = type(place)
@@ -419,10 +458,6 @@ class Natives:
         """``xml.sax.parse(file, handler)``: the library calls methods of what it is given, or compares it."""
         if cls is not None and not is_library(home(cls)):
             self.call_hooks(place, cls, given, stream=stream)
-        if type(place) is Site:
-            for inner in (place, *[each for each in place.contents if type(each) is Site]):
-                if inner.cls is not None:
-                    self.call_hooks(inner, inner.cls, given, special=True)
 
     def _passed_method(self, place: Outside) -> None:
         """``map(log.append, xs)``: a method of the outside is handed over."""

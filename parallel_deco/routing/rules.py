@@ -12,9 +12,33 @@ from typing import Final, Protocol, TypeAlias
 from parallel_deco.routing.known import OUTPUTS, own_function
 from parallel_deco.routing.ledger import OF_MAIN, EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_a, is_any, loaded
-from parallel_deco.routing.values import EMPTY, Bound, Const, Given, Made, Method, Origin, Outside, Place, Site, Value
+from parallel_deco.routing.values import (
+    EMPTY,
+    NO_ARGUMENTS,
+    Bound,
+    Const,
+    Given,
+    Made,
+    Method,
+    Origin,
+    Outside,
+    Place,
+    Site,
+    Value,
+)
 
-__all__ = ["CALLABLES", "RULES", "Caller", "Rule", "keep_output", "looks_callable", "outputs_of", "single", "union"]
+__all__ = [
+    "CALLABLES",
+    "ORDER",
+    "RULES",
+    "Caller",
+    "Rule",
+    "keep_output",
+    "looks_callable",
+    "outputs_of",
+    "single",
+    "union",
+]
 
 CALLABLES: Final = (
     types.FunctionType,
@@ -51,8 +75,24 @@ class Caller(Protocol):
         """Return what a loop's iterator over `value` may be."""
         ...
 
+    def item(self, value: Value, key: Value) -> Value:
+        """Return what ``value[key]`` may be."""
+        ...
+
+    def set_attribute(self, site: Site, name: str, value: Value) -> None:
+        """Set an attribute of something made during the call."""
+        ...
+
+    def delete_attribute(self, owner: Value, name: str) -> None:
+        """Call what is called where an attribute is deleted."""
+        ...
+
     def operate(self, value: Value, name: str, given: Given) -> Value:
         """Call the special method of an operator, where the class of `value` is known and defines it."""
+        ...
+
+    def ask(self, value: Value, names: Iterable[str] = (), given: Given = NO_ARGUMENTS, deep: bool = False) -> None:
+        """Call special methods of objects, and of what is in containers: these, or all that anybody may call."""
         ...
 
     def own_special(self, place: Outside | Site, name: str, given: Given) -> Value:
@@ -71,8 +111,8 @@ class Caller(Protocol):
         """Call what makes a text of an object."""
         ...
 
-    def make_class(self, given: Given) -> Value:
-        """Call ``type(name, bases, namespace)``."""
+    def make_class(self, given: Given, bases: Value, keywords: dict[str, Value]) -> Value:
+        """Make a class of `given` by a call."""
         ...
 
     def super_of(self, given: Given) -> Value:
@@ -188,7 +228,8 @@ def _log(caller: Caller, given: Given) -> Value:
 @_rule("builtins.any builtins.all")
 def _some(caller: Caller, given: Given) -> Value:
     elements = caller.ledger.inside(caller.iterate(given.first()))
-    caller.operate(elements, "__bool__", Given([]))
+    for name in _TRUTH:
+        caller.operate(elements, name, NO_ARGUMENTS)
     return EMPTY
 
 
@@ -196,18 +237,15 @@ def _some(caller: Caller, given: Given) -> Value:
 _CALLED: Final = {
     "len": "__len__",
     "abs": "__abs__",
-    "repr ascii": "__repr__",
-    "str": "__str__ __repr__",
-    "format": "__format__ __str__ __repr__",
     "int": "__int__ __index__ __trunc__",
     "float complex": "__float__ __complex__ __index__",
     "bool": "__bool__ __len__",
     "chr bin hex oct range": "__index__",
     "round": "__round__",
-    "divmod": "__divmod__",
-    "pow": "__pow__",
-    "bytes": "__bytes__ __index__",
+    "bytes": "__bytes__ __iter__ __index__",
 }
+#: What they make a text of, with all that it contains.
+_TOLD: Final = {"repr ascii": "__repr__", "str": "__str__ __repr__", "format": "__format__ __str__ __repr__"}
 
 
 def _special(caller: Caller, given: Given, *, names: list[str]) -> Value:
@@ -216,10 +254,25 @@ def _special(caller: Caller, given: Given, *, names: list[str]) -> Value:
     return _number_or_text(caller, given)
 
 
-for _functions, _names in _CALLED.items():
-    _rule(" ".join(f"builtins.{name}" for name in _functions.split()))(
-        functools.partial(_special, names=_names.split())
-    )
+def _told(caller: Caller, given: Given, *, names: list[str]) -> Value:
+    caller.ask(given.first(), names, Given(given.positional[1:]))
+    return _number_or_text(caller, given)
+
+
+@_rule("builtins.divmod builtins.pow")
+def _both(caller: Caller, given: Given) -> Value:
+    for name in ("__divmod__", "__pow__"):
+        caller.operate(given.first(), name, Given(given.positional[1:]))
+    for name in ("__rdivmod__", "__rpow__"):
+        caller.operate(union(given.positional[1:2]), name, Given(given.positional[:1]))
+    return _number_or_text(caller, given)
+
+
+for _asking, _table in ((_special, _CALLED), (_told, _TOLD)):
+    for _functions, _names in _table.items():
+        _rule(" ".join(f"builtins.{name}" for name in _functions.split()))(
+            functools.partial(_asking, names=_names.split())
+        )
 
 
 _SLICE: Final = single(Const(slice(None)))
@@ -234,8 +287,9 @@ def _slice(caller: Caller, given: Given) -> Value:
 def _hash(caller: Caller, given: Given) -> Value:
     """A hash of text is another in each process, unless the user fixed the seed; only of numbers it is the same."""
     value = given.first()
-    caller.operate(value, "__hash__", Given([]))
-    if not (_seed_is_fixed() or (value and all(_is_number(place, caller.ledger) for place in value))):
+    caller.ask(value, ("__hash__",))
+    within = caller.ledger.stack[-1].code.co_name == "__hash__"  # what it gives is kept by none but dicts and sets
+    if not within and not (_seed_is_fixed() or (value and all(_is_number(place, caller.ledger) for place in value))):
         caller.ledger.record(
             EffectKind.DIFFERS, "calls hash(), which gives another number in each process", atomic=True
         )
@@ -269,9 +323,7 @@ def _is_number(place: Place, ledger: Ledger) -> bool:
 
 @_rule("builtins.print")
 def _print(caller: Caller, given: Given) -> Value:
-    for value in given.positional:
-        caller.operate(value, "__str__", Given([]))
-        caller.operate(value, "__repr__", Given([]))
+    caller.ask(union(given.positional), ("__str__", "__repr__"))
     caller.outputs(given)
     for name in ("write", "flush") if "file" in given.keywords else ():
         caller.call(caller.attribute(given.keywords["file"], name, to_call=True), Given([EMPTY]))
@@ -280,17 +332,26 @@ def _print(caller: Caller, given: Given) -> Value:
 
 @_rule("""
     builtins.list builtins.iter
-    collections.deque builtins.bytearray itertools.chain itertools.islice
+    collections.deque builtins.bytearray itertools.chain
     itertools.chain.from_iterable itertools.product itertools.combinations itertools.permutations
     itertools.cycle itertools.zip_longest
 """)
 def _container(caller: Caller, given: Given) -> Value:
+    for name in ("__length_hint__", "__len__"):
+        caller.operate(given.first(), name, NO_ARGUMENTS)
+    return _contained(caller, given)
+
+
+@_rule("itertools.islice")
+def _islice(caller: Caller, given: Given) -> Value:
+    caller.operate(union(given.positional[1:]), "__index__", NO_ARGUMENTS)
     return _contained(caller, given)
 
 
 @_rule("builtins.reversed")
 def _reversed(caller: Caller, given: Given) -> Value:
-    caller.operate(given.first(), "__reversed__", Given([]))
+    for name in ("__reversed__", "__len__", "__getitem__"):
+        caller.operate(given.first(), name, Given([EMPTY]))
     return _contained(caller, given)
 
 
@@ -304,26 +365,51 @@ def _contained(caller: Caller, given: Given, *compared: str) -> Value:
     return _holding(caller, contents)
 
 
+ORDER: Final = ("__lt__", "__le__", "__gt__", "__ge__", "__eq__")  # each may be made of others: `total_ordering`
+_TRUTH: Final = ("__bool__", "__len__")
+_IDENTITY: Final = ("__hash__", "__eq__")
+
+
 def _compare(caller: Caller, elements: Value, names: Iterable[str]) -> None:
-    """What was made during the call is sorted, or told apart from others."""
-    made = frozenset([place for place in elements if type(place) is Site and place.cls is not None])
-    for name in names if made else ():
-        caller.operate(made, name, Given([elements] if name != "__hash__" else []))
+    """Elements are sorted, told apart or added."""
+    for name in names:
+        caller.ask(elements, (name,), NO_ARGUMENTS if name == "__hash__" else Given([elements]))
 
 
 @_rule("builtins.sorted")
 def _sorted(caller: Caller, given: Given) -> Value:
-    return _contained(caller, given, "__lt__", "__gt__")
+    result = _contained(caller, given._replace(keywords={}))
+    _put_in_order(caller, caller.ledger.inside(result), given)
+    return result
+
+
+def _put_in_order(caller: Caller, elements: Value, given: Given) -> None:
+    key = given.keywords.get("key", EMPTY)
+    _compare(caller, caller.call(key, Given([elements])) if key else elements, ORDER)
 
 
 @_rule("builtins.set")
 def _set(caller: Caller, given: Given) -> Value:
-    return _contained(caller, given, "__hash__", "__eq__")
+    return _contained(caller, given, *_IDENTITY)
 
 
-@_rule("builtins.tuple builtins.frozenset builtins.sum")
-def _fixed(caller: Caller, given: Given) -> Value:
-    result = _contained(caller, given, "__hash__", "__eq__", "__add__", "__radd__")
+@_rule("builtins.frozenset")
+def _frozenset(caller: Caller, given: Given) -> Value:
+    return _fixed(caller, given, *_IDENTITY)
+
+
+@_rule("builtins.sum")
+def _sum(caller: Caller, given: Given) -> Value:
+    return _fixed(caller, given, "__add__", "__radd__")
+
+
+@_rule("builtins.tuple")
+def _tuple(caller: Caller, given: Given) -> Value:
+    return _fixed(caller, given)
+
+
+def _fixed(caller: Caller, given: Given, *compared: str) -> Value:
+    result = _contained(caller, given, *compared)
     for place in result:
         if type(place) is Site:
             place.mutable = False
@@ -368,6 +454,7 @@ def _applied(caller: Caller, given: Given) -> Value:
     elements = union([caller.ledger.inside(caller.iterate(value)) for value in given.positional])
     elements |= union(given.positional[2:])  # what `reduce` begins with
     result = elements
+    _compare(caller, elements, () if given.first() and union(given.positional[1:2]) else (*_TRUTH, "__add__"))
     for function in (given.positional[0], *given.positional[1:], *given.keywords.values()):
         if function is given.positional[0] or any(looks_callable(place) for place in function):
             result |= caller.call(function, Given([], {}, elements)) if function else EMPTY
@@ -419,7 +506,22 @@ def _copy(caller: Caller, given: Given) -> Value:
     site = caller.new_site("copy")
     site.opaque = True  # of an object: its attributes are shared
     caller.ledger.put(site, caller.ledger.inside(given.all()))
+    for name in ("__copy__", *_STATE):
+        caller.operate(given.first(), name, NO_ARGUMENTS)
+    _restore(caller, given.first())
     return single(site)
+
+
+#: What is called of an object to copy or to pickle it.
+_STATE: Final = ("__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs_ex__", "__getnewargs__")
+
+
+def _restore(caller: Caller, value: Value) -> None:
+    """Objects are made anew with the state of others."""
+    for cls in caller.classes_of(value):
+        site = caller.new_site(("restored", cls))
+        site.cls = cls
+        caller.own_special(site, "__setstate__", Given([EMPTY]))
 
 
 @_rule("dataclasses.replace")
@@ -437,16 +539,24 @@ def _replace(caller: Caller, given: Given) -> Value:
 
 @_rule("copy.deepcopy dataclasses.asdict dataclasses.astuple")
 def _deepcopy(caller: Caller, given: Given) -> Value:
-    caller.callbacks(given)
+    caller.callbacks(given, objects=False)
+    caller.ask(given.first(), ("__deepcopy__", *_STATE), Given([EMPTY]), deep=True)
+    _restore(caller, given.first())
     return single(caller.new_site("copy"))
 
 
-@_rule("builtins.min builtins.max operator.getitem _operator.getitem")
+@_rule("builtins.min builtins.max")
 def _chosen(caller: Caller, given: Given) -> Value:
-    caller.callbacks(given, objects=False)
     found = caller.ledger.reach(caller.iterate(union((*given.positional, given.spread or EMPTY))))
-    _compare(caller, found, ("__lt__", "__gt__"))
-    return found
+    _put_in_order(caller, found, given)
+    return found | given.keywords.get("default", EMPTY)
+
+
+@_rule("operator.getitem _operator.getitem")
+def _getitem(caller: Caller, given: Given) -> Value:
+    key = union(given.positional[1:])
+    caller.ask(key, ("__index__", *_IDENTITY))
+    return caller.item(given.first(), key)
 
 
 @_rule("builtins.next builtins.anext")
@@ -475,8 +585,29 @@ def _beginning(text: Value) -> str:
     return beginnings.pop() if len(beginnings) == 1 else ""
 
 
-@_rule("builtins.setattr builtins.delattr builtins.object.__setattr__ builtins.object.__delattr__")
+@_rule("builtins.setattr")
 def _setattr(caller: Caller, given: Given) -> Value:
+    caller.operate(frozenset(filter(_is_made, given.first())), "__setattr__", Given([EMPTY, EMPTY]))
+    return _set_attribute(caller, given, caller.set_attribute)
+
+
+def _is_made(place: Place) -> bool:
+    return type(place) is Site
+
+
+@_rule("builtins.delattr")
+def _delattr(caller: Caller, given: Given) -> Value:
+    for place in union(given.positional[1:2]):
+        caller.delete_attribute(given.first(), place.value if type(place) is Const and type(place.value) is str else "")
+    return _set_bare(caller, given)
+
+
+@_rule("builtins.object.__setattr__ builtins.object.__delattr__")
+def _set_bare(caller: Caller, given: Given) -> Value:
+    return _set_attribute(caller, given, caller.ledger.put_attribute)
+
+
+def _set_attribute(caller: Caller, given: Given, put: Callable[[Site, str, Value], None]) -> Value:
     owner = given.first()
     caller.ledger.change(owner, "sets an attribute of", EffectKind.WRITES_ATTRIBUTE)
     names = [place.value for place in union(given.positional[1:2]) if type(place) is Const]
@@ -484,7 +615,7 @@ def _setattr(caller: Caller, given: Given) -> Value:
         if type(place) is not Site:
             continue
         if len(given.positional) == 3 and len(names) == 1 and type(names[0]) is str:
-            caller.ledger.put_attribute(place, names[0], given.positional[2])
+            put(place, names[0], given.positional[2])
         else:
             place.opaque = True
             caller.ledger.put(place, union(given.positional[2:]))
@@ -536,6 +667,38 @@ def _class_statement(caller: Caller, given: Given) -> Value:
 @_rule("builtins.type")
 def _type(caller: Caller, given: Given) -> Value:
     if len(given.positional) != 1:
-        return caller.make_class(given)
+        return caller.make_class(given, union(given.positional[1:2]), given.keywords)
     classes = caller.classes_of(given.positional[0])
     return union([caller.ledger.keeper(Origin.GLOBAL, cls.__name__, cls) for cls in classes])
+
+
+@_rule("""
+    unittest.mock.patch unittest.mock._patch_object unittest.mock._patch_multiple unittest.mock._patch_dict
+""")
+def _patch(caller: Caller, given: Given) -> Value:
+    """What is patched is not as it was for whoever runs meanwhile."""
+    target = given.first()
+    caller.ledger.change(target, "patches")
+    if all(type(place) is Const for place in target):
+        caller.ledger.record(EffectKind.WRITES_GLOBAL, "patches what it names by a text")
+    return caller.doubtful(given)
+
+
+@_rule("sys.exc_info sys.exception")
+def _thrown(caller: Caller, given: Given) -> Value:
+    thrown = caller.ledger.thrown()
+    return thrown | _holding(caller, thrown, "thrown")
+
+
+@_rule("types.new_class")
+def _new_class(caller: Caller, given: Given) -> Value:
+    _, bases, keywords, *_ = [*given.positional, EMPTY, EMPTY, EMPTY]
+    keywords |= given.keywords.get("kwds", EMPTY)
+    caller.callbacks(given, objects=False)
+    meta = {"metaclass": caller.ledger.inside(keywords)}
+    return caller.make_class(given, bases | given.keywords.get("bases", EMPTY), meta)
+
+
+@_rule("dataclasses.make_dataclass")
+def _make_dataclass(caller: Caller, given: Given) -> Value:
+    return caller.make_class(given, given.keywords.get("bases", EMPTY), {})

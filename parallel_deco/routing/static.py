@@ -129,11 +129,12 @@ def read(function: object) -> Reading:
 
     Notes
     -----
-    Taken on trust, because suspicion would pin nearly everything: attribute access, operators and printing of the
-    user's own classes change nothing (properties and ``__getitem__`` are followed where the class is known);
-    functions of known libraries do what the tables in `known` say; compiled functions that are not known do not
-    change the arguments that the caller gave; an element of a container that is too long to look through, and
-    the result of a call that cannot be followed, have no method that changes them but those of well-known names.
+    Taken on trust, because suspicion would pin nearly everything: attribute access, operators and printing of
+    arguments change nothing (properties and ``__getitem__`` are followed where the class is known; of other objects
+    all special methods are); functions of known libraries do what the tables in `known` say; compiled functions that
+    are not known do not change the arguments that the caller gave; an element of a container that is too long to look
+    through, and the result of a call that cannot be followed, have no method that changes them but those of
+    well-known names.
     Who asks for the number of its process or thread wants to know where it runs, and may run anywhere.
     """
     try:

@@ -36,6 +36,7 @@ from parallel_deco.routing.lookup import (
 
 __all__ = [
     "EMPTY",
+    "NO_ARGUMENTS",
     "OTHER",
     "TRUTH",
     "Bound",
@@ -56,6 +57,7 @@ __all__ = [
     "follow",
     "follow_some",
     "identity",
+    "is_container",
     "is_scalar",
     "joined",
     "number_anew",
@@ -136,7 +138,7 @@ class Site(_Numbered):
     """All objects made at one place of the code during the call; `contents` is what was put into them."""
 
     __slots__ = (
-        *("attributes", "cls", "contents", "fields", "kept", "listed", "members", "mutable"),
+        *("attributes", "bases", "cls", "contents", "fields", "kept", "listed", "made_by", "members", "mutable"),
         *("opaque", "outputs", "plain", "prefix", "read"),
     )
 
@@ -150,6 +152,8 @@ class Site(_Numbered):
         self.outputs: dict[str, Value] | None = None  # the items of a dict under names that functions write to
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
+        self.bases: Value = EMPTY  # of such a class
+        self.made_by: Site | None = None  # such a class, of which it is an instance; `cls` is a base then
         self.listed = False  # a list display
         self.plain = False  # an array that holds no objects: what is stored into it is copied
         self.mutable = False  # surely containers or the like: `+=` changes them
@@ -250,6 +254,7 @@ class Given(NamedTuple):
 Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super
 Value: TypeAlias = frozenset[Place]
 EMPTY: Final[Value] = frozenset()
+NO_ARGUMENTS: Final = Given([])
 
 
 class Special(enum.Enum):
@@ -503,6 +508,11 @@ def _view(array: object, name: str) -> Examples:
     if name != "reshape()" or array.ndim > 1:  # type: ignore[attr-defined]
         return (array,)
     return (array[None],)  # type: ignore[index]  # a plain array: nobody's code is run
+
+
+def is_container(thing: object) -> bool:
+    """Say whether `thing` is of the containers that are looked into."""
+    return is_any(thing, _CONTAINERS)
 
 
 def are_dicts(examples: Examples) -> bool:
