@@ -472,7 +472,7 @@ def _contains(frame: Frame, argument: int) -> None:
     frame.reader.hand_over(container, "the operator in")
     for name in ("__contains__", "__iter__", "__getitem__"):
         frame.reader.operate(container, name, Given([item]))
-    frame.reader.ask(container, ("__eq__",), Given([item]))
+    frame.reader.ask(container, ("__eq__",), Given([EMPTY]))
     _compare_keys(frame, item)
     frame.push(EMPTY)
 

@@ -428,6 +428,7 @@ class Natives:
         a `stream`, those that streams have. Of their special methods, those of `asking`, or all.
         """
         values = [*given.positional, *given.keywords.values(), *([given.spread] if given.spread else [])]
+        self.ledger.spend(1)  # methods of what is passed may pass one another on for long
         if objects and asking != ():
             self.ask(given.all(), asking or (), Given([given.all()]))
         for value in values:
