@@ -5,6 +5,7 @@ lost update certain where two calls run at once, and makes threads tempting; `bu
 """
 
 import ast
+import asyncio
 import collections
 import contextlib
 import copy
@@ -19,6 +20,7 @@ import random
 import sys
 import threading
 import time
+import types
 import unittest.mock
 import zipfile
 import zlib
@@ -472,6 +474,63 @@ def case_patched(work):
     return function, lambda: account.total
 
 
+def case_property(work):
+    class State:
+        def __init__(self):
+            self._level = 0
+
+        @property
+        def level(self):
+            return self._level
+
+        @level.setter
+        def level(self, value):
+            self._level = value
+
+    state = State()
+
+    def function(x):
+        seen = state.level
+        work()
+        state.level = seen + x
+
+    return function, lambda: state.level
+
+
+def case_global_of_a_module(work):
+    settings = types.ModuleType("settings_of_a_case")
+    exec("level = 0\ndef get(): return level", vars(settings))
+
+    def function(x):
+        seen = settings.get()
+        work()
+        settings.level = seen + x
+
+    return function, lambda: settings.level
+
+
+def case_view(work):
+    counts = np.zeros(4)
+
+    def function(x):
+        before = counts[0]
+        work()
+        counts.reshape(2, 2)[0, 0] = before + x
+
+    return function, lambda: counts.tolist()
+
+
+def case_append_and_pop(work):
+    stack, found = [], []
+
+    def function(x):
+        stack.append(x)
+        work()
+        found.append((x, stack.pop()))
+
+    return function, lambda: sorted(found)
+
+
 CASES = {name[5:]: case for name, case in list(globals().items()) if name.startswith("case_")}
 
 
@@ -574,6 +633,39 @@ def test_changes_are_kept_when_only_later_arguments_are_changed(way, work):
         for future in [function.submit(item) for item in [*range(COUNT), *items]]:
             future.result(DEADLINE)
     assert account.total == COUNT
+
+
+@pytest.mark.parametrize("work", [sleep, busy], ids=lambda work: work.__name__)
+def test_module_is_found_when_the_program_has_made_it(work, monkeypatch):
+    """A worker process could not import it."""
+    module = types.ModuleType("made_up_for_a_call")
+    module.rate = 3
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def function(x):
+        import made_up_for_a_call
+
+        work()
+        return made_up_for_a_call.rate * x
+
+    assert list(parallel(function).map(range(COUNT))) == list(range(0, 3 * COUNT, 3))
+
+
+@pytest.mark.parametrize("work", [sleep, busy], ids=lambda work: work.__name__)
+def test_loop_of_the_thread_is_the_callers_when_a_function_asks_for_it(work):
+    """Other threads have none."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+
+    def function(x):
+        work()
+        return asyncio.get_event_loop() is loop
+
+    try:
+        assert all(parallel(function).map(range(COUNT)))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def test_order_of_effects_is_the_loops_when_the_function_computes():

@@ -12,6 +12,7 @@ import csv
 import functools
 import gc
 import hashlib
+import importlib.machinery
 import io
 import itertools
 import json
@@ -822,6 +823,7 @@ def test_read_reads_again_when_a_module_was_loaded(monkeypatch: pytest.MonkeyPat
 
     before = read(function).effects
     module = types.ModuleType("parallel_deco_made_up")
+    module.__spec__ = importlib.machinery.ModuleSpec("parallel_deco_made_up", None)
     exec("def double(x): return 2 * x", vars(module))
     monkeypatch.setitem(sys.modules, "parallel_deco_made_up", module)
     assert (len(before), read(function).effects) == (1, ())

@@ -56,6 +56,8 @@ def _nan_to_num(caller: Caller, given: Given) -> Value:
 
 
 def _maybe_copied(caller: Caller, given: Given, copies: Value | None) -> Value:
+    if given.unnamed:
+        return caller.doubtful(given)
     if copies is None or any(type(place) is Const and place.value is True for place in copies):
         return single(_made(caller, given.first(), _dtype(given)))
     caller.ledger.change(given.first(), "with copy=False, may change")

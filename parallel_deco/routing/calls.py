@@ -38,6 +38,7 @@ from parallel_deco.routing.lookup import (
 )
 from parallel_deco.routing.members import Members
 from parallel_deco.routing.natives import verb, words_for_unknown
+from parallel_deco.routing.orders import add_items
 from parallel_deco.routing.rules import CALLABLES, RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
@@ -170,6 +171,7 @@ class Calls(Members):
     def _log(self, thing: object, owner: Outside, name: str, given: Given) -> Value:
         """What is logged is made a text, perhaps; and a class of the user's may have a hand in it."""
         self.make_text(given.all())
+        self.transforms(name, [type(thing)], given)
         for method in dict.fromkeys((name, "process", "makeRecord", "handle")):
             function = self.readable(class_attribute(type(thing), method))
             if function is not None:
@@ -286,12 +288,12 @@ class Calls(Members):
         inner, arguments, keywords = unwrap_partial(thing)
         first, named = self._kept_arguments(arguments, keywords)
         self.ledger.notice(union((*first, *named.values())))
-        return inner, Given([*first, *given.positional], {**named, **given.keywords}, given.spread)
+        return inner, Given([*first, *given.positional], {**named, **given.keywords}, given.spread, given.unnamed)
 
     def _without_partialmethod(self, thing: functools.partialmethod[object], given: Given) -> tuple[object, Given]:
         first, named = self._kept_arguments(thing.args, thing.keywords)
         receiver, *others = given.positional or [EMPTY]
-        return thing.func, Given([receiver, *first, *others], {**named, **given.keywords}, given.spread)
+        return thing.func, Given([receiver, *first, *others], {**named, **given.keywords}, given.spread, given.unnamed)
 
     def _kept_arguments(
         self, arguments: tuple[object, ...], keywords: dict[str, object]
@@ -429,16 +431,24 @@ class Calls(Members):
         for name in _keyword_only(code):
             bound.append(left.pop(name, named_defaults.get(name, EMPTY)) | spread)
         if code.co_flags & 4:
-            bound.append(self._collected(code, "*", given.positional[count:], given.spread))
+            bound.append(self._collected(code, given.positional[count:], given.spread))
         if code.co_flags & 8:
-            bound.append(self._collected(code, "**", list(left.values()), given.spread))
+            bound.append(self._named(code, Given([], left, given.spread, given.unnamed)))
         return bound
 
-    def _collected(self, code: types.CodeType, star: str, values: list[Value], spread: Value | None) -> Value:
-        site = self.ledger.site((code, star, tuple(values), spread))
+    def _collected(self, code: types.CodeType, values: list[Value], spread: Value | None) -> Value:
+        """Return what ``*args`` is."""
+        site = self.ledger.site((code, "*", tuple(values), spread))
         self.ledger.put(site, union(values) | (spread or EMPTY))
-        if star == "*" and spread is None:
+        if spread is None:
             site.fields = values
+        return single(site)
+
+    def _named(self, code: types.CodeType, given: Given) -> Value:
+        """Return what ``**kwargs`` is."""
+        site = self.ledger.site((code, "**", tuple(given.keywords.items()), given.spread, given.unnamed))
+        self.ledger.put(site, given.all())
+        add_items(self.ledger, single(site), given)
         return single(site)
 
     def walk(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from parallel_deco.routing.calls import Calls
-from parallel_deco.routing.known import is_library, own_function
+from parallel_deco.routing.known import asks_to_write, is_library, own_function
 from parallel_deco.routing.ledger import Effect, Exhausted, Ledger
 from parallel_deco.routing.lookup import (
     MISSING,
@@ -23,7 +23,21 @@ from parallel_deco.routing.lookup import (
     loaded,
     unwrap_partial,
 )
-from parallel_deco.routing.values import EMPTY, Examples, Given, Origin, Value, follow, follow_some, identity, signature
+from parallel_deco.routing.orders import add_items
+from parallel_deco.routing.values import (
+    EMPTY,
+    Examples,
+    Given,
+    Orders,
+    Origin,
+    Outside,
+    Place,
+    Value,
+    follow,
+    follow_some,
+    identity,
+    signature,
+)
 
 __all__ = ["Findings", "Guard", "Subject", "find_effects", "subject_of", "unwrapped"]
 
@@ -120,7 +134,8 @@ class Subject(NamedTuple):
             bound[code.co_varnames[index]] = tuple(args[len(names) :])
             index += 1
         if code.co_flags & 8:
-            bound[code.co_varnames[index]] = {name: kwargs[name] for name in kwargs if name not in known}
+            left = {name: kwargs[name] for name in kwargs if name not in known}
+            bound[code.co_varnames[index]] = Orders(left) if any(map(asks_to_write, left)) else left
         return bound
 
 
@@ -197,14 +212,24 @@ def _start(subject: Subject, given: Mapping[str, object] | None, ledger: Ledger,
     for flag in (4, 8):
         if code.co_flags & flag:
             site = ledger.site((code, flag))
-            ledger.put(site, ledger.inside(_argument(ledger, names[index], given)))
-            ledger.put(site, EMPTY.union(*named.values()) if flag == 8 else EMPTY)
+            argument = _argument(ledger, names[index], given)
+            ledger.put(site, ledger.inside(argument))
+            site.named = flag == 8 and all(_holds_no_orders(ledger, place) for place in argument)
+            if flag == 8:
+                ledger.put(site, EMPTY.union(*named.values()))
+                add_items(ledger, frozenset((site,)), Given([], named))
             bound.append(frozenset((site,)))
             index += 1
     free = tuple(
         ledger.captured(cell, name) for cell, name in zip(function.__closure__ or (), code.co_freevars, strict=False)
     )
     calls.walk(code, function.__globals__, builtins_of(function), free, bound)
+
+
+def _holds_no_orders(ledger: Ledger, place: Place) -> bool:
+    """Say whether a place holds keyword arguments none of which asks functions to write."""
+    examples = ledger.ask(place) if type(place) is Outside else None
+    return examples is not None and all(type(thing) is dict for thing in examples)
 
 
 def _argument(ledger: Ledger, name: str, given: Mapping[str, object] | None) -> Value:

@@ -41,8 +41,8 @@ class Reader(Protocol):
         """Return what ``value[key]`` may be."""
         ...
 
-    def set_attribute(self, site: Site, name: str, value: Value) -> None:
-        """Set an attribute of something made during the call."""
+    def set_attribute(self, place: Outside | Site, name: str, value: Value) -> None:
+        """Set an attribute, by its setter if it has one."""
         ...
 
     def delete_attribute(self, owner: Value, name: str) -> None:
@@ -140,6 +140,11 @@ class Frame:
     def guarded(self) -> bool:
         """Whether a lock is held at the current instruction."""
         return any(first <= self.index <= last for first, last in self.locked)
+
+    @property
+    def drops(self) -> bool:
+        """Whether nothing is made of what the current instruction gives."""
+        return self.program.names[self.index + 1] == "POP_TOP"
 
     def hold(self, context: Value) -> None:
         """A `with` statement begins: if its context is a lock, note how far it reaches."""

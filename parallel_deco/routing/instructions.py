@@ -16,7 +16,8 @@ from parallel_deco.routing.known import steers_library
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import is_a, mro
-from parallel_deco.routing.rules import ORDER, keep_output, outputs_of
+from parallel_deco.routing.orders import keep_item, know_names, names_are_seen, orders_in, take_items
+from parallel_deco.routing.rules import ORDER
 from parallel_deco.routing.values import (
     EMPTY,
     NO_ARGUMENTS,
@@ -172,17 +173,7 @@ def _load_const(frame: Frame, argument: int) -> None:
     value = frame.code.co_consts[argument]
     if value is None and frame.program.names[frame.index + 1] in _INDEXED_BY:  # as it is, a new axis of an array
         value = SLICE
-    frame.push(constant(frame.ledger, value))
-
-
-def constant(ledger: Ledger, value: object) -> Value:
-    """Return the value of a constant, which is told apart only where it may matter."""
-    if type(value) not in (str, bool, types.CodeType, tuple, slice, int, types.EllipsisType):
-        return EMPTY
-    site = ledger.constants.get(id(value))
-    if site is None:
-        site = ledger.constants[id(value)] = frozenset((Const(value),))
-    return site
+    frame.push(frame.ledger.constant(value))
 
 
 @on("RETURN_CONST")
@@ -298,11 +289,17 @@ def _store_attr(frame: Frame, argument: int) -> None:
     name = frame.code.co_names[argument]
     verb = f"sets the attribute {name!r} of"
     for place in owner:
-        acted_on = type(place) is Outside and any(map(steers_library, place.examples or ()))
         one = frozenset((place,))
-        frame.ledger.change(one, verb, EffectKind.WRITES_ATTRIBUTE, atomic=not acted_on, step="." + name)
-        if type(place) is Site:
+        frame.ledger.change(one, verb, EffectKind.WRITES_ATTRIBUTE, atomic=not _is_acted_on(place), step="." + name)
+        if isinstance(place, (Outside, Site)):
             frame.reader.set_attribute(place, name, value)
+
+
+def _is_acted_on(place: Place) -> bool:
+    """Whether others look at the attributes of something without naming them; of what is unknown, who holds it."""
+    while type(place) is Outside and place.examples is None and place.parent is not None:
+        place = place.parent
+    return type(place) is Outside and any(map(steers_library, place.examples or ()))
 
 
 @on("DELETE_ATTR")
@@ -319,7 +316,7 @@ def _store_subscr(frame: Frame, argument: int) -> None:
     frame.ledger.change(owner, "stores into", atomic=True, step=item_step(key))
     frame.reader.operate(owner, "__setitem__", Given([key, value]))
     frame.put_into(owner, value)
-    keep_output(owner, _constant_of(key), value)
+    keep_item(owner, _name_of(key), value)
     _look_for(frame, key)
 
 
@@ -349,14 +346,14 @@ def _binary_slice(frame: Frame, argument: int) -> None:
     owner, *ends = frame.pops(3)
     for end in ends:
         frame.reader.operate(end, "__index__", NO_ARGUMENTS)
-    frame.push(frame.reader.item(owner, constant(frame.ledger, SLICE)))
+    frame.push(frame.reader.item(owner, frame.ledger.constant(SLICE)))
 
 
 @on("BUILD_SLICE")
 def _build_slice(frame: Frame, argument: int) -> None:
     for end in frame.pops(argument):
         frame.reader.operate(end, "__index__", NO_ARGUMENTS)
-    frame.push(constant(frame.ledger, SLICE))
+    frame.push(frame.ledger.constant(SLICE))
 
 
 _SUBSCRIPT: Final = 26  # 3.14
@@ -388,6 +385,9 @@ def _binary_op(frame: Frame, argument: int) -> None:
         result: Value = frozenset((site,))
     else:
         result = frame.fresh(_elements(frame.ledger, left) | _elements(frame.ledger, right))
+        if argument % 13 == _OR:
+            take_items(frame.ledger, result, left)
+            take_items(frame.ledger, result, right)
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
     if argument % 13 == _MODULO:
@@ -404,7 +404,7 @@ def _binary_op(frame: Frame, argument: int) -> None:
     frame.push(left | result if inplace and left else result)
 
 
-_ADD, _MODULO = 0, 6
+_ADD, _MODULO, _OR = 0, 6, 7
 _TEXT_OPERATORS: Final = (_ADD, _MODULO)
 
 
@@ -576,8 +576,9 @@ def _build_map(frame: Frame, argument: int) -> None:
     items = frame.pops(2 * argument)
     _build(frame, items)
     _compare_keys(frame, _union(items[::2]))
+    know_names(frozenset((frame.site(),)), True)
     for key, value in zip(items[::2], items[1::2], strict=True):
-        keep_output(frozenset((frame.site(),)), _constant_of(key), value)
+        keep_item(frozenset((frame.site(),)), _name_of(key), value)
 
 
 @on("BUILD_CONST_KEY_MAP")
@@ -585,8 +586,14 @@ def _build_const_key_map(frame: Frame, argument: int) -> None:
     *values, keys = frame.pops(argument + 1)
     _build(frame, values)
     names = _constant_of(keys)
+    know_names(frozenset((frame.site(),)), True)
     for name, value in zip(names if type(names) is tuple else (), values, strict=False):
-        keep_output(frozenset((frame.site(),)), name, value)
+        keep_item(frozenset((frame.site(),)), name, value)
+
+
+def _name_of(key: Value) -> object:
+    """Return the constant that a key is, if it is surely that."""
+    return _constant_of(key) if len(key) == 1 else None
 
 
 def _constant_of(key: Value) -> object:
@@ -610,17 +617,17 @@ def _list_append(frame: Frame, argument: int) -> None:
 def _map_add(frame: Frame, argument: int) -> None:
     key, value = frame.pops(2)
     _compare_keys(frame, key)
-    frame.put_into(frame.stack[-argument] or EMPTY, key | value)
+    target = frame.stack[-argument] or EMPTY
+    frame.put_into(target, key | value)
+    keep_item(target, _name_of(key), value)
 
 
 @on("LIST_EXTEND SET_UPDATE DICT_UPDATE DICT_MERGE")
 def _list_extend(frame: Frame, argument: int) -> None:
-    value = frame.reader.iterate(frame.pop())
+    source = frame.pop()
     target = frame.stack[-argument] or EMPTY
-    frame.put_into(target, frame.ledger.inside(value))
-    for place in value:
-        for name, item in outputs_of(frame.ledger, place).items():
-            keep_output(target, name, item)
+    frame.put_into(target, frame.ledger.inside(frame.reader.iterate(source)))
+    take_items(frame.ledger, target, source)
 
 
 @on("UNPACK_SEQUENCE")
@@ -934,5 +941,5 @@ def _call_function_ex(frame: Frame, argument: int) -> None:
         frame.push(frame.reader.call(callee, Given(list(known.fields))))
         return
     spread |= frame.ledger.inside(frame.reader.iterate(positional))
-    named = {name: item for place in keywords for name, item in outputs_of(frame.ledger, place).items()}
-    frame.push(frame.reader.call(callee, Given([], named, spread)))
+    named = {name: item for place in keywords for name, item in orders_in(frame.ledger, place).items()}
+    frame.push(frame.reader.call(callee, Given([], named, spread, not names_are_seen(keywords))))

@@ -25,12 +25,16 @@ __all__ = [
     "COPIES",
     "FRESH_METHODS",
     "FRESH_MODULES",
+    "HANDS_OUT",
+    "INPLACE_METHODS",
     "KEEPS",
     "LOGGING_SETTINGS",
     "LOOKS_AT_NOTHING",
+    "LOOP_OF_THREAD",
     "MUTATES_FIRST",
     "MUTATES_SECOND",
     "MUTATING_METHODS",
+    "ORDERS",
     "OUTPUTS",
     "OUT_POSITIONS",
     "PROCESS_STATE",
@@ -43,16 +47,19 @@ __all__ = [
     "VERBS",
     "WRITES_TO_FIRST",
     "Species",
+    "asks_to_write",
     "draws",
     "gives_new",
     "has_no_other",
     "is_data",
     "is_library",
+    "is_order",
     "is_stateful",
     "is_used_up",
     "may_give_new",
     "method_draws",
     "mutating",
+    "overwrites",
     "own_function",
     "species",
     "steers_library",
@@ -89,10 +96,12 @@ def is_library(module: str) -> bool:
 
 
 def steers_library(thing: object) -> bool:
-    """Say whether code of a library acts on the attributes of `thing`: a module of its own, a logger, a context."""
+    """Say whether code of a library acts on the attributes of `thing`: a module of its own, a logger, an array."""
     if is_a(thing, types.ModuleType):
         return is_library(getattr(thing, "__name__", ""))
-    return species(type(thing))[0] is Species.LOGGER or type_name(type(thing)) == "decimal.Context"
+    if species(type(thing))[0] in (Species.LOGGER, Species.RANDOM) or thing is sys.modules:
+        return True
+    return is_data(type(thing)) or type_name(type(thing)) == "decimal.Context"
 
 
 def own_function(function: types.FunctionType) -> bool:
@@ -180,6 +189,9 @@ ATOMIC_METHODS: Final = _words("""
     flush commit
 """)
 
+# Those of them that hand out what is there.
+HANDS_OUT: Final = _words("pop popleft popitem")
+
 # Read-looking methods that use up their receiver or write into their arguments.
 CONSUMING: Final = _words("readinto readinto1 recv_into recvfrom_into copyto pack_into")
 
@@ -259,9 +271,22 @@ def mutating(name: str) -> bool:
     )
 
 
+# Methods that change what they are given: a tree, a record of the log, which keeps what it was formatted with.
+_TRANSFORMS: Final = {
+    "ast.NodeTransformer": _words("visit generic_visit"),
+    "logging.Formatter": _words("format"),
+    "logging.BufferingFormatter": _words("format"),
+    "logging.Handler": _words("format handle emit"),
+    "logging.Logger": _words("handle callHandlers"),
+    "logging.LoggerAdapter": _words("handle"),
+    "logging.handlers.QueueHandler": _words("prepare"),
+}
+_TRANSFORMING: Final = frozenset().union(*_TRANSFORMS.values())
+
+
 def transforms(name: str, cls: type) -> bool:
     """Say whether a method of instances of `cls` changes what it is given."""
-    return name in ("visit", "generic_visit") and any(type_name(base) == "ast.NodeTransformer" for base in mro(cls))
+    return name in _TRANSFORMING and any(name in _TRANSFORMS.get(type_name(base), ()) for base in mro(cls))
 
 
 # --- functions -------------------------------------------------------------------------------------------------
@@ -292,6 +317,7 @@ MUTATES_FIRST: Final = _words("""
 MUTATES_SECOND: Final = _words("""
     json.dump pickle.dump _pickle.dump marshal.dump plistlib.dump yaml.dump yaml.safe_dump ujson.dump simplejson.dump
     shutil.copyfileobj torch.save joblib.dump
+    logging.Formatter.format logging.Handler.format logging.Handler.handle logging.StreamHandler.emit
 """)
 
 # Functions that read from, or write to, what they are given as a file, or tell it what they find.
@@ -342,34 +368,52 @@ PROCESS_STATE: Final = _words("""
     contextlib.redirect_stdout contextlib.redirect_stderr contextlib.chdir
 """)
 
+# Functions that give the event loop of the thread, or set it: only the main thread has one of its own.
+LOOP_OF_THREAD: Final = _words("get_event_loop set_event_loop ensure_future gather")
+
 # Methods of random generators after which a call relies on what it draws.
 RESEEDING: Final = _words("seed setstate set_state")
 
 # Keyword arguments that a function writes to.
 OUTPUTS: Final = _words("out file fileobj fp output dst")
 
-# Functions of NumPy that are no ufuncs, by the position of their `out`.
+# Keyword arguments on which it depends what a function does to others.
+ORDERS: Final = OUTPUTS | _words("""
+    inplace copy random_state seed rng overwrite_a overwrite_ab overwrite_b overwrite_c overwrite_input overwrite_x
+    overwrite_y
+""")
+
+
+def overwrites(name: str) -> bool:
+    """Say whether a keyword argument may ask a function to write to what else it is given."""
+    return name == "inplace" or name.startswith("overwrite_")
+
+
+def is_order(name: object) -> bool:
+    """Say whether what a function does to others depends on whether it is given a keyword argument of this name."""
+    return type(name) is str and (name in ORDERS or overwrites(name))
+
+
+def asks_to_write(name: str) -> bool:
+    """Say whether a keyword argument of this name may ask a function to write."""
+    return name in OUTPUTS or overwrites(name)
+
+
+# Methods of tables that may be asked to write in place.
+INPLACE_METHODS: Final = _words("""
+    bfill clip drop drop_duplicates dropna eval ffill fillna interpolate mask query rename rename_axis replace
+    reset_index set_index set_names sort_index sort_values where
+""")
+
+# Functions of NumPy in C, and methods of arrays, generators and ufuncs, by the position of their `out`: of methods,
+# the receiver is counted.
 OUT_POSITIONS: Final = {
-    "dot": 2,
-    "clip": 3,
-    "round": 2,
-    "around": 2,
-    "cumsum": 3,
-    "cumprod": 3,
-    "mean": 3,
-    "sum": 3,
-    "prod": 3,
-    "std": 3,
-    "var": 3,
-    "take": 3,
-    "choose": 2,
-    "compress": 3,
-    "max": 2,
-    "min": 2,
-    "amax": 2,
-    "amin": 2,
-    "all": 2,
-    "any": 2,
+    **dict.fromkeys(("argmax", "argmin", "choose", "concatenate", "dot", "round", "around"), 2),
+    **dict.fromkeys(("all", "amax", "amin", "any", "max", "min", "ptp"), 2),
+    **dict.fromkeys(("clip", "compress", "cumprod", "cumsum", "mean", "prod", "std", "sum", "take", "var"), 3),
+    **dict.fromkeys(("random", "standard_normal"), 3),
+    **dict.fromkeys(("accumulate", "reduce", "standard_exponential", "standard_gamma"), 4),
+    **dict.fromkeys(("reduceat", "trace"), 5),
 }
 
 # Functions that draw from a stream of random numbers that the process shares, and that is not found by its type.
@@ -556,9 +600,9 @@ def species(cls: type) -> tuple[Species, str]:
 
 
 def is_used_up(cls: type) -> bool:
-    """Say whether who is given such a thing leaves it elsewhere: a stream, an iterator."""
+    """Say whether who is given such a thing leaves it elsewhere: a stream, an iterator, a random generator."""
     found = species(cls)
-    return found == STREAM or found == (Species.RESOURCE, "iterator")
+    return found == STREAM or found == (Species.RESOURCE, "iterator") or found[0] is Species.RANDOM
 
 
 def _classify(cls: type) -> tuple[Species, str]:

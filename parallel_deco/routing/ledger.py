@@ -11,12 +11,13 @@ from typing import Final, Protocol
 
 from parallel_deco.routing.bytecode import line_at
 from parallel_deco.routing.known import RESEEDING, Species, species
-from parallel_deco.routing.looks import ALL, Looks, Spot, is_changeable
-from parallel_deco.routing.lookup import MISSING, is_a, is_fixed_class, is_iterator_type, loaded
+from parallel_deco.routing.looks import ALL, NAMESPACE, Looks, Spot, is_changeable
+from parallel_deco.routing.lookup import MISSING, is_a, is_fixed_class, is_iterator_type, is_made_up, loaded
 from parallel_deco.routing.values import (
     EMPTY,
     Bound,
     Cell,
+    Const,
     Examples,
     Made,
     Method,
@@ -104,6 +105,11 @@ class Position(Protocol):
         """Whether a lock is held here."""
         ...
 
+    @property
+    def drops(self) -> bool:
+        """Whether nothing is made of what the instruction gives."""
+        ...
+
 
 class Ledger:
     """The book of one reading.
@@ -132,12 +138,13 @@ class Ledger:
         self.parts_read: list[tuple[Outside, str, tuple[object, ...]]] = []
         self.version = 0  # grows when a site that was already read gets new contents
         self.stack: list[Position] = []
-        self.constants: dict[int, Value] = {}  # by identity: the code objects keep them alive
+        self._constants: dict[int, Value] = {}  # by identity: each keeps its own alive
         self._made: dict[object, Made] = {}
         self._steps = steps
         self._effects: dict[tuple[str, str, int], Effect] = {}
         self._spots: dict[tuple[str, str, int], set[Spot]] = {}  # the instructions that led to each
         self._looks = Looks()
+        self._puts: list[tuple[Outside, tuple[int, ...]]] = []  # into queues, with the ways there
         self.trail: list[tuple[str, str, int]] = []  # the keys of effects, each time that one is met
         self._children: dict[tuple[Outside, str], Value] = {}
         self._frame_keys: dict[tuple[int, int, int], int] = {}
@@ -229,6 +236,37 @@ class Ledger:
             for place in value:
                 if type(place) is Outside and is_changeable(place):
                     self._looks.look(place, step, self._here())
+
+    def meet_others(self, place: Outside, gets: bool) -> None:
+        """A call puts something into a queue, or gets something: after it has put something, it may get another's."""
+        way = tuple([frame.index for frame in self.stack])  # by which it can be told what comes first
+        if not self._is_for_threads(place):
+            return
+        if not gets:
+            self._puts.append((place, way))
+        elif any(put is place and before < way for put, before in self._puts):
+            self.record(_KINDS[place.origin], f"takes from {describe(place)}, where it has put something before")
+
+    def use_built_in(self, name: str) -> None:
+        """Write down that a built-in name is used which the program has added."""
+        if name not in _BUILT_IN:
+            words = f"uses {name!r}, which was added to the built-in names, and a worker process has not"
+            self.record(EffectKind.CAPTURES_RESOURCE, words, atomic=True)
+
+    def use_loop(self, name: str) -> None:
+        """Write down that the event loop of the thread is used, but by a coroutine, which is run by it."""
+        if not any(frame.code.co_flags & _ASYNCHRONOUS for frame in self.stack):
+            self.record(EffectKind.CAPTURES_RESOURCE, f"uses the event loop of its thread, with {name}()")
+
+    def note_import(self, name: str) -> None:
+        """Write down that a module is imported which the program has made: a worker process finds none."""
+        if is_made_up(name):
+            words = f"imports the module {name!r}, which was made by the program, and a worker process has not"
+            self.record(EffectKind.CAPTURES_RESOURCE, words, atomic=True)
+
+    def is_dropped(self) -> bool:
+        """Say whether nothing is made of what the instruction under way gives."""
+        return bool(self.stack) and self.stack[-1].drops
 
     def _here(self) -> Spot:
         return self._looks.spot(self.stack[-1].code, self.stack[-1].index)
@@ -332,6 +370,19 @@ class Ledger:
             return EMPTY
         return frozenset((Outside(origin, name, examples),))
 
+    def constant(self, value: object) -> Value:
+        """Return the value of a constant, which is told apart only where it may matter."""
+        if type(value) not in (str, bool, types.CodeType, tuple, slice, int, types.EllipsisType):
+            return EMPTY
+        found = self._constants.get(id(value))
+        if found is None:
+            found = self._constants[id(value)] = frozenset((Const(value),))
+        return found
+
+    def namespace(self, names: dict[str, object]) -> Value:
+        """Return the value of the globals of a module as a dict."""
+        return self.keeper(Origin.GLOBAL, NAMESPACE, names)
+
     def frame_key(self, caller: int, index: int, code: types.CodeType) -> int:
         """Return a number for walking `code` from one place of a caller, the same one each time."""
         return self._frame_keys.setdefault((caller, index, id(code)), len(self._frame_keys) + 1)
@@ -348,6 +399,7 @@ class Ledger:
         """Return the value of a module, which may not be loaded yet."""
         module = loaded(name)
         self.modules_read[name] = module
+        self.note_import(name)
         value = self.keeper(Origin.IMPORTED if module is MISSING else Origin.GLOBAL, name, module)
         self.notice(value)
         return value
@@ -371,16 +423,18 @@ class Ledger:
     def look_up(self, module: dict[str, object], builtins: dict[str, object], name: str) -> Value:
         """Return the value of a global or built-in name."""
         key = (id(module), name)
+        self._looks.look_up(key, self.stack[-1].code, self.stack[-1].index)
         value = self._globals.get(key)
         if value is None:
             thing = dict.get(module, name, MISSING)
             self.globals_read[key] = (module, thing)
             if thing is MISSING:
                 thing = dict.get(builtins, name, MISSING)
-                if thing is not MISSING and name not in _BUILT_IN:
-                    words = f"uses {name!r}, which was added to the built-in names, and a worker process has not"
-                    self.record(EffectKind.CAPTURES_RESOURCE, words, atomic=True)
-            value = self._globals[key] = self.outside(Origin.GLOBAL, name, thing)
+                if thing is not MISSING:
+                    self.use_built_in(name)
+            named = name == "__name__" and type(thing) is str
+            value = self.constant(thing) if named else self.outside(Origin.GLOBAL, name, thing)
+            self._globals[key] = value
             self.notice(value)
         return value
 
@@ -545,6 +599,7 @@ _ONE_AT_A_TIME: Final = (
     *("generator", "iterator", "coroutine", "thread-local", "event loop", "child process", "pipe", "socket"),
     *("connection", "database cursor"),
 )
+_ASYNCHRONOUS: Final = 0x280  # coroutine, asynchronous generator
 _AT_ANY_TIME: Final = (EffectKind.CAPTURES_RESOURCE, EffectKind.RANDOM_STATE, EffectKind.DIFFERS)
 _KINDS: Final = {
     Origin.ARGUMENT: EffectKind.MUTATES_ARGUMENT,

@@ -24,6 +24,7 @@ __all__ = [
     "is_any",
     "is_fixed_class",
     "is_iterator_type",
+    "is_made_up",
     "is_ours",
     "loaded",
     "mro",
@@ -196,6 +197,23 @@ def is_ours(thing: object) -> bool:
 def loaded(name: str) -> object:
     """Return the module called `name` if it was imported by somebody before, or `MISSING`."""
     return dict.get(sys.modules, name, MISSING)
+
+
+def is_made_up(name: str) -> bool:
+    """Say whether the program has made the module of this name itself, and nothing says how to import it.
+
+    One below a package is made when that is imported, in a worker too.
+    """
+    return name != "__main__" and _lacks_spec(loaded(name)) and not _has_spec(loaded(name.rpartition(".")[0]))
+
+
+def _lacks_spec(module: object) -> bool:
+    return is_a(module, types.ModuleType) and not _has_spec(module)
+
+
+def _has_spec(module: object) -> bool:
+    spec = attribute(module, "__spec__")
+    return spec is not None and spec is not MISSING
 
 
 def is_iterator_type(cls: type) -> bool:

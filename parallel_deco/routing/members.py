@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
+import sys
 import types
 from collections.abc import Iterable
 from typing import Final
@@ -144,11 +146,14 @@ class Members(Natives):
 
     def _outside_attribute(self, place: Outside, name: str, to_call: bool) -> Value:
         for thing in self.ledger.ask(place) or ():
+            if thing is builtins:
+                self.ledger.use_built_in(name)
             if is_a(thing, type):
                 self._getters(type(thing), class_attribute(thing, name), EMPTY, False)
             if species(type(thing))[0] is Species.PLAIN:
                 found = class_attribute(type(thing), name)
                 if self.is_property(found):
+                    self.ledger.look(single(place), "." + name)
                     return self.read_property(found, single(place))
                 self._getters(type(thing), found, single(place), attribute(thing, name) is MISSING)
         if not to_call:
@@ -287,26 +292,36 @@ class Members(Natives):
                 classes += [x if is_a(x, type) else type(x) for x in self.ledger.ask(place) or ()]
         return classes
 
-    def set_attribute(self, site: Site, name: str, value: Value) -> None:
-        """Set an attribute of something made during the call, by its setter if it has one."""
+    def set_attribute(self, place: Outside | Site, name: str, value: Value) -> None:
+        """Set an attribute, by its setter if it has one."""
+        if isinstance(place, Site):
+            self._put_attribute(place, name, value)
+            classes = [place.cls] if place.cls is not None and not is_library(home(place.cls)) else []
+        else:
+            classes = [type(x) for x in self.ledger.ask(place) or () if species(type(x))[0] is Species.PLAIN]
+        for cls in classes:
+            self._call_setters(cls, place, name, value)
+
+    def _put_attribute(self, site: Site, name: str, value: Value) -> None:
         self.ledger.put_attribute(site, name, value)
         if site.made_by is not None:
             self.own_special(site, "__setattr__", Given([EMPTY, value]))
             for place in self.made_member(site, name):
                 if isinstance(place, (Outside, Site)):
                     self.own_special(place, "__set__", Given([single(site), value]))
-        if site.cls is None or is_library(home(site.cls)):
-            if site.opaque:
-                self.callbacks(Given([value]))  # an object of a library calls what is put into it: expat's handlers
-            return
-        found = class_attribute(site.cls, name)
+        if site.opaque and (site.cls is None or is_library(home(site.cls))):
+            self.callbacks(Given([value]))  # an object of a library calls what is put into it: expat's handlers
+
+    def _call_setters(self, cls: type, place: Outside | Site, name: str, value: Value) -> None:
+        """Call what a class has for the case that an attribute is set."""
+        found = class_attribute(cls, name)
         setter = self.readable(found.fset) if is_a(found, property) else None
         if setter is not None:
-            self.call_function(setter, Given([single(site), value]))
-        self._call_descriptor(found, "__set__", Given([single(site), value]))
-        hook = self.readable(class_attribute(site.cls, "__setattr__"))
+            self.call_function(setter, Given([single(place), value]))
+        self._call_descriptor(found, "__set__", Given([single(place), value]))
+        hook = self.readable(class_attribute(cls, "__setattr__"))
         if hook is not None:
-            self.call_function(hook, Given([single(site), EMPTY, value]))
+            self.call_function(hook, Given([single(place), EMPTY, value]))
 
     def delete_attribute(self, owner: Value, name: str) -> None:
         """Call what is called where an attribute is deleted."""
@@ -395,6 +410,9 @@ class Members(Natives):
         found: set[Place] = set()
         for place in value:
             if type(place) is Outside:
+                if type(constant) is str and any(thing is sys.modules for thing in place.examples or ()):
+                    found |= self.ledger.imported(constant)
+                    continue
                 if copies and is_copied(self.ledger.ask(place)):
                     found |= self._copied(place)
                     continue

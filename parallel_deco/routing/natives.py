@@ -14,7 +14,15 @@ from parallel_deco.routing.caches import draws_from_kept
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
-from parallel_deco.routing.lookup import MISSING, attribute, dotted_name, home, is_a, is_any, type_name
+from parallel_deco.routing.lookup import MISSING, dotted_name, home, is_a, is_any, type_name
+from parallel_deco.routing.orders import add_items, know_names, take_items
+from parallel_deco.routing.outputs import (
+    Written,
+    asked_by_keyword,
+    is_constant,
+    written_by_function,
+    written_by_method,
+)
 from parallel_deco.routing.rules import ORDER, RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
@@ -31,6 +39,7 @@ from parallel_deco.routing.values import (
     Value,
     are_dicts,
     describe,
+    gives_view,
 )
 
 __all__ = ["Natives", "verb", "words_for_unknown"]
@@ -38,12 +47,12 @@ __all__ = ["Natives", "verb", "words_for_unknown"]
 _GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__getitem__", "__iter__", "__next__"))
 _GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _FINDING = frozenset(("index", "count", "remove", "__contains__", "__eq__", "get", "pop", "setdefault"))
+_EXCHANGES = frozenset(("get", "get_nowait", "put", "put_nowait"))  # of a queue
 _GIVES_PAIRS = frozenset(("items", "popitem"))
 _GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "add_", "__")
 _ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
 _STACKS = ("contextlib.ExitStack", "contextlib.AsyncExitStack")
 _ENTERING = frozenset(("enter_context", "push", "enter_async_context", "push_async_exit"))
-_OVERWRITES = "overwrite_"  # what the names begin with of parameters that ask SciPy to
 _CONTAINER_MODULES = frozenset(("builtins", "itertools", "random", "heapq", "_heapq"))
 
 
@@ -84,8 +93,8 @@ class Natives:
         """Return what ``value[key]`` may be."""
         raise NotImplementedError
 
-    def set_attribute(self, site: Site, name: str, value: Value) -> None:
-        """Set an attribute of something made during the call."""
+    def set_attribute(self, place: Outside | Site, name: str, value: Value) -> None:
+        """Set an attribute, by its setter if it has one."""
         raise NotImplementedError
 
     def delete_attribute(self, owner: Value, name: str) -> None:
@@ -171,6 +180,8 @@ class Natives:
         first = given.first()
         if name in known.PROCESS_STATE or true_name in known.PROCESS_STATE:
             self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
+        if last in known.LOOP_OF_THREAD and home(thing).partition(".")[0] in ("asyncio", "_asyncio"):
+            self.ledger.use_loop(last)
         if true_name.startswith("_operator."):
             self.operate(first, f"__{last.strip('_')}__", Given(given.positional[1:]))
         if true_name.startswith(("pickle.", "_pickle.")):
@@ -187,9 +198,8 @@ class Natives:
             self.ledger.draw(f"the shared random stream with {name}()", last)
         if last in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
-        self.outputs(given, first)
-        self._ufunc_outputs(thing, last, given)
-        self._overwritten(thing, given)
+        self.outputs(given, given.all())
+        self._write(written_by_function(thing, last, given))
         if not is_library(name) and not is_library(home(thing)):
             self.foreign(name, given)
         self.callbacks(given, stream=known.takes_stream(name) or known.takes_stream(true_name))
@@ -201,10 +211,12 @@ class Natives:
             self.ledger.look(given.all(), DEEP)
 
     def hand_over(self, value: Value, taker: str) -> None:
-        """A stream in memory, or an iterator, of the caller's is elsewhere when somebody has read from it."""
+        """A stream, an iterator or a random generator of the caller's is elsewhere when somebody has used it."""
         for place in value:
             if type(place) is not Outside or place.origin is not Origin.ARGUMENT:
                 continue
+            if place.step == ".bit_generator" and place.parent is not None:
+                place = place.parent
             if place.path and not any(known.is_used_up(type(thing)) for thing in place.examples or ()):
                 continue  # a part: to be sure of it for each item would take as long as to read all that it has
             if place.examples is None:  # what it is matters only if it is one of these: no reason to read it for each
@@ -212,28 +224,12 @@ class Natives:
                 continue
             if self._is_stream(place):
                 self.ledger.change(single(place), f"hands to {taker}")
+            if any(species(type(thing))[0] is Species.RANDOM for thing in place.examples):
+                self.ledger.draw(f"{describe(place)}, a random generator, with {taker}")
             self.ledger.uses_up(single(place))
 
     def _is_stream(self, place: Outside) -> bool:
         return any(species(type(thing)) == known.STREAM for thing in self.ledger.ask(place) or ())
-
-    def _ufunc_outputs(self, thing: object, last: str, given: Given) -> None:
-        if home(type(thing)) == "numpy" and type(thing).__name__ == "ufunc":
-            self.ledger.change(union(given.positional[thing.nin :]), "writes into")  # type: ignore[attr-defined]
-        elif last in known.OUT_POSITIONS and home(thing).startswith("numpy"):
-            self.ledger.change(union(given.positional[known.OUT_POSITIONS[last] :]), "writes into")
-
-    def _overwritten(self, thing: object, given: Given) -> None:
-        """``scipy.linalg.inv(a, True)`` may write to `a`: what overwrites may be asked for by position."""
-        for _ in range(4):  # wrappers
-            inner = attribute(thing, "__wrapped__") if is_a(thing, types.FunctionType) else MISSING
-            thing = thing if inner is MISSING else inner
-        if len(given.positional) < 2 or not is_a(thing, types.FunctionType):
-            return
-        names = thing.__code__.co_varnames[: thing.__code__.co_argcount]
-        for name, value in zip(names, given.positional, strict=False):
-            if name.startswith(_OVERWRITES) and not is_constant(value, False):
-                self.ledger.change(union(given.positional[:2]), f"with {name}, changes")
 
     def _native_result(self, name: str, thing: object, last: str, given: Given) -> Value:
         module = name.partition(".")[0]
@@ -260,12 +256,17 @@ class Natives:
             self.hand_over(given.all(), f"{name}()")
         if known.mutating(name) and not self._gives_new(owner, name):
             self.ledger.change(receiver, verb(name), atomic=name in known.ATOMIC_METHODS)
+            if name in known.HANDS_OUT and not self.ledger.is_dropped():
+                self.ledger.look(receiver, item_step(given.first()) if name == "pop" else ALL)
         elif owner.origin is Origin.ARGUMENT and name not in known.STREAM_LOOKS and self._is_stream(owner):
             self.ledger.change(receiver, verb(name))
         else:
-            self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
+            if not (gives_view(name) and are_arrays(owner.examples)):
+                self.ledger.look(receiver, item_step(given.first()) if name in _GIVES_ONE else ALL)
             if name != "copy" and any(known.is_stateful(type(thing)) for thing in owner.examples or ()):
                 self.ledger.change(receiver, verb(name))
+        if name in _EXCHANGES:
+            self.ledger.meet_others(owner, gets=name[:3] == "get")
         if name in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
         if name in known.LOGGING_SETTINGS:
@@ -273,12 +274,10 @@ class Natives:
         self.transforms(name, [type(thing) for thing in owner.examples or ()], given)
         if any(known.method_draws(name, type(thing), given.keywords) for thing in owner.examples or (None,)):
             self._draws(name)
-        if name == "at":  # ``np.add.at(x, indices, 1)``
-            self.ledger.change(given.first(), "writes into")
-        elif name in known.OUT_POSITIONS:
-            self.ledger.change(union(given.positional[known.OUT_POSITIONS[name] - 1 :]), "writes into")
+        of_data = given.unnamed and self.of_data(owner)
+        self._write(written_by_method(name, given, receiver, of_data))
         self._outputs_of_method(name, given, receiver)
-        self.callbacks(given, asking=known.ASKED_BY.get(name))
+        self.callbacks(given.after(receiver) if name == "pipe" else given, asking=known.ASKED_BY.get(name))
         return self._method_result(owner, name, given)
 
     def _ask_elements(self, receiver: Value, name: str) -> None:
@@ -311,7 +310,8 @@ class Natives:
         site = self.new_site(("result", owner, name))
         if name in known.SHALLOW_METHODS:
             self.ledger.put(site, self.ledger.child(owner, "[*]"))
-        if name in known.FRESH_METHODS and "copy" not in given.keywords:
+            take_items(self.ledger, single(site), single(owner))
+        if name in known.FRESH_METHODS and "copy" not in given.keywords and not given.unnamed:
             return single(plain_site(site, self.ledger, name == "argsort" and are_arrays(self.ledger.ask(owner))))
         copies = given.keywords.get("copy")
         if copies is None and "inplace" not in given.keywords and self._gives_new(owner, name):
@@ -365,11 +365,16 @@ class Natives:
                 self.call(self.attribute(given.first(), special, to_call=True), Given([]))
         if known.method_draws(name, owner.cls, given.keywords):
             self._draws(name)
+        self._write(written_by_method(name, given, EMPTY, False))
         self._outputs_of_method(name, given)
         self.callbacks(given, asking=known.ASKED_BY.get(name))
         extends = name in ("extend", "update", "extendleft")
         if extends:
             self.ledger.uses_up(everything)
+        if name == "update":
+            add_items(self.ledger, single(owner), given)
+        elif known.mutating(name) and name not in known.HANDS_OUT:
+            know_names(single(owner), False)
         if name not in known.FRESH_METHODS:
             self.ledger.put(owner, self.ledger.reach(everything) if extends else everything)
         owner.read = True
@@ -379,6 +384,8 @@ class Natives:
             return EMPTY
         result = self.new_site(("result", name))
         result.opaque = owner.opaque
+        if name == "copy":
+            take_items(self.ledger, single(result), single(owner))
         self.ledger.put(result, frozenset(owner.contents) | everything)
         if name in known.FRESH_METHODS:
             return single(result)
@@ -401,12 +408,11 @@ class Natives:
 
     def outputs(self, given: Given, receiver: Value = EMPTY) -> None:
         """Look at the keyword arguments that ask a library to write in place."""
-        for name, value in given.keywords.items():
-            if name in known.OUTPUTS:
-                self.ledger.change(value, "writes into")
-                self.ledger.change(_fields(value), "writes into")
-            elif (name == "inplace" or name.startswith(_OVERWRITES)) and not is_constant(value, False):
-                self.ledger.change(receiver, f"with {name}, changes")
+        self._write(asked_by_keyword(given, receiver))
+
+    def _write(self, written: Iterable[Written]) -> None:
+        for value, words in written:
+            self.ledger.change(value, words)
 
     def _outputs_of_method(self, name: str, given: Given, receiver: Value = EMPTY) -> None:
         if name in known.WRITES_TO_FIRST:
@@ -498,16 +504,6 @@ def _callables_in(site: Site, depth: int = 3) -> Value:
     inner = [place for place in site.contents if type(place) is Site]
     below = [_callables_in(place, depth - 1) for place in inner] if depth else []
     return frozenset(filter(looks_callable, site.contents)).union(*below)
-
-
-def _fields(value: Value) -> Value:
-    """Return what is in the tuples of `value` that were made during the call."""
-    return union([union(place.fields) for place in value if type(place) is Site and place.fields is not None])
-
-
-def is_constant(value: Value, constant: object) -> bool:
-    """Say whether `value` is exactly this constant."""
-    return len(value) == 1 and all(type(place) is Const and place.value is constant for place in value)
 
 
 def words_for_unknown(place: Outside) -> str:

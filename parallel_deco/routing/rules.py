@@ -9,9 +9,10 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
-from parallel_deco.routing.known import OUTPUTS, own_function
+from parallel_deco.routing.known import own_function
 from parallel_deco.routing.ledger import OF_MAIN, EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_a, is_any, loaded
+from parallel_deco.routing.orders import add_items
 from parallel_deco.routing.values import (
     EMPTY,
     NO_ARGUMENTS,
@@ -33,9 +34,7 @@ __all__ = [
     "RULES",
     "Caller",
     "Rule",
-    "keep_output",
     "looks_callable",
-    "outputs_of",
     "single",
     "union",
 ]
@@ -79,8 +78,8 @@ class Caller(Protocol):
         """Return what ``value[key]`` may be."""
         ...
 
-    def set_attribute(self, site: Site, name: str, value: Value) -> None:
-        """Set an attribute of something made during the call."""
+    def set_attribute(self, place: Outside | Site, name: str, value: Value) -> None:
+        """Set an attribute, by its setter if it has one."""
         ...
 
     def delete_attribute(self, owner: Value, name: str) -> None:
@@ -468,29 +467,11 @@ def _dict(caller: Caller, given: Given) -> Value:
 
 def _mapping(caller: Caller, given: Given, kind: str) -> Value:
     caller.callbacks(given)
-    once = caller.ledger.inside(caller.iterate(union((*given.positional, given.spread or EMPTY))))
+    sources = union((*given.positional, given.spread or EMPTY))
+    once = caller.ledger.inside(caller.iterate(sources))
     result = _holding(caller, once | caller.ledger.inside(once) | union(given.keywords.values()), kind)
-    for name in OUTPUTS.intersection(given.keywords):
-        keep_output(result, name, given.keywords[name])
+    add_items(caller.ledger, result, given)
     return result
-
-
-def outputs_of(ledger: Ledger, place: Place) -> dict[str, Value]:
-    """Return the items of a dict under names that functions write to."""
-    if type(place) is Site:
-        return place.outputs or {}
-    if type(place) is not Outside:
-        return {}
-    names = {name for thing in place.examples or () if type(thing) is dict for name in OUTPUTS if name in thing}
-    return dict.fromkeys(names, ledger.child(place, "[]"))
-
-
-def keep_output(value: Value, name: object, item: Value) -> None:
-    """A dict of its own gets an item: under some names, a function that gets it as keywords will write to it."""
-    for place in value:
-        if type(place) is Site and type(name) is str and name in OUTPUTS:
-            place.outputs = place.outputs or {}
-            place.outputs[name] = place.outputs.get(name, EMPTY) | item
 
 
 @_rule("collections.defaultdict")
@@ -651,7 +632,7 @@ def _logger(caller: Caller, given: Given) -> Value:
 def _globals(caller: Caller, given: Given) -> Value:
     if dict.get(caller.module_in_force(), "__name__") == "__main__":
         caller.ledger.record(EffectKind.CAPTURES_RESOURCE, f"calls globals(), {OF_MAIN}", atomic=True)
-    return caller.ledger.keeper(Origin.GLOBAL, "globals()", caller.module_in_force())
+    return caller.ledger.namespace(caller.module_in_force())
 
 
 @_rule("builtins.super")

@@ -28,7 +28,8 @@ from parallel_deco.routing.values import Examples
 __all__ = ["Effect", "EffectKind", "Nature", "Prior", "Reading", "read"]
 
 _ANSWERS_MAX: Final = 16
-_USED_UP: Final = Effect("uses up a stream or an iterator that is an argument", "", 0, EffectKind.MUTATES_ARGUMENT)
+_WORDS: Final = "uses up a stream, an iterator or a random generator that is an argument"
+_USED_UP: Final = Effect(_WORDS, "", 0, EffectKind.MUTATES_ARGUMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def read(function: object) -> Reading:
     all special methods are); functions of known libraries do what the tables in `known` say; compiled functions that
     are not known do not change the arguments that the caller gave; an element of a container that is too long to look
     through, and the result of a call that cannot be followed, have no method that changes them but those of
-    well-known names.
+    well-known names; a global dict of keyword arguments is not given other names later.
     Who asks for the number of its process or thread wants to know where it runs, and may run anywhere.
     """
     try:

@@ -46,6 +46,7 @@ __all__ = [
     "Given",
     "Made",
     "Method",
+    "Orders",
     "Origin",
     "Outside",
     "Site",
@@ -56,6 +57,7 @@ __all__ = [
     "example",
     "follow",
     "follow_some",
+    "gives_view",
     "identity",
     "is_container",
     "is_scalar",
@@ -139,7 +141,7 @@ class Site(_Numbered):
 
     __slots__ = (
         *("attributes", "bases", "cls", "contents", "fields", "kept", "listed", "made_by", "members", "mutable"),
-        *("opaque", "outputs", "plain", "prefix", "read"),
+        *("named", "opaque", "orders", "plain", "prefix", "read"),
     )
 
     def __init__(self) -> None:
@@ -149,7 +151,8 @@ class Site(_Numbered):
         self.opaque = False  # what it keeps under which attribute nobody knows: any may give any of the contents
         self.fields: list[Value] | None = None  # the items of a tuple display
         self.prefix = ""  # of a text: what it begins with
-        self.outputs: dict[str, Value] | None = None  # the items of a dict under names that functions write to
+        self.orders: dict[str, Value] | None = None  # the items of a dict under names that ask functions to write
+        self.named: bool | None = None  # whether all names are seen under which a dict has its items
         self.cls: type | None = None  # the class, where it is known
         self.members: dict[str, Value] | None = None  # of a class made during the call
         self.bases: Value = EMPTY  # of such a class
@@ -237,6 +240,7 @@ class Given(NamedTuple):
     positional: list[Value]
     keywords: dict[str, Value] = {}  # noqa: RUF012 - never changed
     spread: Value | None = None
+    unnamed: bool = False  # some of `spread` may be keywords whose names are not seen
 
     def first(self) -> Value:
         """Return the first argument."""
@@ -248,7 +252,7 @@ class Given(NamedTuple):
 
     def after(self, receiver: Value) -> Given:
         """Return the same with a receiver before it."""
-        return Given([receiver, *self.positional], self.keywords, self.spread)
+        return Given([receiver, *self.positional], self.keywords, self.spread, self.unnamed)
 
 
 Place: TypeAlias = Outside | Site | Cell | Made | Const | Method | Bound | Super
@@ -311,9 +315,18 @@ _CONTAINER_TYPES: Final = frozenset(map(id, (*_CONTAINERS, bytearray)))
 _USUAL_KEYS: Final = frozenset(map(id, (str, int, float, bool, bytes)))
 #: Attributes and results of methods of an array that are views of it.
 _VIEWS: Final = frozenset(
-    ("T", "mT", "real", "imag", "ravel()", "reshape()", "squeeze()", "transpose()", "swapaxes()", "diagonal()")
+    (
+        *("T", "mT", "real", "imag", "flat", "ravel()", "reshape()", "squeeze()", "transpose()", "swapaxes()"),
+        *("diagonal()", "view()"),
+    )
 )
-_DICTS: Final = (dict, collections.OrderedDict, collections.defaultdict, collections.Counter)
+
+
+class Orders(dict[str, object]):
+    """Keyword arguments of which some ask functions to write: a type of its own, as answers go by types."""
+
+
+_DICTS: Final = (dict, Orders, collections.OrderedDict, collections.defaultdict, collections.Counter)
 
 
 def example(thing: object) -> Examples:
@@ -513,6 +526,11 @@ def _view(array: object, name: str) -> Examples:
 def is_container(thing: object) -> bool:
     """Say whether `thing` is of the containers that are looked into."""
     return is_any(thing, _CONTAINERS)
+
+
+def gives_view(method: str) -> bool:
+    """Say whether a method of arrays gives a view, and so does not look at what is in them."""
+    return f"{method}()" in _VIEWS
 
 
 def are_dicts(examples: Examples) -> bool:
