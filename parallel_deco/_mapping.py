@@ -328,7 +328,7 @@ class Mapping:
                     self._run_here(size)
                 elif bell is None:
                     self._feed_aside()  # who waits is owed a wider window
-                elif self._source.thread_bound and self._feed_one():
+                elif self._source.thread_bound and self._may_draw() and self._feed_one():
                     continue  # a result may have come meanwhile
                 elif self._rests:
                     self._await(bell, lull)
@@ -397,10 +397,15 @@ class Mapping:
     def _feed_bound(self) -> None:
         """Start a batch from an input that only the consumer may pull from; another thread wakes it to do so."""
         if threading.get_ident() == self.consumer:
-            self._feed_one()
+            if not self._source.slow:  # there is a result to be taken
+                self._feed_one()
             return
         with self._lock:
             self._ring()
+
+    def _may_draw(self) -> bool:
+        """Whether the consumer may wait for an item, and for no result meanwhile."""
+        return not (self._source.slow and self._pending.flying)
 
     def _feed_one(self) -> bool:
         """Start one batch, if there is a place for it and anything to pull; return whether that was so."""

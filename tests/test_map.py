@@ -1740,22 +1740,16 @@ class Rows:
         return self.cursor
 
 
-def rows_of(cursor):
-    """Draw from a cursor."""
-    for row in cursor:  # noqa: UP028
-        yield row
-
-
 DRAWN = {
     "cursor": lambda cursor: cursor,
     "generator": lambda cursor: (row for row in cursor),
-    "generator function": rows_of,
-    "generators": lambda cursor: (row for row in rows_of(cursor)),
+    "generators": lambda cursor: (row for row in (row for row in cursor)),
     "map": lambda cursor: map(tuple, cursor),
     "filter": lambda cursor: filter(None, cursor),
     "chain": lambda cursor: itertools.chain([], cursor),
     "islice": lambda cursor: itertools.islice(cursor, 1000),
-    "its own iterator": lambda cursor: Rows(cursor),
+    "chained from a list": lambda cursor: itertools.chain.from_iterable([cursor]),
+    "its own iterator": Rows,
 }
 
 
@@ -1820,6 +1814,28 @@ def test_result_comes_when_a_cursor_never_ends(backend, cursor):
     results = parallel(lambda row: row[0], backend=backend).map(cursor.connection.execute(endless))
     assert list(itertools.islice(results, 5)) == [1, 2, 3, 4, 5]
     results.close()
+
+
+def jobs_of(cursor):
+    """Give what is to be done, until it is done."""
+    left = list(range(12))
+    while left:
+        yield left.pop()
+        while cursor.connection.execute("select count(*) from running").fetchone()[0] > 2:
+            time.sleep(1e-3)
+
+
+def test_results_come_when_an_input_waits_for_what_is_done_with_them(cursor):
+    """A table of jobs: with a generator that has a cursor, too."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    connection.execute("create table running (n)")
+    connection.executemany("insert into running values (?)", [(1,)] * 5)
+    done = []
+    for number in parallel(double, backend="threads").map(jobs_of(connection.cursor())):
+        connection.execute("delete from running")
+        done.append(number)
+    assert sorted(done) == list(range(0, 24, 2))
+    connection.close()
 
 
 def test_input_is_not_kept_when_it_is_looked_into(cursor):

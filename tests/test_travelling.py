@@ -1836,7 +1836,7 @@ def test_classes_are_the_workers_own_when_their_names_lead_nowhere(run_program, 
 
 
 ROWS = """
-import collections
+import collections, functools, re
 
 _Row = None
 
@@ -1853,6 +1853,24 @@ def make(number):
     return Made
 
 Current = make(1)
+
+def splitting(separator):
+    class Splitting:
+        pattern = re.compile(separator)
+        split = staticmethod(functools.partial(str.split, sep=separator))
+    return Splitting
+
+Split = splitting(",")
+
+def circle():
+    class Circle:
+        prime = 2**99_999 - 1
+        nodes = [[] for _ in range(40)]
+        for node in nodes:
+            node.extend(nodes)
+    return Circle
+
+Round = circle()
 
 def value_of(instance):
     return instance.value(), type(instance) is Current
@@ -1874,10 +1892,16 @@ def test_class_is_made_in_a_worker_when_what_is_in_its_place_is_another(run_prog
     print(value_of.submit(rows.Current()).result(), value_of.submit(rows.make(1)()).result()[0])
     rows.Current = rows.make(5)
     print(value_of.submit(rows.Current()).result())
+    rows.Split = rows.splitting("b")
+    splits = parallel(lambda given: (given.pattern.pattern, given.split("a,b")), **options)
+    print(splits.submit(rows.Split()).result())
+    print(parallel(lambda given: len(given.nodes[0]), **options).submit(rows.Round()).result())
     """
     out = """[Row(lat=0, lon=1)] [Row(a=0, b=1, c=2)]
 (1, True) 1
 (5, False)
+('b', ['a,', ''])
+40
 """
     assert run_program(program) == (0, out, "")
 
@@ -1917,6 +1941,10 @@ def test_class_is_made_in_a_worker_when_only_the_program_has_it_in_a_module(run_
 
 
 SENTINEL = """
+import os
+os.environ.setdefault("PROGRAM", str(os.getpid()))
+if os.environ["PROGRAM"] != str(os.getpid()) and os.environ.get("ALONE"):
+    raise SystemExit("not here")
 MISSING = object()
 _token = None
 
@@ -1963,3 +1991,16 @@ def test_sentinel_of_a_module_is_the_workers_when_a_closure_of_it_travels(run_pr
     print(parallel(sentinel.started(), **options).submit(1).result())
     """
     assert run_program(program) == (0, "[1, 'missing', 3, 'missing']\nsame\nTrue\n", "")
+
+
+def test_sentinel_is_a_new_one_when_the_module_cannot_be_imported_there(run_program, tmp_path):
+    """Whatever that raises."""
+    (tmp_path / "sentinel.py").write_text(SENTINEL)
+    program = """
+    import os
+    os.environ["ALONE"] = "yes"
+    import sentinel
+    from parallel_deco import parallel
+    print(parallel(sentinel.getter("same"), backend="processes").submit({}).result())
+    """
+    assert run_program(program) == (0, "same\n", "")

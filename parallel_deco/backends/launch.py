@@ -144,8 +144,8 @@ def _pickler_file() -> str:
 
 def _has_own_code() -> bool:
     """Whether the script, or what was typed, has functions and classes: they will travel by value."""
-    names = vars(sys.modules.get("__main__", os)).copy()
-    return any(map(_is_own, names.values()))
+    names = getattr(sys.modules.get("__main__"), "__dict__", None)
+    return type(names) is dict and any(map(_is_own, names.copy().values()))
 
 
 def _is_own(value: object) -> bool:

@@ -4,12 +4,24 @@
 A class that is made from the pickle would be another one: not caught, not equal, and no type of what is there.
 
 What is there under that name may be another class, which the same code has made of something else: so it is taken only
-if it has the same look, which is what it is made of as far as that is the same in all processes.
+if it has the same look, a text of all that it is made of. Where something in it cannot be told by a text that is the
+same in all processes, it has none; it is made then, as any other that goes by value.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import CellType, CodeType, FunctionType, ModuleType
+from hashlib import sha256
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 
 from parallel_deco._nesting import in_worker_process
 from parallel_deco.backends.references import imported, is_handmade
@@ -27,7 +39,16 @@ Place = tuple[str, "str | None", tuple[str, ...], str]
 #: Classes that are said to be of these may be anywhere: `make_dataclass` says so, and pytest of its exceptions.
 _NOWHERE = frozenset(["builtins", "types"])
 _PLAIN = frozenset([str, bytes, int, float, complex, bool, type(None), type(...)])
-_BESIDE = frozenset(["__dict__", "__weakref__", "__doc__", "__slotnames__"])  # the last is made by `copyreg`
+#: Made in passing, as `__slotnames__` by `copyreg` and `__annotations__` by whoever asks for it, or from what is there.
+_BESIDE = frozenset(
+    (
+        *("__dict__", "__weakref__", "__doc__", "__slotnames__", "__annotations__", "__orig_bases__", "__parameters__"),
+        *("__dataclass_params__", "__static_attributes__", "__firstlineno__", "__annotate_func__", "__annotate__"),
+        *("__annotations_cache__", "_abc_impl"),
+    )
+)
+#: Parts that a look has at most, and bytes of a plain one.
+_MOST, _LONGEST = 500, 4096
 
 
 def place_of(value: type) -> Place | None:
@@ -48,7 +69,8 @@ def place_of(value: type) -> Place | None:
         spec = spec_of(module)
         names = None if spec is None else next(_ways(module, value, within=name == home), None)
         if spec is not None and names is not None:
-            return name, spec.origin if spec.has_location else None, names, _look(value)
+            look = _look(value)
+            return None if look is None else (name, spec.origin if spec.has_location else None, names, look)
     return None
 
 
@@ -78,53 +100,99 @@ def _names(names: Mapping[str, "Any"], value: type) -> Iterator[str]:
     return (name for name, there in names.items() if there is value)
 
 
-def _look(value: type) -> str:
-    """Return a text of what a class is made of, the same in each process; it does not say all."""
-    bases = [f"{base.__module__}.{base.__qualname__}" for base in value.__mro__]
-    parts = sorted((name, _text(part)) for name, part in vars(value).items() if name not in _BESIDE)
-    return f"{bases} {parts}"
+class _Untold(Exception):
+    """A value has nothing by which another process could know it."""
 
 
-def _text(part: "Any", deep: int = 4) -> str:
-    """Return a text of a value; of what is not plain, its type."""
-    kind = type(part)
-    make = _TEXTS.get(kind)
-    if kind in _PLAIN:
-        return repr(part)
-    return kind.__qualname__ if make is None or not deep else f"{kind.__qualname__} {make(part, deep - 1)}"
-
-
-def _sequence(part: "Any", deep: int) -> list[str]:
-    return [_text(each, deep) for each in part]
-
-
-def _function(part: FunctionType, deep: int) -> str:
-    cells = _sequence(part.__closure__ or (), deep)
-    return f"{_text(part.__code__, deep)} {_text(part.__defaults__, deep)} {_text(part.__kwdefaults__, deep)} {cells}"
-
-
-def _code(part: CodeType, deep: int) -> str:
-    return f"{part.co_code!r} {part.co_names} {_text(part.co_consts, deep)}"
-
-
-def _cell(part: CellType, deep: int) -> str:
+def _look(value: type) -> str | None:
+    """Return a digest of all that a class is made of, the same in each process; None where it cannot be told."""
     try:
-        return _text(part.cell_contents, deep)
+        return sha256(repr(_Looker().of_class(value)).encode(errors="surrogatepass")).hexdigest()
+    except Exception:  # besides, other threads change it, or it is far too large
+        return None
+
+
+class _Looker:
+    """Tells what values consist of, up to so many parts."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def of_class(self, value: type) -> "tuple[Any, ...]":
+        bases = [_name(base) for base in value.__mro__]
+        own = sorted(item for item in vars(value).items() if item[0] not in _BESIDE)
+        return bases, [(name, self.all(part) if name == _FIELDS else self.of(part)) for name, part in own]
+
+    def of(self, part: "Any") -> "Any":
+        """Return what says what a value is, made of plain values; raise _Untold where nothing does."""
+        self._left -= 1
+        kind = type(part)
+        if self._left < 0:
+            raise _Untold
+        if kind in _PLAIN:
+            return _plain(part)
+        if isinstance(part, type):
+            return _name(part)
+        tell = _TELL.get(kind)
+        if tell is not None:
+            return kind.__qualname__, tell(self, part)
+        if hasattr(kind, "_member_map_") and kind.__module__ != "enum":  # a member of an enumeration
+            return _name(kind), part._name_, self.of(part._value_)
+        if kind.__qualname__ == "_tuplegetter":  # an attribute of a named tuple: its place, and a text
+            return self.of(part.__reduce__()[1])
+        if kind.__module__ == "enum":  # a property of its own
+            return _name(kind)
+        raise _Untold
+
+    def all(self, parts: "Any") -> "list[Any]":
+        return [self.of(part) for part in parts]
+
+    def sorted(self, parts: "Any") -> "list[Any]":
+        return sorted(map(repr, self.all(parts)))
+
+
+def _plain(part: "Any") -> "Any":
+    """Return a plain value itself, if it is not too long to be told."""
+    if isinstance(part, int) and part.bit_length() > 8 * _LONGEST:
+        raise _Untold
+    if isinstance(part, (str, bytes)) and len(part) > _LONGEST:
+        raise _Untold
+    return hex(part) if isinstance(part, int) else repr(part)
+
+
+def _name(thing: "Any") -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _descriptor(looker: _Looker, part: "Any") -> "Any":
+    return _name(part.__objclass__), part.__name__
+
+
+def _function(looker: _Looker, part: FunctionType) -> "Any":
+    return looker.all((part.__code__, part.__defaults__, part.__kwdefaults__, *(part.__closure__ or ())))
+
+
+def _cell(looker: _Looker, part: CellType) -> "Any":
+    try:
+        found = part.cell_contents
     except ValueError:  # it is empty
-        return ""
+        return None
+    return looker.of(found)
 
 
 #: How to tell what a value of a type consists of.
-_TEXTS: dict[type, Callable[["Any", int], object]] = {
-    tuple: _sequence,
-    list: _sequence,
-    frozenset: lambda part, deep: sorted(_sequence(part, deep)),
-    set: lambda part, deep: sorted(_sequence(part, deep)),
-    dict: lambda part, deep: sorted((_text(key, deep), _text(each, deep)) for key, each in part.items()),
-    staticmethod: lambda part, deep: _text(part.__func__, deep),
-    classmethod: lambda part, deep: _text(part.__func__, deep),
-    property: lambda part, deep: [_text(each, deep) for each in (part.fget, part.fset, part.fdel)],
+_TELL: dict[type, "Callable[[_Looker, Any], Any]"] = {
+    **dict.fromkeys((tuple, list), lambda looker, part: looker.all(part)),
+    **dict.fromkeys((set, frozenset), lambda looker, part: looker.sorted(part)),
+    **dict.fromkeys((staticmethod, classmethod), lambda looker, part: looker.of(part.__func__)),
+    **dict.fromkeys((MemberDescriptorType, GetSetDescriptorType, MethodDescriptorType), _descriptor),
+    WrapperDescriptorType: _descriptor,
+    dict: lambda looker, part: looker.sorted(part.items()),
+    property: lambda looker, part: looker.all((part.fget, part.fset, part.fdel)),
+    BuiltinFunctionType: lambda looker, part: (looker.of(part.__self__) if part.__self__ else "", part.__qualname__),
+    ModuleType: lambda looker, part: part.__name__,
     FunctionType: _function,
-    CodeType: _code,
+    CodeType: lambda looker, part: (part.co_code, part.co_names, looker.of(part.co_consts)),
     CellType: _cell,
 }
+_FIELDS = "__dataclass_fields__"

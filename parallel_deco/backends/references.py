@@ -3,6 +3,8 @@
 import sys
 from types import FunctionType, MethodType, ModuleType
 
+from parallel_deco._nesting import in_worker_process
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -124,9 +126,10 @@ def sentinels_of(function: FunctionType) -> "dict[int, Sentinel]":
 
 def find_sentinel(module: str, file: str | None, name: str) -> object:
     """Return the bare object that is there; a new one where there is none, for the program may have put it there."""
+    found: object
     try:
-        found = getattr(imported(module, file), name, None)
-    except ImportError:
+        found = getattr(imported(module, file) if in_worker_process() else sys.modules.get(module), name, None)
+    except BaseException:  # what is imported may do anything, and exit
         found = None
     return found if type(found) is object else object()
 
