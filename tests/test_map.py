@@ -1773,13 +1773,18 @@ def test_cursor_gives_the_arguments_when_spread(backend, cursor, options):
     assert list(pairs) == [(number, number) for number in range(300)]
 
 
-def test_cursor_feeds_the_workers_when_the_first_item_is_slow(cursor):
+def test_cursor_feeds_the_workers_when_the_first_item_is_slow(cursor, until):
     """Who waits for the first result takes further items meanwhile."""
     seen = set()
-    slow = parallel(lambda row: (time.sleep(0.2 if row[0] == 0 else 1e-4), seen.add(row[0]))[0], backend="threads")
-    results = slow.map(cursor, chunksize=1)
-    next(results)
-    assert len(seen) > 5
+
+    def work(row):
+        if row[0] == 0:
+            until(lambda: len(seen) > 3)
+        seen.add(row[0])
+        return row[0]
+
+    results = parallel(work, backend="threads").map(cursor, chunksize=1)
+    assert next(results) == 0
     results.close()
 
 
