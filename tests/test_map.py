@@ -1783,7 +1783,7 @@ def test_cursor_feeds_the_workers_when_the_first_item_is_slow(cursor, until):
         seen.add(row[0])
         return row[0]
 
-    results = parallel(work, backend="threads").map(cursor, chunksize=1)
+    results = parallel(work, backend="threads", max_workers=4).map(cursor, chunksize=1)
     assert next(results) == 0
     results.close()
 
