@@ -7,7 +7,7 @@ import os
 import sys
 from types import ModuleType
 
-from parallel_deco.backends.references import Imports
+from parallel_deco.backends.references import Imports, file_of
 from parallel_deco.backends.reloads import is_own, spec_of
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class ByPath:
         folders = {os.path.normpath(path) for path in paths if os.path.isabs(path)}  # else there is no directory
         for name in names:
             module = sys.modules.get(name)
-            file = _file_of(module)
+            file = file_of(spec_of(module))
             if name == "__main__" or module is None or file is None or not is_own(file):
                 continue
             if not self._is_found(name, file, folders) and os.path.exists(file):  # it may be in an archive
@@ -81,11 +81,6 @@ class ByPath:
     def _whole(self, path: str) -> str:
         """Return a path as it is from the root."""
         return os.path.normpath(os.path.join(self._directory, path))
-
-
-def _file_of(module: ModuleType | None) -> str | None:
-    spec = spec_of(module)
-    return spec.origin if spec is not None and spec.has_location else None
 
 
 class _Finder:

@@ -74,8 +74,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
         if isinstance(value, type):
             return self.reduce_class(value, reduced)
         _, given = reduced[2]
-        names = given["__globals__"]
-        names.update(_globals_in_class_bodies(value))
+        given["__globals__"].update(_globals_in_class_bodies(value))
         self._sentinels.update(sentinels_of(value))  # before its defaults and cells, which may be the same
         return reduce_function(value, reduced)
 

@@ -42,9 +42,10 @@ path = [*filter(None, sys.path)]
 sys.path[:] = [sys.argv[1], *path]
 import parallel_deco
 sys.path[:] = path
-from parallel_deco.backends.launch import load_pickler
 from parallel_deco.backends.template import run
-load_pickler(sys.argv[3])
+if sys.argv[3]:
+    from parallel_deco.backends.launch import load_pickler
+    load_pickler(sys.argv[3])
 run(int(sys.argv[2]), collects)
 """
 
@@ -132,7 +133,7 @@ def _spawn(control: int) -> int:
 
 def load_pickler(file: str) -> None:
     """Load what rebuilds functions by value, if cloudpickle comes from this file here too."""
-    if file and _pickler_file() == file:
+    if _pickler_file() == file:
         from parallel_deco.backends import by_value  # noqa: F401
 
 

@@ -4,13 +4,12 @@
 A class that is made from the pickle would be another one: not caught, not equal, and no type of what is there.
 
 What is there under that name may be another class, which the same code has made of something else: so it is taken only
-if it has the same look, a text of all that it is made of. Where something in it cannot be told by a text that is the
+if it has the same look, a digest of all that it is made of. Where something in it cannot be told so that it is the
 same in all processes, it has none; it is made then, as any other that goes by value.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -23,8 +22,7 @@ from types import (
     WrapperDescriptorType,
 )
 
-from parallel_deco._nesting import in_worker_process
-from parallel_deco.backends.references import imported, is_handmade
+from parallel_deco.backends.references import file_of, imported_if_possible, is_handmade
 from parallel_deco.backends.reloads import spec_of
 
 TYPE_CHECKING = False
@@ -47,6 +45,8 @@ _BESIDE = frozenset(
         *("__annotations_cache__", "_abc_impl"),
     )
 )
+#: Its keys are all that is told of it: what is in the fields is in the class too.
+_FIELDS = "__dataclass_fields__"
 #: Parts that a look has at most, and bytes of a plain one.
 _MOST, _LONGEST = 500, 4096
 
@@ -70,18 +70,14 @@ def place_of(value: type) -> Place | None:
         names = None if spec is None else next(_ways(module, value, within=name == home), None)
         if spec is not None and names is not None:
             look = _look(value)
-            return None if look is None else (name, spec.origin if spec.has_location else None, names, look)
+            return None if look is None else (name, file_of(spec), names, look)
     return None
 
 
 def find_at(place: Place) -> type | None:
     """Return the class that is there, importing its module in a worker; None where there is none of that look."""
     module, file, names, look = place
-    found: Any
-    try:
-        found = imported(module, file) if in_worker_process() else sys.modules.get(module)
-    except BaseException:  # it may do anything, and exit; the class is made from what came
-        return None
+    found: Any = imported_if_possible(module, file)
     for name in names:
         found = vars(found).get(name) if isinstance(found, (ModuleType, type)) else None
     return found if isinstance(found, type) and _look(found) == look else None
@@ -106,6 +102,8 @@ class _Untold(Exception):
 
 def _look(value: type) -> str | None:
     """Return a digest of all that a class is made of, the same in each process; None where it cannot be told."""
+    from hashlib import sha256  # it loads OpenSSL, and few classes need it
+
     try:
         return sha256(repr(_Looker().of_class(value)).encode(errors="surrogatepass")).hexdigest()
     except Exception:  # besides, other threads change it, or it is far too large
@@ -195,4 +193,3 @@ _TELL: dict[type, "Callable[[_Looker, Any], Any]"] = {
     CodeType: lambda looker, part: (part.co_code, part.co_names, looker.of(part.co_consts)),
     CellType: _cell,
 }
-_FIELDS = "__dataclass_fields__"

@@ -7,11 +7,12 @@ from parallel_deco._nesting import in_worker_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
     from typing import Any
 
 __all__ = [
     *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
-    *("Imports", "find_sentinel", "replaces", "sentinels_of"),
+    *("Imports", "file_of", "find_sentinel", "imported_if_possible", "replaces", "sentinels_of"),
 ]
 
 #: The module of a bare object, its file, and the name that it has there.
@@ -104,8 +105,7 @@ def reference(function: "Any") -> Reference | None:
         if layer is function:
             inside = layers[place:]
             caches = next((at for at, each in enumerate(inside) if not hasattr(type(each), "cache_info")), 0)
-            file = spec.origin if spec.has_location else None
-            return Reference(module_name, qualname, len(inside) - 1, caches, file)
+            return Reference(module_name, qualname, len(inside) - 1, caches, file_of(spec))
     return None
 
 
@@ -120,17 +120,13 @@ def sentinels_of(function: FunctionType) -> "dict[int, Sentinel]":
     names = function.__globals__
     if spec is None or home == "__main__" or getattr(module, "__dict__", None) is not names:
         return {}
-    file = spec.origin if spec.has_location else None
+    file = file_of(spec)
     return {id(there): (home, file, name) for name, there in names.copy().items() if type(there) is object}
 
 
 def find_sentinel(module: str, file: str | None, name: str) -> object:
     """Return the bare object that is there; a new one where there is none, for the program may have put it there."""
-    found: object
-    try:
-        found = getattr(imported(module, file) if in_worker_process() else sys.modules.get(module), name, None)
-    except BaseException:  # what is imported may do anything, and exit
-        found = None
+    found = getattr(imported_if_possible(module, file), name, None)
     return found if type(found) is object else object()
 
 
@@ -221,6 +217,21 @@ def imported(name: str, file: str | None) -> ModuleType:
     if file is not None and spec is not None and spec.has_location and spec.origin != file:
         return _imported_from_file(name, file)
     return module
+
+
+def imported_if_possible(name: str, file: str | None) -> ModuleType | None:
+    """Return the module as it is in the program, or imported in a worker; None where it is not, or cannot be."""
+    if not in_worker_process():
+        return sys.modules.get(name)
+    try:
+        return imported(name, file)
+    except BaseException:  # it may do anything, and exit
+        return None
+
+
+def file_of(spec: "ModuleSpec | None") -> str | None:
+    """Return the file that a module was loaded from, for those who cannot find it by name."""
+    return spec.origin if spec is not None and spec.has_location else None
 
 
 def _imported_from_file(name: str, file: str) -> ModuleType:

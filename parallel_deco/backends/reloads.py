@@ -4,7 +4,7 @@ import os
 import sys
 from types import ModuleType
 
-from parallel_deco.backends.references import Imports, imported
+from parallel_deco.backends.references import Imports, file_of, imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ class Modules:
                 self._add_change(name, spec, another=False)
 
     def _add_change(self, name: str, spec: "ModuleSpec", another: bool) -> None:
-        file = spec.origin if spec.has_location else None
-        self.changes += ((len(self.changes) + 1, name, file, another),)
+        self.changes += ((len(self.changes) + 1, name, file_of(spec), another),)
 
     def _look_for_changes(self) -> list[str]:
         """Note what has changed, and return the names of it."""

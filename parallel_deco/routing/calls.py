@@ -14,7 +14,7 @@ from typing import Final
 from parallel_deco.routing import known
 from parallel_deco.routing.caches import is_cache, kept
 from parallel_deco.routing.frames import Frame
-from parallel_deco.routing.hooks import calls_hooks, hooks_of, specials_of
+from parallel_deco.routing.hooks import IDENTITY, calls_hooks, hooks_of, specials_of
 from parallel_deco.routing.instructions import ACTIONS
 from parallel_deco.routing.known import Species, is_library, own_function, species
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
@@ -315,7 +315,7 @@ class Calls(Members):
                 if is_a(kept_there, types.FunctionType) and own_function(kept_there):
                     self.call_function(kept_there, Given([], {}, self.ledger.reach(given.all())))
         if is_cache(thing):
-            self.ask(given.all(), ("__hash__", "__eq__"))
+            self.ask(given.all(), IDENTITY)
         if wrapped is not MISSING:
             self.ledger.spend(50)  # a chain of wrappers may be a ring
             return self._kept_by(thing, self.call_object(wrapped, EMPTY, given, via or dotted_name(thing)))

@@ -12,7 +12,23 @@ from typing import Final
 from parallel_deco.routing.known import is_library, own_function
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, home, is_a, mro, namespace
 
-__all__ = ["anybody_may_call", "calls_hooks", "hooks_of", "special_of", "specials_of"]
+__all__ = [
+    "IDENTITY",
+    "ORDER",
+    "TEXT",
+    "TRUTH_OF",
+    "anybody_may_call",
+    "calls_hooks",
+    "hooks_of",
+    "special_of",
+    "specials_of",
+]
+
+# What is called of objects that are told apart, sorted, printed, and asked whether they are true.
+IDENTITY: Final = ("__hash__", "__eq__")
+ORDER: Final = ("__lt__", "__le__", "__gt__", "__ge__", "__eq__")  # each may be made of others: `total_ordering`
+TEXT: Final = ("__format__", "__str__", "__repr__")
+TRUTH_OF: Final = ("__bool__", "__len__")
 
 # What the names of methods begin with that a base finds by name.
 _FOUND_BY_NAME: Final = ("visit_", "do_", "handle_", "__missing__")

@@ -12,12 +12,12 @@ from typing import Final
 
 from parallel_deco.routing.bytecode import VERSION
 from parallel_deco.routing.frames import Action, Frame
+from parallel_deco.routing.hooks import IDENTITY, ORDER, TEXT, TRUTH_OF
 from parallel_deco.routing.known import steers_library
 from parallel_deco.routing.ledger import EffectKind, Exhausted, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
 from parallel_deco.routing.lookup import is_a, mro
 from parallel_deco.routing.orders import keep_item, know_names, names_are_seen, orders_in, take_items
-from parallel_deco.routing.rules import ORDER
 from parallel_deco.routing.values import (
     EMPTY,
     NO_ARGUMENTS,
@@ -391,7 +391,7 @@ def _binary_op(frame: Frame, argument: int) -> None:
         if inplace:
             frame.put_into(left, frame.ledger.inside(right, "[*]"))
     if argument % 13 == _MODULO:
-        frame.reader.ask(right, (*_TEXT, "__getitem__", "__missing__"))
+        frame.reader.ask(right, (*TEXT, "__getitem__", "__missing__"))
     if argument in _TEXT_OPERATORS and len(left) == 1:
         _join_texts(frame, argument, left)
     for place in (*left, *right):
@@ -479,23 +479,17 @@ def _contains(frame: Frame, argument: int) -> None:
 
 def _compare_keys(frame: Frame, keys: Value) -> None:
     """Objects are looked for, or are the keys of a dict."""
-    frame.reader.ask(keys, ("__hash__", "__eq__"))
+    frame.reader.ask(keys, IDENTITY)
 
 
 def _look_for(frame: Frame, key: Value) -> None:
     """An object stands in square brackets: it may be the key of a dict or a position."""
-    frame.reader.ask(key, ("__hash__", "__eq__", "__index__"))
-
-
-_TRUTH: Final = ("__bool__", "__len__")
+    frame.reader.ask(key, (*IDENTITY, "__index__"))
 
 
 @on("TO_BOOL")
 def _to_bool(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.stack[-1] or EMPTY, *_TRUTH)
-
-
-_TEXT: Final = ("__format__", "__str__", "__repr__")
+    _operate(frame, frame.stack[-1] or EMPTY, *TRUTH_OF)
 
 
 def _asks(names: str, pops: int, methods: tuple[str, ...]) -> None:
@@ -510,13 +504,13 @@ def _asks(names: str, pops: int, methods: tuple[str, ...]) -> None:
     on(names)(action)
 
 
-_asks("CONVERT_VALUE FORMAT_SIMPLE", 1, _TEXT)
-_asks("FORMAT_WITH_SPEC", 2, _TEXT)
+_asks("CONVERT_VALUE FORMAT_SIMPLE", 1, TEXT)
+_asks("FORMAT_WITH_SPEC", 2, TEXT)
 
 
 @on("UNARY_NOT")
 def _unary_not(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.pop(), *_TRUTH)
+    _operate(frame, frame.pop(), *TRUTH_OF)
     frame.push(EMPTY)
 
 
@@ -524,7 +518,7 @@ def _unary_not(frame: Frame, argument: int) -> None:
 def _format_value(frame: Frame, argument: int) -> None:
     value = frame.pops(2 if argument & 4 else 1)[0]
     frame.ledger.look(value, ALL)
-    frame.reader.ask(value, _TEXT)
+    frame.reader.ask(value, TEXT)
     frame.push(EMPTY)
 
 
@@ -798,13 +792,13 @@ def _pop_jump(frame: Frame, argument: int) -> None:
     value = frame.stack.pop()
     # From 3.13 on, TO_BOOL has asked before.
     if VERSION < (3, 13) and not frame.program.names[frame.index].endswith("NONE"):
-        _operate(frame, value or EMPTY, *_TRUTH)
+        _operate(frame, value or EMPTY, *TRUTH_OF)
     frame.jump(argument)
 
 
 @on("JUMP_IF_TRUE_OR_POP JUMP_IF_FALSE_OR_POP")
 def _jump_or_pop(frame: Frame, argument: int) -> None:
-    _operate(frame, frame.stack[-1] or EMPTY, *_TRUTH)
+    _operate(frame, frame.stack[-1] or EMPTY, *TRUTH_OF)
     frame.jump(argument)
     frame.stack.pop()
 

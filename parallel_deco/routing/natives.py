@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from parallel_deco.routing import known
 from parallel_deco.routing.arrays import ARRAY_RULES, are_arrays, plain_site
 from parallel_deco.routing.caches import draws_from_kept
+from parallel_deco.routing.hooks import ORDER, TEXT
 from parallel_deco.routing.known import Species, is_library, species
 from parallel_deco.routing.ledger import EffectKind, Ledger
 from parallel_deco.routing.looks import ALL, DEEP, item_step
@@ -23,7 +24,7 @@ from parallel_deco.routing.outputs import (
     written_by_function,
     written_by_method,
 )
-from parallel_deco.routing.rules import ORDER, RULES, looks_callable, single, union
+from parallel_deco.routing.rules import RULES, looks_callable, single, union
 from parallel_deco.routing.values import (
     EMPTY,
     NO_ARGUMENTS,
@@ -402,7 +403,7 @@ class Natives:
 
     def make_text(self, value: Value) -> None:
         """Call what makes a text of an object."""
-        self.ask(value, ("__format__", "__str__", "__repr__"), Given([EMPTY]))
+        self.ask(value, TEXT, Given([EMPTY]))
 
     # --- what goes in --------------------------------------------------------------------------------------------
 

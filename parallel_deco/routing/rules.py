@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
+from parallel_deco.routing.hooks import IDENTITY, ORDER, TRUTH_OF
 from parallel_deco.routing.known import own_function
 from parallel_deco.routing.ledger import OF_MAIN, EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_a, is_any, loaded
@@ -30,7 +31,6 @@ from parallel_deco.routing.values import (
 
 __all__ = [
     "CALLABLES",
-    "ORDER",
     "RULES",
     "Caller",
     "Rule",
@@ -227,7 +227,7 @@ def _log(caller: Caller, given: Given) -> Value:
 @_rule("builtins.any builtins.all")
 def _some(caller: Caller, given: Given) -> Value:
     elements = caller.ledger.inside(caller.iterate(given.first()))
-    for name in _TRUTH:
+    for name in TRUTH_OF:
         caller.operate(elements, name, NO_ARGUMENTS)
     return EMPTY
 
@@ -364,11 +364,6 @@ def _contained(caller: Caller, given: Given, *compared: str) -> Value:
     return _holding(caller, contents)
 
 
-ORDER: Final = ("__lt__", "__le__", "__gt__", "__ge__", "__eq__")  # each may be made of others: `total_ordering`
-_TRUTH: Final = ("__bool__", "__len__")
-_IDENTITY: Final = ("__hash__", "__eq__")
-
-
 def _compare(caller: Caller, elements: Value, names: Iterable[str]) -> None:
     """Elements are sorted, told apart or added."""
     for name in names:
@@ -389,12 +384,12 @@ def _put_in_order(caller: Caller, elements: Value, given: Given) -> None:
 
 @_rule("builtins.set")
 def _set(caller: Caller, given: Given) -> Value:
-    return _contained(caller, given, *_IDENTITY)
+    return _contained(caller, given, *IDENTITY)
 
 
 @_rule("builtins.frozenset")
 def _frozenset(caller: Caller, given: Given) -> Value:
-    return _fixed(caller, given, *_IDENTITY)
+    return _fixed(caller, given, *IDENTITY)
 
 
 @_rule("builtins.sum")
@@ -453,7 +448,7 @@ def _applied(caller: Caller, given: Given) -> Value:
     elements = union([caller.ledger.inside(caller.iterate(value)) for value in given.positional])
     elements |= union(given.positional[2:])  # what `reduce` begins with
     result = elements
-    _compare(caller, elements, () if given.first() and union(given.positional[1:2]) else (*_TRUTH, "__add__"))
+    _compare(caller, elements, () if given.first() and union(given.positional[1:2]) else (*TRUTH_OF, "__add__"))
     for function in (given.positional[0], *given.positional[1:], *given.keywords.values()):
         if function is given.positional[0] or any(looks_callable(place) for place in function):
             result |= caller.call(function, Given([], {}, elements)) if function else EMPTY
@@ -536,7 +531,7 @@ def _chosen(caller: Caller, given: Given) -> Value:
 @_rule("operator.getitem _operator.getitem")
 def _getitem(caller: Caller, given: Given) -> Value:
     key = union(given.positional[1:])
-    caller.ask(key, ("__index__", *_IDENTITY))
+    caller.ask(key, ("__index__", *IDENTITY))
     return caller.item(given.first(), key)
 
 
