@@ -33,7 +33,7 @@ from parallel_deco._interrupts import interrupts
 from parallel_deco._iterator import Guard, Stretch
 from parallel_deco._judge import Judge
 from parallel_deco._left_open import MOMENT, call_off, note_closed, note_open
-from parallel_deco._measure import Readings
+from parallel_deco._measure import UNREAD, Readings
 from parallel_deco._nesting import depth, same_context, set_depth
 from parallel_deco._options import Options
 from parallel_deco._pending import Pending
@@ -98,6 +98,7 @@ class Mapping:
         self._steering = Steering(profile, options, source, function)
         for item in source.first():
             self._steering.follow(shape, item)
+        self._turn = self._steering.turns()
         self._stretches = Stretches(function, shape, source)
         self._may_run_here = (options.chooses or options.backend == SERIAL) and options.timeout is None
         self._caller_runs = self._may_run_here  # not while nobody asks for results
@@ -298,7 +299,10 @@ class Mapping:
     # The consumer
 
     def _take(self) -> tuple[Batch, BatchResult] | None:
-        """Return the next batch and its result: run batches here, or wait, until it is there; None at the end."""
+        """Return the next batch and its result: run batches here, or wait, until it is there; None at the end.
+
+        Where there are no errors, others may be in it that have come behind it.
+        """
         self.consumer = threading.get_ident()
         try:
             while True:
@@ -309,6 +313,8 @@ class Mapping:
                     arrived = self._pending.pop()
                     if arrived is not None:
                         self._arrived = perf_counter()
+                        if not arrived[1].errors:
+                            self._pending.pop_along(arrived[1].values)
                     if arrived is not None or self._at_end():
                         break
                     self._caller_runs = self._may_run_here
@@ -316,7 +322,8 @@ class Mapping:
                     aim = self._placing.aim()
                     if self._runs_here(aim):
                         self._pending.here = self._waiting = True
-                        size = self._reserve(aim)  # at once: what runs here counts among the busy workers
+                        size = self._size(aim, self._room(aim))
+                        self._pending.reserve(size)  # at once: what runs here counts among the busy workers
                     elif self._waiting:
                         bell = self._bell = Bell()
                         lull = self._arrived + LULL - perf_counter()
@@ -371,9 +378,9 @@ class Mapping:
         if piece is not None:
             with self._lock:
                 self._pending.rescued(len(piece.items))
-                taken = self._takes_off(piece)
-            if taken is not None:
-                self._launch(piece, self._batch(piece, taken), taken)
+                pieces, aim = self._take_off(piece, len(piece.items))
+            for batch in self._batches(pieces, aim):
+                self._launch(batch, aim)
 
     def _feed_aside(self, own: bool = False) -> "Ready | None":
         """Start batches; where an item may be long in coming, a pool thread waits for it, and not this one."""
@@ -388,7 +395,7 @@ class Mapping:
             return None
         with self._lock:
             alone = not self._feeding or self._source.returned
-            if not alone or not self._has_place(self._placing.aim()):
+            if not alone or not self._place(self._placing.aim()):
                 return None
             self._feeding = True
         pools.threads().call(self._feed_alone, spread=True)  # not behind one that computes
@@ -411,7 +418,8 @@ class Mapping:
         """Start one batch, if there is a place for it and anything to pull; return whether that was so."""
         pulled = self._pull_next()
         if pulled is not None:
-            self._launch(*pulled)
+            (batch,), aim = pulled
+            self._launch(batch, aim)
         return pulled is not None
 
     def _make_ready(self) -> None:
@@ -458,7 +466,7 @@ class Mapping:
             while more:
                 self._feed()
                 with self._lock:  # who saw that there is one already may have seen it at its end
-                    more = self._feeding = self._has_place(self._placing.aim())
+                    more = self._feeding = self._place(self._placing.aim()) > 0
         except BaseException as error:
             self._break(error)
 
@@ -492,7 +500,7 @@ class Mapping:
             pulled = self._pull(size, here=True)
             if pulled is None:
                 return
-            piece, batch, _ = pulled
+            (batch,), _ = pulled
             began = perf_counter()
             seat.take()
             result = run_batch(batch)
@@ -503,7 +511,7 @@ class Mapping:
             if isinstance(error, KeyboardInterrupt):
                 raise error
         self._see_context(batch.context)
-        self._deliver(piece, batch, result, None if result.errors else (batch.items, result.values))
+        self._deliver(batch, result, None if result.errors else (batch.items, result.values))
         self._feed_aside()
         if not self._source.prompt:
             self._steering.looked += min(perf_counter() - began, MOST_OF_ONE)
@@ -622,90 +630,98 @@ class Mapping:
         kept = None
         try:
             while (pulled := self._pull_next()) is not None:
-                kept = self._launch(*pulled, own=own and kept is None) or kept
+                row, aim = pulled
+                for batch in row:
+                    kept = self._launch(batch, aim, own=own and kept is None) or kept
         except BaseException:
             if kept is not None:
                 pools.threads().call(kept)
             raise
         return kept
 
-    def _pull_next(self) -> tuple[Piece, Batch, Aim] | None:
-        """Pull the next batch, if there is a place for it."""
+    def _pull_next(self) -> tuple[list[Batch], Aim] | None:
+        """Pull the next batch, or a row of them, if there is a place for it."""
         while True:
             with self._lock:
                 aim = self._placing.aim()
-                if not self._has_place(aim):
+                room = self._place(aim)
+                if not room:
                     return None
-                size = self._reserve(aim)
-            pulled = self._pull_aside(size)
+                size = self._size(aim, room)
+                count = self._placing.row(aim, size, room)
+                self._pending.reserve(size, count)
+            pulled = self._pull_aside(size, count)
             # Who ended meanwhile, and would have started what was put back, may have found this one in its place.
             if pulled is not None or not self._source.returned:
                 return pulled
 
-    def _pull_aside(self, size: int) -> tuple[Piece, Batch, Aim] | None:
+    def _pull_aside(self, size: int, count: int) -> tuple[list[Batch], Aim] | None:
         if self._source.prompt:
-            return self._pull(size)
+            return self._pull(size, count)
         before = set_depth(self._depth)  # an input that is code of the user's is as deep in work as in the loop
         try:
-            return self._pull(size)
+            return self._pull(size, count)
         finally:
             set_depth(before)
 
-    def _reserve(self, aim: Aim) -> int:
-        """Make room for a batch that is about to be pulled; return its size."""
-        size = self._placing.size(aim, self._waiting, aim.route == SERIAL and self._wants_looks())
-        self._pending.reserve(size)
-        return size
+    def _size(self, aim: Aim, room: int) -> int:
+        """Return how many items the next batch gets."""
+        return self._placing.size(aim, room, aim.route == SERIAL and self._wants_looks())
 
-    def _has_place(self, aim: Aim) -> bool:
+    def _place(self, aim: Aim) -> int:
+        """Return how many items have a place elsewhere; 0 if none are to be pulled."""
         if self.closed or self._lent or not self._wants_more():
-            return False
+            return 0
         if aim.route == SERIAL and self._caller_runs:
-            return False
+            return 0
         if self._placing.is_full(aim):
-            return False
+            return 0
         # A window of ours may shrink; with the user's, what was put back has made room for itself.
-        return self._room(aim) > 0 or (self._source.returned and self._options.buffersize is None)
+        least = 1 if self._source.returned and self._options.buffersize is None else 0
+        return max(least, self._room(aim))
 
     def _room(self, aim: Aim) -> int:
         return self._placing.room(aim, self._waiting)
 
-    def _takes_off(self, piece: Piece, here: bool = False) -> Aim | None:
-        """Have a piece count as flying, and return where to; or back it goes.
+    def _take_off(self, piece: Piece, size: int, here: bool = False) -> tuple[list[Piece], Aim]:
+        """Have a piece count as flying, in pieces of this size, and return these and where to; or back it goes.
 
         Its place may have been given meanwhile to what was rescued before it.
         """
         aim = self._placing.aim()
-        if not here and aim.busy >= aim.places:
-            self._pending.put_back(len(piece.items))
-            self._source.put_back(*piece)
-            return None
-        self._pending.take_off(piece.first, len(piece.items))
-        return aim
+        pieces, rest = piece.cut(size, 1 if here else max(0, aim.places - aim.busy))
+        if rest is not None:
+            self._pending.put_back(len(rest.items))
+            self._source.put_back(*rest)
+        for one in pieces:
+            self._pending.take_off(one.first, len(one.items))
+        return pieces, aim
 
     def _wants_more(self) -> bool:
         """Whether anything is to be pulled; where an item failed, only what was put back, for it may come before."""
         return self._source.returned if self._failed else not self._source.exhausted
 
-    def _pull(self, size: int, here: bool = False) -> tuple[Piece, Batch, Aim] | None:
-        """Pull the piece that room was made for, have it count as flying, and make a batch of it.
+    def _pull(self, size: int, count: int = 1, here: bool = False) -> tuple[list[Batch], Aim] | None:
+        """Pull what room was made for, have it count as flying, and make batches of it.
 
         With `here`, it is to run in the consumer's thread.
         """
         piece, aim = None, None
+        pieces: list[Piece] = []
         slow = self._source.slow
         try:
             with nullcontext() if self._source.prompt else pools.threads().away():
-                piece = self._source.pull(size, self._enough(size))
+                piece = self._source.pull(size * count, self._enough(size))
         finally:
             with self._lock:
-                self._pending.pulled(size, 0 if piece is None else len(piece.items))
-                aim = None if piece is None else self._takes_off(piece, here)
+                self._pending.pulled(size, count, 0 if piece is None else len(piece.items))
+                if piece is not None:
+                    pieces, aim = self._take_off(piece, size, here)
                 if piece is None or (slow and not self._source.slow):
                     self._ring()  # there may be no more to wait for, or less patience to wait with
         if piece is None and not self._source.pulled:
             self._dismiss_judge()  # an input without items: there is nothing to look at
-        return (piece, self._batch(piece, aim, here), aim) if piece is not None and aim is not None else None
+        return (self._batches(pieces, aim, here), aim) if pieces and aim is not None else None
 
     def _enough(self, size: int) -> int:
         """Return how many items of so many are work enough for a worker, while the others are long in coming."""
@@ -715,10 +731,20 @@ class Mapping:
             return size
         return min(size, int(LEAST / wall) + 1)
 
-    def _batch(self, piece: Piece, aim: Aim, here: bool = False) -> Batch:
+    def _batches(self, pieces: list[Piece], aim: Aim, here: bool = False) -> list[Batch]:
+        batches = [self._batch(piece, aim, here) for piece in pieces]
+        with self._lock:
+            for batch in batches:
+                self._pending.fly(batch)
+        if batches and batches[0].first == 0:
+            self._meet(batches[0])
+        return batches
+
+    def _batch(self, piece: Piece, aim: Aim, here: bool) -> Batch:
         # By where it runs, whatever became of the route while an item was waited for.
         nested = not here or self._steering.route != SERIAL or not self._caller_runs
         abreast = 1 if here else min(aim.abreast, len(piece.items))
+        measured = self._steering.measures(aim.route, aim.facts, self._pending.flying)
         batch = Batch(
             self._function,
             piece.items,
@@ -727,17 +753,14 @@ class Mapping:
             self._context,
             depth=self._depth + nested,
             keep_going=self._return_exceptions,
-            watch=self._steering.watches(),
+            watch=measured and self._steering.watches(),
             timeout=self._options.timeout,
-            turn=self._steering.turns() if nested else None,
+            turn=self._turn if nested else None,
             patience=patience(aim.facts, self._options, len(piece.items), abreast),
+            measured=measured,
             heeds_signals=here,
         )
         batch.abreast, batch.widens = abreast, aim.widens and not here
-        with self._lock:
-            self._pending.fly(batch)
-        if piece.first == 0:
-            self._meet(batch)
         return batch
 
     def _meet(self, batch: Batch) -> None:
@@ -748,7 +771,7 @@ class Mapping:
         if judge is not None:
             judge.watch(batch)
 
-    def _launch(self, piece: Piece, batch: Batch, aim: Aim, own: bool = False) -> "Ready | None":
+    def _launch(self, batch: Batch, aim: Aim, own: bool = False) -> "Ready | None":
         """Hand a batch to the backend of the route; what goes wrong there is what its first item raised.
 
         With `own`, it is returned if it is for a thread that it need not be handed to.
@@ -759,31 +782,31 @@ class Mapping:
         try:
             ticket: Ticket | None
             if aim.route == PROCESSES and self._steering.may_leave(batch):
-                ticket = self._launch_process(piece, batch, aim)
+                ticket = self._launch_process(batch, aim)
             elif batch.timeout is not None:
-                ticket = pools.threads().start(batch, self._done(piece, batch))
+                ticket = pools.threads().start(batch, self._done(batch))
             else:
-                ticket = ready = pools.threads().ready(batch, self._done(piece, batch, own=True))
+                ticket = ready = pools.threads().ready(batch, self._done(batch, own=True))
                 if not own:
                     pools.threads().call(ready, spread=spreads(aim.facts, len(batch.items)))
         except Exception as error:
             if interrupts(error):
                 raise
-            self._deliver(piece, batch, all_failed(batch, error))
+            self._deliver(batch, all_failed(batch, error))
             return None
         with self._lock:
-            self._pending.hold(piece.first, ticket)
+            self._pending.hold(batch.first, ticket)
             closed = self.closed
         if closed and ticket is not None:
             call_off([ticket])
         return ready if own else None
 
-    def _done(self, piece: Piece, batch: Batch, own: bool = False) -> "Callable[[BatchResult], Ready | None]":
+    def _done(self, batch: Batch, own: bool = False) -> "Callable[[BatchResult], Ready | None]":
         """Return what takes a batch's result in, and starts further ones; the thread's own next one, if `own`."""
 
         def done(result: BatchResult) -> "Ready | None":
             try:
-                self._deliver(piece, batch, result)
+                self._deliver(batch, result)
                 return self._feed_aside(own)
             except BaseException as error:
                 self._break(error)
@@ -791,8 +814,8 @@ class Mapping:
 
         return done
 
-    def _launch_process(self, piece: Piece, batch: Batch, aim: Aim) -> Ticket | None:
-        done, steering = self._done(piece, batch), self._steering
+    def _launch_process(self, batch: Batch, aim: Aim) -> Ticket | None:
+        done, steering = self._done(batch), self._steering
         readiness = self._placing.readiness
         if readiness is not None:
             with self._lock:
@@ -823,33 +846,34 @@ class Mapping:
         left = self._source.left
         return None if left is None else left + self._pending.aloft
 
-    def _deliver(self, piece: Piece, batch: Batch, result: BatchResult, sample: Sample | None = None) -> None:
+    def _deliver(self, batch: Batch, result: BatchResult, sample: Sample | None = None) -> None:
         """Take a result in, put back what did not run, learn, and decide again, for which there may be a sample."""
-        if piece.first == 0:
+        if batch.first == 0:
             self._dismiss_judge()
         if self._progress is not None:
             self._progress.add(len(result.values))
         self._steering.see(result)
-        decides = not (self.closed or self._failed or self._source.exhausted or self._source.left == 0)
+        decides = result.readings is not UNREAD  # else there is nothing new to decide by
+        decides = decides and not (self.closed or self._failed or self._source.exhausted or self._source.left == 0)
         if not decides:  # before the consumer has the last result, and may ask what is known
-            self._steering.note(result.readings, batch.beside)
+            self._steering.note(result, batch.beside)
         pending = self._pending
         with self._lock:
             running = pending.flying
-            pending.land(piece.first)
+            pending.land(batch.first)
             readiness = self._placing.readiness
             if result.readings.moved and readiness is not None:
                 readiness.come()
             if not self.closed:
                 self._put_back(batch, result)
                 batch.items = range(len(batch.items))  # how many is all that is asked for now; the user's may go
-                pending.keep(piece.first, batch, result)
+                pending.keep(batch.first, batch, result)
                 self._failed = self._failed or (bool(result.errors) and not self._return_exceptions)
             if self._waiting and pending.due and not (self._rests and pending.flying):
                 self._waiting = False  # from now on, not when it has woken up: there is something to take
                 self._ring()
         if decides:
-            self._steering.learn(result.readings, self._remaining(), running, batch.beside, sample)
+            self._steering.learn(result, self._remaining(), running, batch.beside, sample)
 
     def _put_back(self, batch: Batch, result: BatchResult) -> None:
         """Have the items of a batch that lost its patience be pulled again; under the lock."""

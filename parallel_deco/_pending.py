@@ -1,10 +1,14 @@
 """The pieces of a map on their way from the input to the user's hand: arithmetic, no clock and no lock."""
 
 from collections.abc import Collection
+from typing import Any
 
 from parallel_deco.backends.batch import Batch, BatchResult, Ticket
 
 __all__ = ["Pending"]
+
+#: Results that are handed out together if they have come, at least.
+HANDFUL = 64
 
 
 class Pending:
@@ -102,16 +106,16 @@ class Pending:
 
     # From the input
 
-    def reserve(self, size: int) -> None:
-        """Make room for a batch that is about to be pulled."""
+    def reserve(self, size: int, batches: int = 1) -> None:
+        """Make room for so many batches of one size that are about to be pulled."""
         self.size = size
-        self.reserved += 1
-        self.outstanding += size
+        self.reserved += batches
+        self.outstanding += size * batches
 
-    def pulled(self, reserved: int, items: int) -> None:
+    def pulled(self, size: int, batches: int, items: int) -> None:
         """Note that so many items came, of those that room was made for."""
-        self.reserved -= 1
-        self.outstanding -= reserved - items
+        self.reserved -= batches
+        self.outstanding -= size * batches - items
 
     def rescued(self, items: int) -> None:
         """Note that so many items came for which no room was made."""
@@ -168,6 +172,20 @@ class Pending:
             self._next += self._handed
             self._count_taken(1)  # the first is as good as taken, the others count as not taken until the next list
         return arrived
+
+    def pop_along(self, values: list[Any]) -> None:
+        """Hand out some results more that have come, by adding them to those that are handed out; none with errors."""
+        come = self._come
+        while come and len(values) < HANDFUL:
+            first = self._next if self._ordered else next(iter(come))
+            arrived = come.get(first)
+            if arrived is None or arrived[1].errors:
+                return
+            del come[first]
+            values += arrived[1].values
+            items = len(arrived[0].items)
+            self._handed += items
+            self._next += items
 
     def count_handed(self) -> None:
         """Note that the user has taken all of what was handed out."""

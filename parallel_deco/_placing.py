@@ -77,14 +77,24 @@ class Placing:
         return aim.busy + self._pending.reserved >= aim.places
 
     def room(self, aim: Aim, awaited: bool) -> int:
-        """Return how many items may be pulled; more, while somebody waits for a result."""
+        """Return how many items may be pulled, if any; more, while somebody waits for a result."""
         pending = self._pending
         demand = Demand(pending.taken, awaited or pending.here)
         rounds = -(-pending.size // aim.abreast)
         return window(aim.facts, self._options, aim.width * aim.abreast, rounds, demand) - pending.outstanding
 
-    def size(self, aim: Aim, awaited: bool, looks: bool) -> int:
-        """Return how many items the next batch gets; with `looks`, in the loop, enough for the sampler."""
+    def row(self, aim: Aim, size: int, room: int) -> int:
+        """Return how many batches of this size are pulled together: for all free places, where they may wait.
+
+        Each pull has the GIL, which those want that could begin.
+        """
+        if aim.route != THREADS or aim.facts.computes or not self._source.instant:
+            return 1
+        free = aim.places - aim.busy - self._pending.reserved
+        return max(1, min(free, room // size))
+
+    def size(self, aim: Aim, room: int, looks: bool) -> int:
+        """Return how many items the next batch gets, if there is room; with `looks`, enough for the sampler."""
         options = self._options
         if aim.route == SERIAL and not self._source.prompt:
             size = 1
@@ -94,5 +104,5 @@ class Placing:
             if looks and options.chunksize is None:
                 size = max(size, int(LOOKS / aim.facts.wall))
         if options.chunksize is None or options.buffersize is not None:
-            size = max(1, min(size, self.room(aim, awaited)))
+            size = max(1, min(size, room))
         return size

@@ -6,7 +6,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib import import_module
 from time import perf_counter
 from types import MethodType, ModuleType
@@ -51,6 +50,9 @@ WEIGHED = 64
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 64.0
 #: Items that are assumed to be left at least when the input does not tell its length.
 UNKNOWN_LENGTH = 64
+
+#: Seconds for which the batches of a map take a reading for what the code is.
+READ_FOR = 1e-3
 
 #: The rule of a decision that had to be made before the code was read.
 _READING = "reading the code"
@@ -126,7 +128,7 @@ class Profile:
         """Return what the calls of a batch would write outside, which another process would lose."""
         if options.shared is False or options.backend == PROCESSES:
             return None
-        return next(self._effects(batch), None)
+        return next(self._effects(batch, self.read()), None)
 
     def turns(
         self, options: Options, heard: Callable[[static.Effect], object] | None = None
@@ -137,18 +139,15 @@ class Profile:
         """
         if not options.chooses or options.shared is not None:
             return None
-        return partial(self._turn, heard or self.show)
+        return _Turns(self, heard or self.show)
 
-    def _turn(self, heard: Callable[[static.Effect], object], batch: Batch) -> Turn | None:
-        """Return the turn of a batch, if it has effects that would be lost when two make them at once.
+    def turn(self, batch: Batch, reading: static.Reading) -> tuple[Turn, static.Effect] | None:
+        """Return the turn of a batch, if it has an effect that would be lost when two make it at once, and the effect.
 
         One for each depth: calls only wait for deeper ones, so they cannot wait for a turn that they hold.
         """
-        effect = next((effect for effect in self._effects(batch) if not effect.atomic), None)
-        if effect is None:
-            return None
-        heard(effect)
-        return self._turns.setdefault(batch.depth, Turn())
+        effect = next((effect for effect in self._effects(batch, reading) if not effect.atomic), None)
+        return None if effect is None else (self._turns.setdefault(batch.depth, Turn()), effect)
 
     def may_take_turns(self, options: Options, example: Arguments | None) -> bool:
         """Whether calls like the example run one after the other, or may do so, as their code was not read yet.
@@ -159,8 +158,8 @@ class Profile:
             return False
         if self._reading is None or (example is None and self.depends_on_arguments()):
             return True
-        effects = self._effects(Batch(self.function, [] if example is None else [example], Shape.CALL))
-        return any(not effect.atomic for effect in effects)
+        batch = Batch(self.function, [] if example is None else [example], Shape.CALL)
+        return any(not effect.atomic for effect in self._effects(batch, self.read()))
 
     def show(self, effect: static.Effect | None = None, stuck: str | None = None) -> None:
         """Have `explain` tell what was found to keep some of the last work here, after it was decided where it goes."""
@@ -178,16 +177,15 @@ class Profile:
 
     def is_pure(self) -> bool:
         """Whether no call changes anything outside, whatever its arguments."""
-        reading = self._read()
+        reading = self.read()
         return not reading.depends and not reading.effects
 
     def depends_on_arguments(self) -> bool:
         """Whether what a call changes outside depends on what it is called with."""
-        return self._read().depends
+        return self.read().depends
 
-    def _effects(self, batch: Batch) -> Iterator[static.Effect]:
+    def _effects(self, batch: Batch, reading: static.Reading) -> Iterator[static.Effect]:
         """Yield what the calls of a batch would change outside, the gravest effect of each."""
-        reading = self._read()
         if not reading.depends and (reading.effects or not reading.hands_over):
             yield from reading.effects[:1]
             return
@@ -211,7 +209,7 @@ class Profile:
             args = (function.__self__, *args)
         return args, kwargs
 
-    def _read(self) -> static.Reading:
+    def read(self) -> static.Reading:
         """Read the code; again only when the function or what it refers to has changed."""
         reading: static.Reading = _reader.load().read(self.function)
         if reading is not self._reading:
@@ -244,7 +242,7 @@ class Profile:
                 return stays._replace(
                     given=(_READING, "its code was being read, which comes before it leaves the loop")
                 )
-            effect = self._read().pin(*example)
+            effect = self.read().pin(*example)
             if effect is not None:
                 decision = decide(facts, self.situation(options, items, current, kept.and_by(effect), abreast))
         return decision if isinstance(options.backend, str) else self._ask(options.backend, decision)
@@ -266,7 +264,7 @@ class Profile:
         if brief is not None and decision is brief.decision and brief.last != decision.here.items:
             decision = decide(decision.facts, decision.here._replace(items=brief.last))
         if decision.rule == _READING:  # it was over before; who asks why can wait
-            kept = decision.here.kept.and_by(self._read().pin(()))
+            kept = decision.here.kept.and_by(self.read().pin(()))
             decision = decision._replace(here=decision.here._replace(kept=kept))
         elif isinstance(options.backend, str):
             decision = self._in_hindsight(decision, options.chooses)
@@ -296,7 +294,7 @@ class Profile:
         else:
             from parallel_deco.routing.guess import guess
 
-            decision = guess(self._read().prior, here)
+            decision = guess(self.read().prior, here)
         return decision if options.chooses else decision._replace(given=chosen(options.backend))
 
     def _explanation(self, decision: Decision, notes: tuple[str, ...]) -> Explanation:
@@ -387,6 +385,42 @@ class Profile:
         if (cpus > 1 or self._must_end(options)) and effect is None and kept.stuck is None and not options.shared:
             routes.add(PROCESSES)
         return frozenset(routes)
+
+
+class _Turns:
+    """Gives batches their turns.
+
+    Parameters
+    ----------
+    profile : Profile
+    heard : callable
+        Is told of the effect because of which a batch has one.
+
+    Notes
+    -----
+    Whether the code still is what it was is looked after at times only: what ran a moment ago was not told either.
+    """
+
+    __slots__ = ("_heard", "_profile", "_reading", "_until")
+
+    def __init__(self, profile: Profile, heard: Callable[[static.Effect], object]) -> None:
+        self._profile = profile
+        self._heard = heard
+        self._reading: static.Reading | None = None
+        self._until = 0.0
+
+    def __call__(self, batch: Batch) -> Turn | None:
+        """Return the turn of a batch; None where it may run beside others."""
+        reading = self._reading
+        if reading is None or perf_counter() > self._until:
+            reading = self._reading = self._profile.read()
+            self._until = perf_counter() + READ_FOR
+        given = self._profile.turn(batch, reading)
+        if given is None:
+            return None
+        turn, effect = given
+        self._heard(effect)
+        return turn
 
 
 def _words(effect: static.Effect, where: str) -> Iterator[str]:

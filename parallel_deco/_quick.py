@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from parallel_deco._call import Call, call_back_aside, killer, settle
 from parallel_deco._nesting import set_depth
-from parallel_deco._readings import count_unmeasured
+from parallel_deco._readings import begin_unmeasured, end_unmeasured
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Shape
 
@@ -66,7 +66,7 @@ class QuickCall(_Claimed):
         if not call.future.set_running_or_notify_cancel():
             self._freed(self._level)
             return
-        count_unmeasured()
+        begin_unmeasured()
         before = set_depth(self._level + 1)
         value = failure = None
         try:
@@ -75,6 +75,7 @@ class QuickCall(_Claimed):
             failure = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         finally:
             set_depth(before)
+            end_unmeasured()
         try:
             self._freed(self._level)
         finally:  # whatever a policy of the user's raised there

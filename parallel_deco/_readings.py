@@ -69,7 +69,8 @@ __all__ = [
     "Idleness",
     "Readings",
     "Stopwatch",
-    "count_unmeasured",
+    "begin_unmeasured",
+    "end_unmeasured",
     "others_decide",
     "overhead",
     "run_delay",
@@ -267,6 +268,7 @@ def _forget_after_fork() -> None:
     global _schedstat
     _schedstat = _Schedstat()
     _ticking.clear()
+    _unread.clear()
     _abandoned.clear()
     _deciding.clear()
 
@@ -344,6 +346,7 @@ _UNSEEN = 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0
 # The stopwatches that were not stopped yet, of all threads. Those that Ctrl-C has come into are gone all the same: no
 # `__del__` says so, for Ctrl-C may come into that too, and be lost.
 _ticking: dict[int, ref[Stopwatch]] = {}
+_unread: set[int] = set()  # the threads that run something that nobody measures
 _abandoned: set[int] = set()  # those whose calls nobody waits for any more
 _begun = 0
 _ended = 0, 0.0  # the thread whose batch ended last, where none ran beside it, and when
@@ -385,10 +388,16 @@ def _thread_clock(thread: int) -> int:
     return -1 if find is None else find(thread)
 
 
-def count_unmeasured() -> None:
-    """Note that something runs that nobody measures, so that what is measured meanwhile does not count as alone."""
+def begin_unmeasured() -> None:
+    """Note that this thread runs something that nobody measures: what is measured meanwhile is not alone."""
     global _begun
     _begun += 1
+    _unread.add(get_ident())
+
+
+def end_unmeasured() -> None:
+    """Note that it has come to its end."""
+    _unread.discard(get_ident())
 
 
 def _main_clock(thread: int) -> int:
@@ -417,6 +426,11 @@ def _spent_so_far(main: int) -> float:
         except (AttributeError, OSError):  # no such clock here, or the thread has ended just now
             continue
     return spent
+
+
+def _crowd() -> int:
+    """How many batches run now, measured or not."""
+    return len(_ticking) + len(_unread)
 
 
 def _is_behind() -> bool:
@@ -480,7 +494,7 @@ class Stopwatch(_sampler.Watched):
         _ticking[self._number] = ref(self)
         if not self._number % SWEEP:
             _sweep()
-        self._crowd = len(_ticking)
+        self._crowd = _crowd()
         self._elapsed = _elapsed_so_far()
         self._spent = 0.0
         if watch:
@@ -514,7 +528,7 @@ class Stopwatch(_sampler.Watched):
         if not rests and self._rests > 0:  # 0: perhaps this system does not count
             # It waited for nothing. What it did not compute others had, a hypervisor too, whom no statistics name.
             delay = max(0.0, wall - cpu)
-        crowd = max(self._crowd, len(_ticking), 2 if _begun != self._number else 1)
+        crowd = max(self._crowd, _crowd(), 2 if _begun != self._number else 1)
         _ticking.pop(self._number, None)
         _abandoned.discard(self._number)
         _ended = get_ident() if crowd == 1 else 0, now
@@ -546,7 +560,7 @@ class Stopwatch(_sampler.Watched):
             # Else this thread had no CPU in between, and all that the other was delayed meanwhile would count.
             at_once = perf_counter() - began < PEEKED_AT_ONCE
         delay = max(0.0, min(age - spent, delayed))
-        crowd = max(len(_ticking), 2 if _begun != self._number else 1)
+        crowd = max(_crowd(), 2 if _begun != self._number else 1)
         process, disturbed, idle = self._beside(age, delay, crowd, thread_time() - before)
         disturbed = disturbed or not at_once or _is_runnable(self._thread)
         return Readings(1, age, spent, delay, *looks, 0.0, 0, 0, process, crowd, disturbed, idle=idle)

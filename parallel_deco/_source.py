@@ -41,6 +41,15 @@ class Piece(NamedTuple):
     first: int
     items: Sequence[Any]
 
+    def cut(self, size: int, most: int) -> "tuple[list[Piece], Piece | None]":
+        """Return pieces of this size, the last one perhaps of less, but no more than so many; and what is left then."""
+        first, items = self
+        if len(items) <= size and most:
+            return [self], None
+        whole = min(len(items), size * most)
+        pieces = [Piece(first + at, items[at : min(at + size, whole)]) for at in range(0, whole, size)]
+        return pieces, Piece(first + whole, items[whole:]) if whole < len(items) else None
+
 
 class Source:
     """An iterator that many threads pull pieces from.

@@ -9,7 +9,7 @@ from parallel_deco import _machine, _sampler
 from parallel_deco._brief import BRIEF, Brief
 from parallel_deco._cpus import available_cpus
 from parallel_deco._flow import is_rest
-from parallel_deco._measure import Readings
+from parallel_deco._measure import UNREAD, Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import UNKNOWN_LENGTH, Arguments, Profile, call_arguments, chosen
@@ -49,6 +49,8 @@ MOMENT = 0.5e-3
 STARTS = 4
 #: One in so many batches that were not moved has the size of a result estimated, some 2 µs.
 SIZED_EVERY = 16
+#: Items for each thread from which on it is found out how many threads get the most of them done.
+WORTH_ASKING = 4
 
 
 class Steering:
@@ -76,6 +78,7 @@ class Steering:
         self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
         self._asked = False  # whether it was lately seen that such work cannot travel
         self._weighed = False  # whether it was tried what pickling items takes
+        self._unmeasured = 0  # items in batches that were not
         self._unmoved = 0  # batches whose results came from no other process
         self._facts = Facts()  # as they were then
         self._summed = 0.0
@@ -224,11 +227,30 @@ class Steering:
         self._go(self._choose(self._source.left, self.facts))
         return False
 
-    def note(self, seen: Readings, beside: int) -> None:
+    def measures(self, route: Route, facts: Facts, beside: int) -> bool:
+        """Whether the next batch, on this route and beside so many, itself included, is to be measured."""
+        if route != THREADS:
+            return True
+        left = self._source.left
+        # How many get the most done is a question where it has not been answered, and the answer would be of use here.
+        asks = self._options.max_workers is None and (left is None or left > WORTH_ASKING * self.width)
+        return self._evidence.measures(facts, beside if asks else 0)
+
+    def note(self, result: BatchResult, beside: int) -> None:
         """Add what a batch cost that began beside so many, itself included, when nothing is left to decide about."""
+        seen = result.readings
+        if seen is UNREAD:
+            self._unmeasured += len(result.values)  # a lost count does no harm
+            return
+        self._count_unmeasured()
         self._evidence.learn(seen)
         if self.route == THREADS and beside > 1 and self._options.max_workers is None and self.facts.waits:
             self._evidence.learn_reach(seen, beside)
+
+    def _count_unmeasured(self) -> None:
+        if self._unmeasured:
+            items, self._unmeasured = self._unmeasured, 0
+            self._evidence.learn_count(items)
 
     def count(self, items: int) -> None:
         """Note that so many more items ran, and were not measured."""
@@ -264,13 +286,15 @@ class Steering:
         if seconds is not None:
             self._evidence.learn_pickling(seconds)
 
-    def learn(self, seen: Readings, left: int | None, running: int, beside: int, sample: Sample | None = None) -> None:
+    def learn(
+        self, result: BatchResult, left: int | None, running: int, beside: int, sample: Sample | None = None
+    ) -> None:
         """Add what a batch cost that began beside so many, and decide again if it is worth it; so many run now.
 
         With a sample, it ran in the consumer's thread: there, what pickling takes is seen before the work goes to other
         processes, and the machine is measured if nothing else runs.
         """
-        self.note(seen, beside)
+        self.note(result, beside)
         facts = self.facts
         now = perf_counter()
         if now - self._decided < self.pause or (left is not None and left * facts.wall < WORTH):
@@ -329,6 +353,7 @@ class Steering:
 
     def conclude(self, items: int) -> None:
         """Note the end of so many items, which were all: say why they ran in the loop if nothing was decided yet."""
+        self._count_unmeasured()
         if not self.auto or not items:
             return
         if not self._most:

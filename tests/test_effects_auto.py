@@ -1211,9 +1211,9 @@ def test_answer_is_known_when_an_argument_was_seen_before(case):
     profile = parallel(function)._profile
     batch = Batch(function, [item] * 3, Shape.ONE)
     profile.lost(batch, Options())
-    before = len(profile._read()._answers)
+    before = len(profile.read()._answers)
     profile.lost(batch, Options())
-    assert len(profile._read()._answers) == before <= 1
+    assert len(profile.read()._answers) == before <= 1
 
 
 @pytest.mark.parametrize("function", [lambda x: np.sin(x), lambda x: pickle.dumps(x), lambda x: sorted_copy(x)])
@@ -1228,3 +1228,30 @@ def test_function_is_pure_although_it_hands_its_argument_to_a_library(function):
 def sorted_copy(x):
     """Have a library look at it."""
     return pickle.dumps(x)
+
+
+_step = abs
+
+
+def _take_step(item):
+    return _step(item)
+
+
+def _count_step(item):
+    global _steps
+    _steps = _steps + 1
+    return item
+
+
+_steps = 0
+
+
+def test_turns_are_given_when_the_code_has_changed_since_the_map_began(monkeypatch):
+    """Batches of one map have a reading in common for a moment, and no longer."""
+    give = _profile.Profile(_take_step).turns(Options())
+    batch = Batch(_take_step, [1])
+    assert give(batch) is None
+    monkeypatch.setattr(sys.modules[__name__], "_step", _count_step)
+    time.sleep(2 * _profile.READ_FOR)
+    assert give(batch) is not None
+    assert give(batch) is give(batch)

@@ -87,7 +87,7 @@ def test_child_of_a_fork_does_not_wait_for_locks_of_the_parents_map(run_program)
     made = []
     begin = Mapping.begin
     Mapping.begin = lambda self: (made.append(self), begin(self))[1]
-    results = parallel(lambda x: time.sleep(0.02) or x, backend="threads", max_workers=2).map(range(20))
+    results = parallel(lambda x: time.sleep(0.02) or x, backend="threads", max_workers=1).map(range(20))
     next(results)
     has, give_back = threading.Event(), threading.Event()
     def hold():

@@ -11,6 +11,7 @@ from parallel_deco._profile import Profile
 from parallel_deco._source import Source
 from parallel_deco._steering import Steering
 from parallel_deco.backends import pools
+from parallel_deco.backends.batch import BatchResult
 from parallel_deco.routing.cost import Machine
 from parallel_deco.routing.evidence import Facts
 from parallel_deco.routing.router import Situation, decide
@@ -165,5 +166,5 @@ def test_a_map_measures_only_where_the_consumer_runs_items_and_nothing_else_does
     for running, sample in ((2, None), (1, None), (2, (items, items)), (1, (items, items))):
         assert not measured
         steering.pause = 0.0
-        steering.learn(batch(100, 20e-6), 4000, running, running, sample)
+        steering.learn(BatchResult([], {}, batch(100, 20e-6)), 4000, running, running, sample)
     assert measured

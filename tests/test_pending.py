@@ -3,10 +3,11 @@
 from random import Random
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallel_deco._pending import Pending
+from parallel_deco._pending import HANDFUL, Pending
 from parallel_deco.backends.batch import Batch, BatchResult
 
 
@@ -20,7 +21,7 @@ def test_items_are_handed_out_once_when_results_come_in_any_order(sizes, ordered
         if action == "pull" and to_pull:
             size = to_pull.pop()
             pending.reserve(size)
-            pending.pulled(size, size)
+            pending.pulled(size, 1, size)
             pending.take_off(drawn, size)
             ticket = random.choice((None, SimpleNamespace(kills=False), SimpleNamespace(kills=True)))
             pending.hold(drawn, ticket)
@@ -29,14 +30,19 @@ def test_items_are_handed_out_once_when_results_come_in_any_order(sizes, ordered
         elif action == "come" and flying:
             first, size, _ = flying.pop(random.randrange(len(flying)))
             pending.land(first)
-            pending.keep(first, Batch(abs, range(first, first + size)), BatchResult([], {}, None))
+            items, errors = range(first, first + size), random.choice(({}, {}, {0: ValueError()}))
+            pending.keep(first, Batch(abs, items), BatchResult(list(items), errors, None))
         elif action == "take":
             due = pending.due
             pending.count_handed()
             arrived = pending.pop()
             assert not (ordered and due and flying) or arrived is not None
             if arrived is not None:
-                handed += arrived[0].items
+                values = arrived[1].values
+                assert values == list(arrived[0].items)
+                if not arrived[1].errors and random.random() < 0.5:
+                    pending.pop_along(values)
+                handed += values
         assert pending.flying == len(flying)
         assert pending.aloft == sum(size for _, size, _ in flying)
         assert pending.in_threads == sum(here for _, _, here in flying)
@@ -48,12 +54,49 @@ def test_items_are_handed_out_once_when_results_come_in_any_order(sizes, ordered
     assert (pending.outstanding, pending.taken, pending.nothing) == (0, sum(sizes), True)
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_that_come_together_are_handed_out_together_up_to_an_error(ordered):
+    """Each hand-over costs two locks; what raised is told apart, and the user's window counts what is in hand."""
+    pending = Pending(ordered)
+    pending.reserve(1, 6)
+    pending.pulled(1, 6, 6)
+    for first in range(6):
+        pending.take_off(first)
+        pending.land(first)
+        errors = {0: ValueError()} if first == 4 else {}
+        pending.keep(first, Batch(abs, [first]), BatchResult([first], errors, None))
+    _, result = pending.pop()
+    pending.pop_along(result.values)
+    assert result.values == [0, 1, 2, 3]
+    assert (pending.untaken, pending.outstanding, pending.taken) == (2, 5, 1)
+    pending.count_handed()
+    assert (pending.untaken, pending.outstanding, pending.taken) == (2, 2, 4)
+    assert list(pending.pop()[1].errors) == [0]
+
+
+def test_no_more_than_a_handful_is_handed_out_together():
+    """The rest may yet be there for another thread that takes from the same map."""
+    pending = Pending(ordered=True)
+    pending.reserve(HANDFUL, 3)
+    pending.pulled(HANDFUL, 3, 3 * HANDFUL)
+    for first in (0, 1, 1 + HANDFUL):
+        pending.take_off(first)
+        pending.land(first)
+        pending.keep(
+            first, Batch(abs, range(HANDFUL if first else 1)), BatchResult([7] * (HANDFUL if first else 1), {}, None)
+        )
+    _, result = pending.pop()
+    pending.pop_along(result.values)
+    assert len(result.values) == 1 + HANDFUL
+    assert pending.pop() is not None
+
+
 def test_room_is_given_back_when_fewer_items_come():
     """What the input did not have does not count, nor what went back to it."""
     pending = Pending(ordered=True)
     pending.reserve(8)
     assert (pending.outstanding, pending.running, pending.size) == (8, 1, 8)
-    pending.pulled(8, 3)
+    pending.pulled(8, 1, 3)
     assert (pending.outstanding, pending.running) == (3, 0)
     pending.take_off(0)
     pending.put_back(2)

@@ -15,7 +15,7 @@ from parallel_deco._options import Options
 from parallel_deco._profile import Profile
 from parallel_deco._readings import Readings
 from parallel_deco.routing.cost import NO_GAIN, PROCESSES_PER_CPU, Machine, predict, process_width, waiting_width
-from parallel_deco.routing.evidence import HANDING, KEEP, Evidence, Facts, facts_so_far
+from parallel_deco.routing.evidence import HANDING, KEEP, LONG_WAIT, MEASURE_EVERY, WAITS, Evidence, Facts, facts_so_far
 from parallel_deco.routing.guess import guess
 from parallel_deco.routing.prior import Nature, Prior
 from parallel_deco.routing.router import Situation, decide
@@ -702,3 +702,51 @@ def test_more_threads_are_tried_when_the_first_wait_was_a_short_one():
         if evidence.facts().reach > width:
             break
     assert evidence.facts().reach == 2 * width
+
+
+@pytest.mark.parametrize(
+    ("seen", "share"),
+    [
+        (batch(wall=4e-3, cpu=40e-6, gil=0.0, crowd=32), 1 / MEASURE_EVERY),
+        (batch(wall=2 * LONG_WAIT, cpu=40e-6, gil=0.0, crowd=32), 1.0),
+        (batch(wall=4e-3, cpu=3.9e-3), 1.0),
+    ],
+    ids=["short waits", "long waits", "computes"],
+)
+def test_few_batches_are_measured_when_they_are_short_waits(seen, share):
+    """To measure one takes 60 µs of the GIL, for which the others wait; the first few are, whatever they are."""
+    evidence = Evidence()
+    assert all(evidence.measures(evidence.facts(), 0) for _ in range(WAITS))
+    for _ in range(WAITS):
+        evidence.learn(seen)
+    known = evidence.facts()
+    assert sum(evidence.measures(known, 0) for _ in range(400)) == pytest.approx(400 * share, abs=1)
+
+
+def test_every_batch_is_measured_when_a_wait_has_begun_to_compute():
+    """One in four that is seen to be another is enough to look at all, until one waits again."""
+    evidence = Evidence()
+    waits = batch(wall=4e-3, cpu=40e-6, gil=0.0, crowd=32)
+    for _ in range(4 * WAITS):
+        evidence.learn(waits)
+        evidence.measures(evidence.facts(), 0)
+    evidence.learn(batch(wall=4e-3, cpu=3.9e-3, crowd=32))
+    assert evidence.facts().waits
+    assert all(evidence.measures(evidence.facts(), 0) for _ in range(20))
+    evidence.learn(waits)
+    assert not all(evidence.measures(evidence.facts(), 0) for _ in range(20))
+
+
+def test_batches_are_measured_when_the_width_is_asked_for():
+    """As many as tell how much is done in so many threads; those that are not count as run all the same."""
+    evidence = Evidence()
+    waits = batch(wall=4e-3, cpu=40e-6, gil=0.0, crowd=32)
+    for _ in range(4 * WAITS):
+        evidence.measures(evidence.facts(), 0)
+        evidence.learn(waits)
+    width = evidence.facts().reach
+    asked = sum(evidence.measures(evidence.facts(), width) for _ in range(10 * width))
+    assert asked == pytest.approx(width + 9 * width / MEASURE_EVERY, abs=width / 2)
+    before = evidence.items
+    evidence.learn_count(100)
+    assert evidence.items == before + 100

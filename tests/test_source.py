@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parallel_deco import _source
-from parallel_deco._source import SLOW, TRUST, Source
+from parallel_deco._source import SLOW, TRUST, Piece, Source
 
 LAWS = settings(max_examples=200, derandomize=True)
 sizes = st.lists(st.integers(1, 7), min_size=1, max_size=60)
@@ -215,3 +215,17 @@ def test_caution_ends_when_one_item_is_enough(slowly):
 def test_rows_are_there_when_all_are_tuples_or_lists(rows, instant):
     """Then the thread that has come to the end of a batch may pull the next one itself."""
     assert Source.of_rows(rows).instant == instant
+
+
+@given(st.integers(0, 60), st.integers(1, 9), st.integers(0, 9))
+@LAWS
+def test_piece_is_cut_into_pieces_that_are_it_together(count, size, most):
+    """No more than so many, each of the size but perhaps the last; the rest comes behind them."""
+    piece = Piece(5, range(5, 5 + count))
+    pieces, rest = piece.cut(size, most)
+    assert len(pieces) <= most
+    assert all(len(one.items) == size for one in pieces[:-1])
+    together = [*pieces, *([] if rest is None else [rest])]
+    assert [item for one in together for item in one.items] == list(piece.items)
+    assert all(one.first == one.items[0] for one in together if len(one.items))
+    assert rest is None or (len(rest.items) > 0 and len(pieces) == most)

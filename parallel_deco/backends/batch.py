@@ -8,7 +8,7 @@ from math import inf
 from time import thread_time
 
 from parallel_deco._nesting import place
-from parallel_deco._readings import UNREAD, Readings, Stopwatch, count_unmeasured
+from parallel_deco._readings import UNREAD, Readings, Stopwatch, begin_unmeasured, end_unmeasured
 
 # Worker processes load this: `typing` and `dataclasses` would double the time of their start.
 TYPE_CHECKING = False
@@ -290,7 +290,7 @@ def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: di
         if batch.measured:
             batch.stopwatch = watch = Stopwatch(batch.watch, batch.careful)
         else:
-            count_unmeasured()
+            begin_unmeasured()
         run = _LOOPS[batch.shape]
         context = batch.context
         if context is None:
@@ -301,7 +301,11 @@ def _run_batch(batch: Batch, items: Iterator[Any], values: list[Any], errors: di
     finally:
         place.depth = before  # first, and with no call, before which Ctrl-C might be heeded
         batch.patient = None
-        readings = UNREAD if watch is None else watch.stop(len(values))
+        if watch is None:
+            end_unmeasured()
+            readings = UNREAD
+        else:
+            readings = watch.stop(len(values))
     return BatchResult(values, errors, readings)
 
 

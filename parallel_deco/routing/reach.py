@@ -39,7 +39,7 @@ class Reach:
     follows how much was done in a second, whether that was one long map or the middles of many short ones.
     """
 
-    __slots__ = ("_before", "_beside", "_early", "_items", "_patience", "_wall", "width")
+    __slots__ = ("_asked", "_before", "_beside", "_early", "_items", "_patience", "_wall", "width")
 
     def __init__(self, width: int = FIRST) -> None:
         self.width = width
@@ -52,10 +52,25 @@ class Reach:
         """Whether the width is on trial: the one before was half of it."""
         return self._before is not None
 
+    def _counts(self, beside: int) -> bool:
+        """Whether an item that began beside so many tells of this width; or was asked for so many that are no more."""
+        return self.width < 2 * beside <= 2 * self.width
+
+    def asks(self, beside: int) -> bool:
+        """Whether to find out, from a batch that begins beside so many, what these get done; of as many as it takes."""
+        if self._early > 0 or self._asked >= ROUNDS * self.width or not self._counts(beside):
+            return False
+        self._asked += 1
+        return True
+
+    def rest(self, items: int) -> None:
+        """Take in that so many items ran of which nothing is known."""
+        self._early -= items
+
     def _restart(self, rounds: int = 1) -> None:
         """Begin to count anew, after so many items on each thread: at first some are of the width before."""
         self._early = rounds * self.width
-        self._items = self._beside = 0
+        self._items = self._beside = self._asked = 0
         self._wall = 0.0
 
     def learn(self, items: int, wall: float, beside: int, alone: float = inf) -> None:
@@ -71,7 +86,7 @@ class Reach:
         alone : float
             Seconds that an item takes with no other beside it.
         """
-        if not self.width < 2 * beside <= 2 * self.width:  # too few; or it was asked for so many that are no more
+        if not self._counts(beside):
             return
         if self._early > 0:
             self._early -= items
