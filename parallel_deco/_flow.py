@@ -154,7 +154,9 @@ def _share(facts: Facts, width: int, left: int, least: float, free: int, before:
         least = max(least, facts.pace / max(facts.wall, 1e-9))
     if _waits_briefly(facts) and left <= 2 * least * free:  # all can begin at once, in batches no smaller than is good
         share = -(-left // free)
-        return share if 2 * free > width else min(share, before)  # not the rest in one, while others come to their end
+        if 2 * free <= width:  # not the rest in one, while others come to their end
+            share = min(share, max(before, int(least)))
+        return share
     return max(-(-left // (2 * width)), int(least))
 
 
