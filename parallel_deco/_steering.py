@@ -240,7 +240,8 @@ class Steering:
         """Add what a batch cost that began beside so many, itself included, when nothing is left to decide about."""
         seen = result.readings
         if seen is UNREAD:
-            self._unmeasured += len(result.values)  # a lost count does no harm
+            if not result.errors:  # else it may not have run at all
+                self._unmeasured += len(result.values)  # a lost count does no harm
             return
         self._count_unmeasured()
         self._evidence.learn(seen)
