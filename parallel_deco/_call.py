@@ -68,6 +68,14 @@ def call_back_aside(heard: Sequence[Future[Any]]) -> None:
         call_back(heard)
 
 
+def call_back_here_or_aside(heard: Sequence[Future[Any]]) -> None:
+    """Call the callbacks of futures that have ended: in this thread, unless another call waits for it by now."""
+    if heard and pools.threads().has_next():
+        call_back_aside(heard)
+    else:
+        call_back(heard)
+
+
 def call_back(heard: Iterable[Future[Any]]) -> None:
     """Call the callbacks of futures that have ended, whatever they raise."""
     raised = None

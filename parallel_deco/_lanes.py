@@ -62,7 +62,7 @@ class _Member(Protocol):
         """Whether its own lane lets another call begin."""
         ...
 
-    def start_next(self, level: int, number: int = 0) -> bool:
+    def start_next(self, level: int, number: int = 0, own: bool = False) -> bool:
         """Start a batch of waiting calls, if there is a place; return whether that was so."""
         ...
 

@@ -8,7 +8,7 @@ Guarantees
 import threading
 from collections.abc import Callable
 
-from parallel_deco._call import Call, call_back_aside, killer, settle
+from parallel_deco._call import Call, call_back_aside, call_back_here_or_aside, killer, settle
 from parallel_deco._nesting import set_depth
 from parallel_deco._readings import begin_unmeasured, end_unmeasured
 from parallel_deco.backends import pools
@@ -22,7 +22,7 @@ class _Claimed:
 
     __slots__ = ("_call", "_claim", "_freed", "_level")
 
-    def __init__(self, call: Call, level: int, freed: Callable[[int], None]) -> None:
+    def __init__(self, call: Call, level: int, freed: Callable[..., None]) -> None:
         self._call = call
         self._level = level
         self._freed = freed
@@ -77,10 +77,10 @@ class QuickCall(_Claimed):
             set_depth(before)
             end_unmeasured()
         try:
-            self._freed(self._level)
+            self._freed(self._level, own=True)
         finally:  # whatever a policy of the user's raised there
             if call.future.end(value, failure):
-                call.future.call_back()
+                call_back_here_or_aside([call.future])
 
 
 class SentCall(_Claimed):
@@ -88,7 +88,7 @@ class SentCall(_Claimed):
 
     __slots__ = ("_width",)
 
-    def __init__(self, call: Call, level: int, freed: Callable[[int], None], width: int) -> None:
+    def __init__(self, call: Call, level: int, freed: Callable[..., None], width: int) -> None:
         super().__init__(call, level, freed)
         self._width = width
 

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from math import inf
 from time import perf_counter, thread_time
 
-from parallel_deco._call import Call, call_back
+from parallel_deco._call import Call, call_back_here_or_aside
 from parallel_deco._future import Future
 from parallel_deco._measure import Readings
 from parallel_deco._nesting import same_context
@@ -96,7 +96,7 @@ class Shift:
         try:
             self._ended(readings)
         finally:  # that starts other calls, and what goes wrong there is theirs
-            call_back(self._heard)
+            call_back_here_or_aside(self._heard)
 
     def _calls(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Yield the arguments of call after call; what came of one is there when the next is asked for."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -49,8 +50,6 @@ MOMENT = 0.5e-3
 STARTS = 4
 #: One in so many batches that were not moved has the size of a result estimated, some 2 µs.
 SIZED_EVERY = 16
-#: Items for each thread from which on it is found out how many threads get the most of them done.
-WORTH_ASKING = 4
 
 
 class Steering:
@@ -232,9 +231,8 @@ class Steering:
         if route != THREADS:
             return True
         left = self._source.left
-        # How many get the most done is a question where it has not been answered, and the answer would be of use here.
-        asks = self._options.max_workers is None and (left is None or left > WORTH_ASKING * self.width)
-        return self._evidence.measures(facts, beside if asks else 0)
+        asks = self._options.max_workers is None
+        return self._evidence.measures(facts, beside if asks else 0, inf if left is None else left)
 
     def note(self, result: BatchResult, beside: int) -> None:
         """Add what a batch cost that began beside so many, itself included, when nothing is left to decide about."""

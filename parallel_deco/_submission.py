@@ -31,7 +31,7 @@ from parallel_deco._interrupts import interrupts
 from parallel_deco._judge import FIRST_LOOK, LONGEST_PAUSE, Judge
 from parallel_deco._lanes import Lane, Places
 from parallel_deco._left_open import turn_away
-from parallel_deco._measure import Readings
+from parallel_deco._measure import UNREAD, Readings
 from parallel_deco._nesting import depth
 from parallel_deco._options import Options
 from parallel_deco._profile import Arguments, Profile, chosen
@@ -41,7 +41,7 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape
 from parallel_deco.routing.cost import TARGET
-from parallel_deco.routing.evidence import KNOWN, Evidence, Facts, facts_so_far
+from parallel_deco.routing.evidence import KNOWN, LONG_WAIT, MEASURE_EVERY, Evidence, Facts, facts_so_far
 from parallel_deco.routing.refusals import Refusals
 from parallel_deco.routing.router import NOTHING, Decision
 
@@ -83,10 +83,11 @@ if hasattr(os, "register_at_fork"):
 class _Hand:
     """What is being started: whoever does so may be interrupted anywhere, and has to know how far it came."""
 
-    __slots__ = ("calls", "judge", "launched", "level", "placed", "probe", "sends")
+    __slots__ = ("calls", "judge", "launched", "level", "own", "placed", "probe", "sends")
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, own: bool) -> None:
         self.level = level
+        self.own = own  # the calling thread is about to be free for it
         self.calls: list[Call] = []
         self.placed = False  # it has a place
         self.probe = False  # it is the first call of an unknown function
@@ -153,7 +154,7 @@ class Submissions:
         decision = self._decision
         if decision is None or self._options.timeout is not None:
             return False
-        if not 0 < decision.facts.wall < QUICK or self._evidence.items <= KNOWN:
+        if self._evidence.items <= KNOWN or not (_is_quick(decision.facts) or _waits_briefly(decision)):
             return False
         lane, bounded = self._lanes.get(level), self._places.most is not None
         if lane is None or lane.waiting or lane.running >= decision.width + lane.extra:
@@ -164,7 +165,7 @@ class Submissions:
         taken = False
         try:
             with self._lock:
-                self._unmeasured = (self._unmeasured + 1) % REDECIDE
+                self._unmeasured = (self._unmeasured + 1) % (REDECIDE if _is_quick(decision.facts) else MEASURE_EVERY)
                 if not self._unmeasured or lane.waiting or lane.probing or lane.sending:
                     return False
                 if lane.running >= decision.width + lane.extra:
@@ -195,21 +196,21 @@ class Submissions:
                 return None
         return QuickCall(call, level, self._freed)
 
-    def _freed(self, level: int) -> None:
-        """Give a place back, to a call that waits if there is one."""
+    def _freed(self, level: int, own: bool = False) -> None:
+        """Give a place back, to a call that waits if there is one; with `own`, this thread is about to be free."""
         self._vacate(level, probe=False)
-        self._drain(level)
+        self._drain(level, own)
 
-    def _drain(self, level: int) -> None:
-        """Start batches of waiting calls while there are places."""
+    def _drain(self, level: int, own: bool = False) -> None:
+        """Start batches of waiting calls while there are places; one of them in the calling thread, if `own`."""
         if self._places.most is None:
-            while self.start_next(level):
+            while self.start_next(level, own=own):
                 pass
             return
         heads = None
         while (waiting := self._places.waiting(level)) != heads:  # else another thread took one, and its place is free
             heads = waiting
-            if any(member.start_next(level, number) for number, member in waiting):
+            if any(member.start_next(level, number, own) for number, member in waiting):
                 heads = None
 
     def _watch(self, level: int, pause: float, since: float, looked: float, computed: float) -> None:
@@ -269,8 +270,10 @@ class Submissions:
         except IndexError:
             return None
 
-    def start_next(self, level: int, number: int = 0) -> bool:
+    def start_next(self, level: int, number: int = 0, own: bool = False) -> bool:
         """Start a batch of waiting calls, if there are any, and a place; return whether that was so.
+
+        With `own`, the calling thread runs it when it is free, if it is for a thread.
 
         With the number of the first one, only if it still is the first: another thread may have been faster, and then
         it is another lane's turn.
@@ -284,7 +287,7 @@ class Submissions:
                 raise
             self._give_up(level, error)
             return False
-        hand = _Hand(level)
+        hand = _Hand(level, own)
         try:
             if not self._take(hand, decision, number):
                 return False
@@ -430,8 +433,12 @@ class Submissions:
             hand.launched = True
             self._vacate(hand.level, hand.probe)
             return
+        lane = self._lanes[hand.level]
         batch = self._batch(hand.level, calls, decision.facts)
-        batch.beside = self._lanes[hand.level].running
+        batch.beside = lane.running
+        if not (there or hand.probe or batch.timeout is not None):
+            asks = self._options.max_workers is None
+            batch.measured = self._evidence.measures(decision.facts, lane.running if asks else 0, len(lane.waiting))
         if hand.probe:
             self._judge(hand, batch)
         self._launch(hand, calls, batch, decision, there)
@@ -495,6 +502,8 @@ class Submissions:
         def free(readings: Readings) -> None:
             if judge is not None:
                 judge.dismiss()
+            if readings is UNREAD:
+                self._evidence.learn_count(1)
             self._evidence.learn(readings)
             if decision.route == THREADS and decision.facts.waits and self._options.max_workers is None:
                 self._evidence.learn_reach(readings, batch.beside)
@@ -511,12 +520,12 @@ class Submissions:
 
         def ended(readings: Readings) -> None:
             free(readings)
-            self._drain(level)
+            self._drain(level, own=True)
 
         try:
             hand.launched = True
             if not there:
-                self._launch_thread(level, calls[0], batch, decision, claim, done, ended)
+                self._launch_thread(level, calls[0], batch, decision, claim, done, ended, own=hand.own)
                 return
 
             def here(_: Batch, __: Done) -> None:
@@ -556,6 +565,7 @@ class Submissions:
         claim: threading.Lock,
         done: Done,
         ended: Callable[[Readings], None],
+        own: bool = False,
     ) -> None:
         """Have a thread run a call, and those behind it for a while; one that may be left behind, this one alone."""
         if batch.timeout is not None:
@@ -564,7 +574,8 @@ class Submissions:
         seconds = TARGET if _is_gathered(decision.facts) else 0.0
         following = partial(self._follow, level, self._likeness(call, batch)) if seconds else _no_call
         shift = Shift(call, batch, following, seconds, claim, ended)
-        pools.threads().call(shift, spread=spreads(decision.facts, 1))
+        if not (own and pools.threads().call_next(shift)):
+            pools.threads().call(shift, spread=spreads(decision.facts, 1))
 
     def _likeness(self, first: Call, batch: Batch) -> Callable[[Call], bool]:
         """Return what says whether a call may run in a batch with the first one, which it does not keep."""
@@ -635,6 +646,16 @@ _SUBMITTED = "a submitted call runs beside its caller, in a thread where nothing
 def _is_gathered(facts: Facts) -> bool:
     """Whether calls are short enough for several to share the cost of a batch, as far as is known; none that waits."""
     return facts.wall > 0 and not facts.so_far and not facts.waits
+
+
+def _is_quick(facts: Facts) -> bool:
+    """Whether to measure a call would take longer than it takes."""
+    return 0 < facts.wall < QUICK
+
+
+def _waits_briefly(decision: Decision) -> bool:
+    """Whether calls in threads are waits that are so short that few of them are measured."""
+    return decision.route == THREADS and decision.facts.waits and decision.facts.wall < LONG_WAIT
 
 
 def _fail(calls: list[Call], error: BaseException) -> None:

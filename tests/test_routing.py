@@ -716,11 +716,11 @@ def test_more_threads_are_tried_when_the_first_wait_was_a_short_one():
 def test_few_batches_are_measured_when_they_are_short_waits(seen, share):
     """To measure one takes 60 µs of the GIL, for which the others wait; the first few are, whatever they are."""
     evidence = Evidence()
-    assert all(evidence.measures(evidence.facts(), 0) for _ in range(WAITS))
+    assert all(evidence.measures(evidence.facts(), 0, 0) for _ in range(WAITS))
     for _ in range(WAITS):
         evidence.learn(seen)
     known = evidence.facts()
-    assert sum(evidence.measures(known, 0) for _ in range(400)) == pytest.approx(400 * share, abs=1)
+    assert sum(evidence.measures(known, 0, 0) for _ in range(400)) == pytest.approx(400 * share, abs=1)
 
 
 def test_every_batch_is_measured_when_a_wait_has_begun_to_compute():
@@ -729,12 +729,12 @@ def test_every_batch_is_measured_when_a_wait_has_begun_to_compute():
     waits = batch(wall=4e-3, cpu=40e-6, gil=0.0, crowd=32)
     for _ in range(4 * WAITS):
         evidence.learn(waits)
-        evidence.measures(evidence.facts(), 0)
+        evidence.measures(evidence.facts(), 0, 0)
     evidence.learn(batch(wall=4e-3, cpu=3.9e-3, crowd=32))
     assert evidence.facts().waits
-    assert all(evidence.measures(evidence.facts(), 0) for _ in range(20))
+    assert all(evidence.measures(evidence.facts(), 0, 0) for _ in range(20))
     evidence.learn(waits)
-    assert not all(evidence.measures(evidence.facts(), 0) for _ in range(20))
+    assert not all(evidence.measures(evidence.facts(), 0, 0) for _ in range(20))
 
 
 def test_batches_are_measured_when_the_width_is_asked_for():
@@ -742,10 +742,10 @@ def test_batches_are_measured_when_the_width_is_asked_for():
     evidence = Evidence()
     waits = batch(wall=4e-3, cpu=40e-6, gil=0.0, crowd=32)
     for _ in range(4 * WAITS):
-        evidence.measures(evidence.facts(), 0)
+        evidence.measures(evidence.facts(), 0, 0)
         evidence.learn(waits)
     width = evidence.facts().reach
-    asked = sum(evidence.measures(evidence.facts(), width) for _ in range(10 * width))
+    asked = sum(evidence.measures(evidence.facts(), width, math.inf) for _ in range(10 * width))
     assert asked == pytest.approx(width + 9 * width / MEASURE_EVERY, abs=width / 2)
     before = evidence.items
     evidence.learn_count(100)

@@ -112,6 +112,7 @@ class ThreadBackend:
         self._changed = threading.Condition(self._lock)
         self._roster = _Roster()
         self._serving: set[threading.Thread] = set()  # of this roster and older ones
+        self._called: dict[int, _Member] = {}  # those that are called to serve, by the number of their thread
         self._away: set[threading.Thread] = set()
         self._left: set[threading.Thread] = set()
         self._deadlines = Deadlines()
@@ -178,6 +179,26 @@ class ThreadBackend:
             if not isinstance(error, RuntimeError) or (taken_back and not self._leave_to_others(function)):
                 raise
 
+    def call_next(self, function: _Call) -> bool:
+        """Have the calling thread, if it is one of the pool, call something when what it calls now has come to its end.
+
+        Who asks for that is about to return, and waits for nothing any more. No other thread is woken then, which takes
+        50 to 100 µs of CPU time. False: it has something already, or nobody counts on it any more.
+        """
+        member = self._called.get(threading.get_ident())
+        if member is None:
+            return False
+        with self._lock:
+            if member.roster is not self._roster or not member.calls.is_empty():
+                return False
+            member.calls.put(function)
+        return True
+
+    def has_next(self) -> bool:
+        """Whether the calling thread has been given what to call next."""
+        member = self._called.get(threading.get_ident())
+        return member is not None and not member.calls.is_empty()
+
     @staticmethod
     def _wake(resting: list[_Member], function: _Call, spread: bool) -> None:
         """Give a call to the thread that is awake, or else to the one that has rested least; under the lock."""
@@ -214,6 +235,7 @@ class ThreadBackend:
         member.native = getattr(threading, "get_native_id", int)()  # not every system has such numbers
         if not self._counts(member):
             return
+        self._called[threading.get_ident()] = member
         if member.spread:
             member.seat.take()
         try:
@@ -245,6 +267,8 @@ class ThreadBackend:
     def _forget(self, member: _Member) -> None:
         member.seat.leave()
         with self._lock:
+            if member.thread.ident is not None and self._called.get(member.thread.ident) is member:
+                del self._called[member.thread.ident]
             self._leave(member)
             self._serving.discard(member.thread)
             self._changed.notify_all()
@@ -298,7 +322,7 @@ class ThreadBackend:
                         self._welcome_anew(member)
                         awake = bool(roster.resting) and roster.resting[-1].calls.awake
                         roster.resting.insert(len(roster.resting) - awake, member)
-            function: _Call | None = calls.take() if calls.wait(LINGER) else None
+            function: _Call | None = calls.take() if not calls.is_empty() or calls.wait(LINGER) else None
             if function is not None:
                 return function
             with self._lock:

@@ -26,6 +26,8 @@ WATCH_FIRST = 12
 WATCH_EVERY = 16
 #: Of waits shorter than this, in seconds, the first batches are measured, and one in so many of the others.
 LONG_WAIT, WAITS, MEASURE_EVERY = 20e-3, 8, 4
+#: Items for each thread from which on it is found out how many threads get the most of them done.
+WORTH_ASKING = 4
 #: How many times as long as was known of its items a batch may take, or so many times less, beyond so many seconds, and
 #: how many of them in a row say that things are no more what they were: so much is left of the older sums then.
 UNLIKE, BY, TURNED = 2.0, 3e-3, 2
@@ -363,15 +365,26 @@ class Evidence:
             return True
         return keenly and not (self._items and _tells(self._looks))
 
-    def measures(self, facts: Facts, beside: int) -> bool:
-        """Whether the next batch in one of so many threads is to be measured: of short waits, when some were, few are.
+    def measures(self, facts: Facts, beside: int, left: float) -> bool:
+        """Whether the next batch in a thread is to be measured: of short waits, when some were, few are.
 
         To measure one and to learn from it takes 60 µs of the GIL, which all the others want as well.
+
+        Parameters
+        ----------
+        facts : Facts
+        beside : int
+            How many threads have work then, itself included; 0 where how many there may be is not to be found out.
+        left : float
+            Items that are to come; inf where that is not known.
         """
         if self._strange or facts.wall >= LONG_WAIT or (facts.items and not facts.waits):
             return True
         self._passed += 1  # a lost count does no harm
-        return self._passed <= WAITS or self._passed % MEASURE_EVERY == 0 or self._reach.asks(beside)
+        if self._passed <= WAITS or self._passed % MEASURE_EVERY == 0:
+            return True
+        # How many get the most done is a question where it was not answered lately, and an answer would be of use.
+        return left > WORTH_ASKING * self._reach.width and self._reach.asks(beside)
 
     @property
     def items(self) -> int:
