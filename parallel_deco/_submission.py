@@ -57,6 +57,8 @@ UNKNOWN_WIDTH = 32
 LONG = 0.1
 #: Once the function is known, every so many batches are a reason to decide again.
 REDECIDE = 16
+#: Seconds between two decisions before that, unless there were too few calls for more places.
+PAUSE = 1e-3
 #: Seconds: calls that are known to be shorter are not measured but for one in `REDECIDE`, which would take longer.
 QUICK = 50e-6
 
@@ -113,6 +115,7 @@ class Submissions:
         self._started = 0
         self._unmeasured = 0
         self._decision: Decision | None = None
+        self._decided = 0.0  # when that was
         self._refusals = Refusals(4 * profile.cpus())  # more than are under way when the first refusal comes
         if options.max_workers is not None:
             self._places.add(self)  # last: the others ask it what waits, and Ctrl-C may come before all is there
@@ -278,7 +281,8 @@ class Submissions:
         With the number of the first one, only if it still is the first: another thread may have been faster, and then
         it is another lane's turn.
         """
-        if not self._lanes[level].waiting:
+        lane = self._lanes[level]
+        if not lane.waiting or lane.probing or lane.sending:  # asked again below; to decide takes long
             return False
         try:
             decision = self._decide(level)
@@ -378,9 +382,14 @@ class Submissions:
     def _decide(self, level: int) -> Decision:
         """Choose where the next call goes: never the plain loop, for a submit does not run on the caller."""
         known = self._decision  # once: another thread may find that it must be made anew
-        if known is not None and self._evidence.items > KNOWN and self._started % REDECIDE:
-            return known
+        if known is not None and known.facts.items:
+            if self._evidence.items > KNOWN and self._started % REDECIDE:
+                return known
+            grows = known.width >= known.here.items and self._lanes[level].running >= known.width
+            if not grows and perf_counter() < self._decided + PAUSE:
+                return known
         decision = self._choose(self._evidence.facts())
+        self._decided = perf_counter()
         self._decision = self._profile.decision = decision
         return decision
 

@@ -8,6 +8,9 @@ import pytest
 from parallel_deco._starting import start_thread
 from parallel_deco.backends.threads import ThreadBackend
 
+#: Seconds that anything here may take; far more than it does.
+DEADLINE = 30.0
+
 REAL = threading.Thread
 
 
@@ -83,3 +86,50 @@ def test_shutdown_ends_when_a_thread_cannot_be_started_meanwhile(monkeypatch, ki
     pool.shutdown(kill=kill)
     caller.join(10)
     assert len(caught) == 1
+
+
+def test_thread_calls_next_what_it_was_given_when_it_counts():
+    """One call, of a thread of the pool that was not sent home; whoever asks in vain has another thread woken."""
+    pool, called, asked = ThreadBackend(), threading.Semaphore(0), []
+
+    def ask():
+        asked.append((pool.call_next(called.release), pool.call_next(called.release), pool.has_next()))
+
+    assert not pool.call_next(called.release)
+    assert not pool.has_next()
+    pool.call(ask)
+    assert called.acquire(timeout=DEADLINE)
+    assert asked == [(True, False, True)]
+    go_on, done = threading.Event(), threading.Event()
+
+    def ask_late():
+        assert go_on.wait(DEADLINE)
+        asked.append(pool.call_next(called.release))
+        done.set()
+
+    pool.call(ask_late)
+    pool.shutdown(wait=False)
+    go_on.set()
+    assert done.wait(DEADLINE)
+    assert asked[-1] is False
+    assert not called.acquire(timeout=0.05)
+    pool.shutdown()
+
+
+def test_thread_that_has_a_call_of_its_own_makes_it_before_it_goes_home():
+    """A shutdown may come right after it was given that."""
+    pool, called, given = ThreadBackend(), threading.Event(), threading.Event()
+    go_on = threading.Event()
+
+    def ask():
+        assert pool.call_next(called.set)
+        given.set()
+        assert go_on.wait(DEADLINE)
+
+    pool.call(ask)
+    assert given.wait(DEADLINE)
+    ending = threading.Thread(target=pool.shutdown)
+    ending.start()
+    go_on.set()
+    ending.join(DEADLINE)
+    assert called.is_set()
