@@ -511,6 +511,23 @@ class ParallelFunction(_Callable[P, R]):
         """Bind like a function: what was measured is shared by all instances."""
         return self if instance is None else _bind(self, MethodType(self.__wrapped__, instance))
 
+    def __copy__(self) -> ParallelFunction[P, R]:
+        """Return itself, as functions do: a copy would be another function, of which nothing was measured."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ParallelFunction[P, R]:
+        """Return itself where what it calls is its own copy, as functions are; else one that calls the copy."""
+        import copy
+
+        target = copy.deepcopy(self.__wrapped__, memo)
+        if target is self.__wrapped__:
+            return self
+        found: ParallelFunction[P, R] | None = memo.get(id(self))  # what it calls may refer to it
+        if found is None:
+            found = memo[id(self)] = ParallelFunction(target, self._options)
+            vars(found).update(self._attributes())
+        return found
+
     def __reduce__(self) -> Any:
         """Pickle by name where the name leads back here, or to the same with other options; else by value."""
         found = _found(getattr(self, "__module__", None), getattr(self, "__qualname__", ""))
@@ -576,6 +593,12 @@ class _Bound(ParallelFunction[P, R]):
 
     def options(self, **changes: Any) -> ParallelFunction[P, R]:
         return _bind(self._origin.options(**changes), self.__wrapped__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ParallelFunction[P, R]:
+        """Return the same of the object's copy, as Python's own methods do."""
+        import copy
+
+        return _bind(self._origin, copy.deepcopy(self.__wrapped__, memo))
 
     def __reduce__(self) -> Any:
         """Pickle by the object's attribute; not where that is another's: a subclass's, or one that has the name too."""

@@ -42,6 +42,7 @@ from parallel_deco._profile import Profile
 from parallel_deco._readiness import Readiness
 from parallel_deco._seats import Seat
 from parallel_deco._source import Piece, Source
+from parallel_deco._starting import NoThread
 from parallel_deco._steering import Sample, Steering
 from parallel_deco._stretches import Stretches
 from parallel_deco._traits import PROCESSES, SERIAL, THREADS
@@ -774,6 +775,8 @@ class Mapping:
     def _launch(self, batch: Batch, aim: Aim, own: bool = False) -> "Ready | None":
         """Hand a batch to the backend of the route; what goes wrong there is what its first item raised.
 
+        Where no thread can be had, for a limit of the system, a map that chooses its route runs it at once.
+
         With `own`, it is returned if it is for a thread that it need not be handed to.
         """
         ready = None
@@ -792,7 +795,9 @@ class Mapping:
         except Exception as error:
             if interrupts(error):
                 raise
-            self._deliver(batch, all_failed(batch, error))
+            # Where the route is ours, it runs as in the loop, which needs no thread.
+            alone = isinstance(error, NoThread) and self._may_run_here
+            self._deliver(batch, run_batch(batch) if alone else all_failed(batch, error))
             return None
         with self._lock:
             self._pending.hold(batch.first, ticket)

@@ -1,7 +1,8 @@
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 def die_with_parent() -> bool: ...
+def follow(program: int, signals: Iterable[int]) -> None: ...
 def address(source: Any) -> int: ...
 
 class Mapping:

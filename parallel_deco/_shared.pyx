@@ -15,6 +15,8 @@ cdef extern from "_shared.h" nogil:
     void pd_populate(void *address, size_t size)
     void pd_unmap(void *address, size_t size)
     int pd_die_with_parent()
+    void pd_follow(int program)
+    int pd_follow_at(int number)
     double pd_now()
     void pd_publish(unsigned int *word, unsigned int value)
 
@@ -29,6 +31,29 @@ cdef extern from "Python.h":
 def die_with_parent():
     """Have the system kill this process when its parent ends, where it can; return whether it can."""
     return pd_die_with_parent() == 0
+
+
+def follow(int program, signals):
+    """Have this process take signals as the program takes them when they come, where the system can tell.
+
+    In C: a handler of Python's would lose what comes right after a fork in the child, and wait for compiled code. What
+    is ignored here, as it was when the program was started with `nohup`, stays so.
+
+    Parameters
+    ----------
+    program : int
+        Its process id.
+    signals : iterable of int
+        Each ends a process that has no handler for it.
+
+    Raises
+    ------
+    OSError
+    """
+    pd_follow(program)
+    for number in signals:
+        if pd_follow_at(number) < 0:
+            PyErr_SetFromErrno(OSError)
 
 
 cdef class Mapping:

@@ -2,7 +2,11 @@
 
 import threading
 
-__all__ = ["start_thread"]
+__all__ = ["NoThread", "start_thread"]
+
+
+class NoThread(RuntimeError):
+    """There can be no more threads: what asked for one may do without."""
 
 
 def start_thread(thread: threading.Thread) -> None:
@@ -10,7 +14,7 @@ def start_thread(thread: threading.Thread) -> None:
 
     Raises
     ------
-    RuntimeError
+    NoThread
         There can be no more threads; it does not run.
     BaseException
         Whatever a signal's handler raised meanwhile, KeyboardInterrupt above all; the thread may run nevertheless.
@@ -25,5 +29,5 @@ def start_thread(thread: threading.Thread) -> None:
         thread.start()
     except RuntimeError as error:
         if "lock" not in str(error) or error.__context__ is None:
-            raise
+            raise NoThread(*error.args) from error
         raise error.__context__ from None

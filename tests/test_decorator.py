@@ -356,7 +356,7 @@ def test_what_only_the_function_has_is_reached_through_it():
     assert parallel(Adder(1)).amount == 1
     with pytest.raises(AttributeError, match="no_such_thing"):
         cached.no_such_thing  # noqa: B018
-    assert not hasattr(parallel(Adder(1)), "__deepcopy__")
+    assert not hasattr(parallel(Adder(1)), "__length_hint__")
 
 
 def test_binding_stays_when_a_class_method_is_decorated_again():
@@ -398,6 +398,61 @@ def test_pickle_gives_the_same_object_when_the_name_leads_back(functions):
     """A decorated function of a module pickles by name."""
     assert pickle.loads(pickle.dumps(functions.decorated)) is functions.decorated
     assert copy.deepcopy(functions.decorated) is functions.decorated
+
+
+def test_copies_are_the_function_itself_when_it_is_copied():
+    """As with plain functions, wherever it was defined: copies of what has one as an attribute stay equal."""
+
+    class Named:
+        @parallel
+        def plain(self, x):
+            return x
+
+        @parallel
+        @classmethod
+        def of_class(cls, x):
+            return x
+
+        @parallel
+        @staticmethod
+        def static(x):
+            return x
+
+    for function in (parallel(make_closure(3)), parallel(len), parallel(Named), Named.plain):
+        assert copy.copy(function) is function
+        assert copy.deepcopy([function])[0] is function
+    for method in (Named().plain, Named.of_class, Named.static):
+        assert copy.copy(method) == method
+    for method in (Named.of_class, Named.static):
+        assert copy.deepcopy(method) == method
+
+
+def test_copy_calls_the_copy_when_it_is_deep_and_has_an_object():
+    """What an object has of itself is of its copy then, and measured together where it is a method of its class."""
+
+    class Counter:
+        def __init__(self):
+            self.count = 0
+            self.wrapped = parallel(self.add, backend="threads")
+            self.wrapped.self = self.wrapped
+            self.callable = parallel(self, backend="threads")
+            self.method = self.decorated
+
+        def add(self, number):
+            self.count += number
+            return self.count
+
+        __call__ = add
+        decorated = parallel(add)
+
+    one = Counter()
+    other = copy.deepcopy(one)
+    assert (other.wrapped(1), other.callable(2), other.method(3), other.count, one.count) == (1, 3, 6, 6, 0)
+    assert (repr(other.wrapped), other.method) == (repr(one.wrapped), other.decorated)
+    assert other.callable.__wrapped__ is other
+    assert copy.deepcopy(one.callable).__wrapped__.callable.__wrapped__ is not one
+    assert other.method._profile is one.method._profile
+    assert list(other.wrapped.map([1])) == [7]
 
 
 def test_pickle_gives_an_equal_method_when_bound(functions):

@@ -476,6 +476,50 @@ def test_items_run_here_when_no_worker_gets_ready(values_of, monkeypatch):
     assert parallel(number_of, backend="processes").submit(1).result(DEADLINE) == 1
 
 
+def test_items_run_in_the_consumers_thread_when_no_thread_can_be_started(run_program):
+    """As at a limit of processes: a map that chooses its route needs no thread; one that is told to does."""
+    source = """
+        import sys, threading, time
+        from parallel_deco import parallel
+        import _thread
+
+        def refuse(*args, **options):
+            raise RuntimeError("can't start new thread")
+
+        def compute(x):
+            return sum(range(300_000)) + x
+
+        def wait(x):
+            time.sleep(0.01)
+            return x
+
+        def fail(x):
+            time.sleep(0.01)
+            if x == 7:
+                raise ValueError(x)
+            return x
+
+        threading._start_new_thread = _thread.start_new_thread = refuse
+        for function in (compute, wait):
+            assert list(parallel(function).map(range(30))) == [*map(function, range(30))]
+            assert {*parallel(function).map(range(30), ordered=False)} == {*map(function, range(30))}
+        taken = []
+        try:
+            for value in parallel(fail).map(range(30)):
+                taken.append(value)
+        except ValueError as error:
+            print(taken == [*range(7)], error.__notes__)
+        outcomes = [*parallel(fail).map(range(30), return_exceptions=True)]
+        print(len(outcomes), [type(value).__name__ for value in outcomes if type(value) is not int])
+        try:
+            list(parallel(wait, backend="threads").map(range(3)))
+        except RuntimeError as error:
+            print(error)
+        """
+    told = "True ['raised by item 7 of a map of fail']\n30 ['ValueError']\ncan't start new thread\n"
+    assert run_program(source) == (0, told, "")
+
+
 def test_error_is_the_items_own_when_it_runs_here_at_last(homeless):
     """A map ends there, with what came before it."""
     function = parallel(number_of, backend=lambda evidence: "processes", max_workers=1, chunksize=8)

@@ -637,6 +637,73 @@ def test_workers_go_when_the_program_is_killed(which, start_program, finish, not
     nothing_runs(process)
 
 
+@pytest.mark.parametrize("how", ["handler", "ignored", "blocked"])
+@pytest.mark.parametrize("which", ["SIGHUP", "SIGTERM", "SIGQUIT", "SIGUSR2"])
+def test_work_is_finished_when_a_signal_to_all_does_not_end_the_program(
+    which, how, start_program, finish, nothing_runs
+):
+    """As systemd, SLURM and terminals send them: the workers live on where the program does."""
+    prepare = {
+        "handler": "signal.signal(which, lambda *_: print('heard', flush=True))",
+        "ignored": "signal.signal(which, signal.SIG_IGN)",
+        "blocked": "",
+    }[how]
+    body = program(
+        """
+        which = signal.<which>
+        signal.signal(which, signal.SIG_DFL)  # the tests may have been started with `nohup`
+        def work(x):
+            if x == 2:
+                os.killpg(0, which)
+            time.sleep(0.05)
+            return os.getpid()
+        work = parallel(work, backend="processes", max_workers=2, chunksize=1)
+        if <blocked>:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [which])  # threads have it from the thread that starts them
+        before = {*work.map([0, 1])}
+        <prepare>
+        after = {*work.map(range(10))}
+        print(len(after | before))
+        """,
+        which=which,
+        prepare=prepare,
+        blocked=how == "blocked",
+    )
+    process = start_program(body)
+    assert finish(process) == (0, "heard\n2\n" if how == "handler" else "2\n", "")
+    nothing_runs(process)
+
+
+def test_worker_dies_of_a_signal_when_the_program_would(run_program):
+    """One that a program has no handler for ends a worker at once, under its name."""
+    body = program(
+        """
+        def work(x):
+            os.kill(os.getpid(), signal.SIGTERM)
+        error, = parallel(work, backend="processes").map([1], return_exceptions=True)
+        print(type(error).__name__, error.exitcode == -signal.SIGTERM, "SIGTERM" in str(error))
+        """
+    )
+    assert run_program(body) == (0, "WorkerDied True True\n", "")
+
+
+def test_child_of_a_task_can_be_terminated_when_the_program_has_a_handler(run_program):
+    """What a task forks is not a worker: its parent may end it."""
+    body = program(
+        """
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        def work(x):
+            child = os.fork()
+            if not child:
+                doze()
+            os.kill(child, signal.SIGTERM)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(*parallel(work, backend="processes").map([1]))
+        """
+    )
+    assert run_program(body) == (0, f"-{int(signal.SIGTERM)}\n", "")
+
+
 # Forks of the user's.
 
 

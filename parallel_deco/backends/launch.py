@@ -6,6 +6,7 @@ from functools import partial
 from types import FunctionType
 
 from parallel_deco.backends.environment import for_workers
+from parallel_deco.backends.signals import TO_ALL
 from parallel_deco.backends.sockets import pair
 
 TYPE_CHECKING = False
@@ -125,8 +126,9 @@ def _spawn(control: int) -> int:
         command,
         for_workers(os.environ),
         file_actions=[(os.POSIX_SPAWN_DUP2, control, 0)],
-        # Ctrl-C goes to everybody: while it boots it would say so in a traceback. `Template` takes the mask away.
-        setsigmask=[SIGINT],
+        # Ctrl-C goes to everybody: while it boots it would say so in a traceback. What else does waits too, until it
+        # knows what the program makes of it. `Template` takes the mask away.
+        setsigmask=[SIGINT, *TO_ALL],
         setsigdef=[SIGINT, SIGTERM, SIGCHLD],
     )
 

@@ -21,6 +21,7 @@ from types import FrameType
 
 from parallel_deco import _shared
 from parallel_deco.backends.frames import EXIT, FORK, MESSAGE
+from parallel_deco.backends.signals import TO_ALL
 from parallel_deco.backends.sockets import taken
 from parallel_deco.backends.worker import serve
 
@@ -63,7 +64,8 @@ class Template:
         # The terminal sends Ctrl-C to everybody, but only the caller decides what it means. A handler of Python's,
         # not SIG_IGN: programs that a task starts get the system's default back.
         _signal.signal(_signal.SIGINT, _ignore)
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])  # see `launch._spawn`
+        _shared.follow(parent, TO_ALL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT, *TO_ALL])  # see `launch._spawn`
 
     def run(self) -> None:
         """Serve until the caller is gone."""
@@ -126,6 +128,7 @@ class Template:
         try:
             _signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            _shared.follow(self._parent, ())  # it has the handlers
             self._socket.close()
             for descriptor in self._private:
                 os.close(descriptor)
