@@ -1216,11 +1216,11 @@ def test_callback_may_wait_for_the_next_call_when_its_thread_has_that(known):
 
 
 def test_few_of_many_short_waits_are_measured():
-    """Those that are not count as run all the same, and each future has its own result."""
+    """Each future has its own result, and what was read is of one call, not of those that a thread ran together."""
     function = parallel(lambda number: time.sleep(2e-3) or number, backend="threads")
     for _ in range(3):
         futures = [function.submit(number) for number in range(60)]
         assert [future.result(DEADLINE) for future in futures] == list(range(60))
     seen = function.explain().readings
-    assert seen.items >= 150
+    assert seen.items >= 30
     assert 1.5e-3 < seen.wall < 1.0
