@@ -232,6 +232,26 @@ def test_change_is_found_when_cells_hold_objects(function: Callable[..., Any]) -
     assert read(function).pin((1,)) is not None
 
 
+def test_nothing_is_found_when_rows_of_an_argument_are_made_dicts() -> None:
+    """The dict of a row is a new one, and so is a copy of which a column is changed."""
+
+    def rows(table):
+        found = [row.to_dict() for _, row in table.iterrows()]
+        found += [row._asdict() for row in table.itertuples()]
+        for row in found + table.to_dict("records"):
+            row["x"] = 1
+        return found
+
+    def columns(table):
+        table = table.copy()
+        table["size"] += 1
+        table.size *= 2
+        return table.rename(columns=str.upper)
+
+    assert read(rows).pin((TABLE,)) is None
+    assert read(columns).pin((TABLE,)) is None
+
+
 def test_change_is_found_when_the_cells_are_an_arguments() -> None:
     """A column that is given is looked into."""
     assert read(lambda column: column.map(lambda cell: cell.append(1))).pin((LISTS,)) is not None

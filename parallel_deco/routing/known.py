@@ -236,7 +236,7 @@ FRESH_METHODS: Final = _words("""
     var zfill difference intersection symmetric_difference union most_common elements as_posix exists is_file is_dir
     read_text read_bytes hexdigest digest bit_length bit_count item trace median quantile match fullmatch search
     findall finditer sub subn predict predict_proba score transform merge assign reset_index rename drop sort_values
-    fillna dropna apply agg pivot_table melt
+    fillna dropna apply agg pivot_table melt to_dict _asdict
 """)
 
 
@@ -245,7 +245,7 @@ AGGREGATES: Final = _words("all any argmax argmin astype copy count max mean med
 
 # Methods whose result is a new container of the old elements.
 SHALLOW_METHODS: Final = _words("""
-    copy union difference intersection symmetric_difference elements tolist take repeat compress choose
+    copy union difference intersection symmetric_difference elements tolist take repeat compress choose to_dict _asdict
 """)
 
 # Methods of arrays and tables that call what they are given with what is in these, or with the whole.
