@@ -179,6 +179,24 @@ def test_nothing_is_found_when_a_library_sets_what_the_call_has_made() -> None:
     assert read(lambda x: [*itertools.tee([x])]).pin((1,)) is None
 
 
+def test_reading_ends_when_a_class_has_a_method_of_another_object_for_a_special_one() -> None:
+    """Who asks for an item asks for the next one of something else."""
+
+    def parse(source):
+        def events():
+            yield from source
+
+        class Events:
+            __next__ = iter(events()).__next__
+
+            def __iter__(self):
+                return self
+
+        return list(Events())
+
+    assert read(parse).pin(([1, 2],)) is None
+
+
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 pandas = pytest.importorskip("pandas")

@@ -622,20 +622,20 @@ _RANDOMS: Final = _words("random.Random _random.Random numpy.random.mtrand.Rando
 _COMPILED: Final = _words("method_descriptor cython_function_or_method builtin_function_or_method nanobind_method")
 _CONTEXTS: Final = _words("_contextvars.ContextVar builtins.ContextVar _contextvars.Context")
 
-_species: dict[type, tuple[Species, str]] = {}
+#: By the identity of the class, which they keep: a metaclass may define `__hash__`.
+_species: dict[int, tuple[type, tuple[Species, str]]] = {}
 _SPECIES_MAX: Final = 1024
 
 
 def species(cls: type) -> tuple[Species, str]:
     """Return the species of the instances of `cls` and a word for it."""
-    found = _species.get(cls) if type(cls) is type else None  # a metaclass may define `__hash__`
-    if found is None:
-        found = _classify(cls)
-        if type(cls) is type:
-            if len(_species) >= _SPECIES_MAX:
-                _species.clear()
-            _species[cls] = found
-    return found
+    known = _species.get(id(cls))
+    if known is None:
+        known = cls, _classify(cls)
+        if len(_species) >= _SPECIES_MAX:
+            _species.clear()
+        _species[id(cls)] = known
+    return known[1]
 
 
 def is_used_up(cls: type) -> bool:

@@ -35,6 +35,7 @@ from parallel_deco.routing.values import (
     Const,
     Given,
     Made,
+    Method,
     Origin,
     Outside,
     Place,
@@ -65,6 +66,7 @@ class Members(Natives):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.frames: list[Frame] = []
+        self._specials: set[tuple[Site, str]] = set()  # of classes made during the call, that are being called
 
     def call_function(self, function: types.FunctionType, given: Given) -> Value:
         """Walk through a function in Python."""
@@ -531,7 +533,7 @@ class Members(Natives):
         if type(place) is Site:
             made = frozenset(filter(looks_callable, self.made_member(place, name)))
             if made:
-                return self.call(made, given.after(single(place)))
+                return self._call_special(place, name, made, given)
             classes = [place.cls] if place.cls is not None else []
         else:
             classes = [type(thing) for thing in self.ledger.ask(place) or ()]  # type: ignore[arg-type]
@@ -541,6 +543,20 @@ class Members(Natives):
                 if function is not None:
                     result |= self.call_function(function, given.after(single(place)))
         return result
+
+    def _call_special(self, place: Site, name: str, made: Value, given: Given) -> Value:
+        """Call a special method of a class made during the call, which may be a method of another object.
+
+        That is not walked through, and may be said to call it again.
+        """
+        key = (place, name)
+        if key in self._specials and all(type(each) is Method for each in made):
+            return EMPTY
+        self._specials.add(key)
+        try:
+            return self.call(made, given.after(single(place)))
+        finally:
+            self._specials.discard(key)
 
 
 def _made_classes(cls: Site | None) -> list[Site]:
