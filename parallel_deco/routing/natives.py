@@ -180,33 +180,15 @@ class Natives:
             return rule(self, given)
         true_name = name if thing is MISSING else dotted_name(thing)
         last = name.rpartition(".")[2]
-        first = given.first()
-        setting = known.sets_something(name) and not any(map(_is_object, first))
-        if setting or known.changes_process(name) or known.changes_process(true_name):
-            self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
-        elif known.sets_something(name) or _is_mutating_method(thing, last):
-            self.ledger.change(first, f"changes, with {name}(),")
-            self.put_into(first, union(given.positional[1:]))
+        self._written_by_native(name, true_name, thing, given)
         if last in known.LOOP_OF_THREAD and home(thing).partition(".")[0] in ("asyncio", "_asyncio"):
             self.ledger.use_loop(last)
         if true_name.startswith("_operator."):
-            self.operate(first, f"__{last.strip('_')}__", Given(given.positional[1:]))
+            self.operate(given.first(), f"__{last.strip('_')}__", Given(given.positional[1:]))
         if true_name.startswith(("pickle.", "_pickle.")):
             self.ask(given.first(), deep=True)
-        if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
-            self.ledger.change(first or union(given.keywords.values()), f"changes, with {name}(),")
-            self.put_into(first, union(given.positional[1:]))
-        elif name in known.MUTATES_SECOND or true_name in known.MUTATES_SECOND:
-            self.ledger.change(union(given.positional[1:2]), f"writes, with {name}(), to")
-        elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
-            self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
-            self.put_into(first, union(given.positional[1:]))
         if known.shares_random(name) or known.draws(name, given.keywords):
             self.ledger.draw(f"the shared random stream with {name}()", last)
-        if last in known.CONSUMING:
-            self.ledger.change(given.all(), "fills")
-        self.outputs(given, given.all())
-        self._write(written_by_function(thing, last, given))
         if not is_library(name) and not is_library(home(thing)):
             self.foreign(name, given)
         given_back = self.callbacks(given, stream=known.takes_stream(name) or known.takes_stream(true_name))
@@ -215,6 +197,28 @@ class Natives:
             return result
         self.put_into(result, given_back)
         return result | given_back
+
+    def _written_by_native(self, name: str, true_name: str, thing: object, given: Given) -> None:
+        """Write down what a function changes: the process, what it is given, or what it is asked to write to."""
+        last, first = name.rpartition(".")[2], given.first()
+        setting = known.sets_something(name) and not any(map(_is_object, first))
+        if setting or known.changes_process(name) or known.changes_process(true_name):
+            self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
+        elif known.sets_something(name) or _is_mutating_method(thing, last):
+            self.ledger.change(first, f"changes, with {name}(),")
+            self.put_into(first, union(given.positional[1:]))
+        if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
+            self.ledger.change(first or union(given.keywords.values()), f"changes, with {name}(),")
+            self.put_into(first, union(given.positional[1:]))
+        elif name in known.MUTATES_SECOND or true_name in known.MUTATES_SECOND:
+            self.ledger.change(union(given.positional[1:2]), f"writes, with {name}(), to")
+        elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
+            self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
+            self.put_into(first, union(given.positional[1:]))
+        if last in known.CONSUMING:
+            self.ledger.change(given.all(), "fills")
+        self.outputs(given, given.all())
+        self._write(written_by_function(thing, last, given))
 
     def _look_at(self, given: Given, name: str) -> None:
         """What is given is looked at, unless it is only kept, as by ``list.append``."""
@@ -404,21 +408,28 @@ class Natives:
         self._write(written_by_method(name, given, EMPTY, False))
         self._outputs_of_method(name, given)
         self.callbacks(given, asking=known.ASKED_BY.get(name))
+        self._put_by_method(owner, name, given)
+        owner.read = True
+        return self._result_of_fresh(owner, name, given) if entered is None else entered
+
+    def _put_by_method(self, owner: Site, name: str, given: Given) -> None:
+        """Put into what was made during the call what a method of it is given."""
+        everything = given.all()
         extends = name in ("extend", "update", "extendleft")
         if extends:
             self.ledger.uses_up(everything)
-        if name == "update":
+        if name == "update":  # with pairs, perhaps
             add_items(self.ledger, single(owner), given)
+            self.ledger.put(owner, self.ledger.inside(self.ledger.inside(everything)))
         elif known.mutating(name) and name not in known.HANDS_OUT:
             know_names(single(owner), False)
-        if name == "update":  # with pairs, perhaps
-            self.ledger.put(owner, self.ledger.inside(self.ledger.inside(everything)))
         if name not in known.FRESH_METHODS:
             self.ledger.put(owner, self.ledger.reach(everything) if extends else everything)
         owner.opaque |= name == "__setattr__"
-        owner.read = True
-        if entered is not None:
-            return entered
+
+    def _result_of_fresh(self, owner: Site, name: str, given: Given) -> Value:
+        """Return what a method of something that was made during the call may give."""
+        everything = given.all()
         if name in _GIVES_PAIRS:
             return self._pairs(owner, name)
         if name == "__enter__" and _gives_another(owner.cls):
