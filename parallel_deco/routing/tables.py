@@ -21,7 +21,7 @@ __all__ = [
 _TABLES: Final = frozenset(("pandas.core.frame.DataFrame", "pandas.DataFrame"))
 #: Attributes and results of methods through which the same columns and cells are found.
 _PARTS: Final = frozenset(("loc", "iloc", "at", "iat", "groupby()", "iterrows()", "itertuples()"))
-_COLUMNS_MAX: Final = 8
+_COLUMNS_MAX: Final = 4
 _CELLS_MAX: Final = 32  # at each end
 
 
@@ -46,12 +46,16 @@ def gives_parts(name: str) -> bool:
 
 
 def columns(table: Any) -> list[object]:
-    """Return columns of a table, of each type one, those that may hold objects first."""
-    dtypes = table.dtypes.tolist()
-    first = {str(dtype): index for index, dtype in reversed([*enumerate(dtypes)])}
-    objects = [index for index, dtype in enumerate(dtypes) if _is_of_objects(dtype)]
-    wanted = dict.fromkeys([*objects[: _COLUMNS_MAX // 2], *first.values()])
-    return [table.iloc[:, index] for index in [*wanted][:_COLUMNS_MAX]]
+    """Return columns of a table: some of those that may hold objects, and one that does not.
+
+    Notes
+    -----
+    20 µs, and as much for each.
+    """
+    objects = [_is_of_objects(dtype) for dtype in table.dtypes.tolist()]
+    wanted = [index for index, may_hold in enumerate(objects) if may_hold][:_COLUMNS_MAX]
+    wanted += [objects.index(False)] if False in objects else []
+    return [table.iloc[:, index] for index in wanted]
 
 
 def shared_cells(table: Any) -> list[object]:
