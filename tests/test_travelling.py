@@ -1993,6 +1993,55 @@ def test_sentinel_of_a_module_is_the_workers_when_a_closure_of_it_travels(run_pr
     assert run_program(program) == (0, "[1, 'missing', 3, 'missing']\nsame\nTrue\n", "")
 
 
+SENTINELS = """
+class _Unset:
+    def __repr__(self):
+        return "UNSET"
+
+class _Kind:
+    __slots__ = ()
+
+class State:
+    def __init__(self):
+        self.count = 0
+
+MISSING, UNSET, KIND, STATE = object(), _Unset(), _Kind(), State()
+
+def get(name):
+    return {"missing": MISSING, "unset": UNSET, "kind": KIND}[name]
+"""
+
+
+def test_sentinel_of_a_module_is_the_workers_when_the_script_has_it(run_program, tmp_path):
+    """As a global, a default, in a closure, a container, a class; what has state is as it is in the program."""
+    (tmp_path / "sentinels.py").write_text(SENTINELS)
+    program = """
+    import sentinels
+    from parallel_deco import parallel
+    from sentinels import MISSING, UNSET as OURS, KIND, STATE
+
+    STATE.count = 3
+    TABLE = {"missing": MISSING, "unset": [OURS], "kind": (KIND,)}
+
+    class Config:
+        empty = MISSING
+
+    def globally(name):
+        return sentinels.get(name) is {"missing": MISSING, "unset": OURS, "kind": KIND}[name], STATE.count
+
+    def default(name, other=MISSING, *, unset=OURS):
+        return sentinels.get(name) is {"missing": other, "unset": unset, "kind": TABLE["kind"][0]}[name]
+
+    def enclosing():
+        missing = sentinels.MISSING
+        return lambda name: sentinels.get("missing") is missing is Config.empty and sentinels.UNSET is TABLE["unset"][0]
+
+    for function in globally, default, enclosing():
+        print(list(parallel(function, backend="processes", max_workers=1).map(["missing", "unset", "kind"])))
+    """
+    assert run_program(program) == (0, "[(True, 3), (True, 3), (True, 3)]\n" + 2 * "[True, True, True]\n", "")
+
+
 def test_sentinel_is_a_new_one_when_the_module_cannot_be_imported_there(run_program, tmp_path):
     """Whatever that raises."""
     (tmp_path / "sentinel.py").write_text(SENTINEL)

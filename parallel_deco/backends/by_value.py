@@ -18,16 +18,8 @@ from parallel_deco.backends import variables
 from parallel_deco.backends.classes import fill, find, find_or_make, number_of, reduce_class
 from parallel_deco.backends.originals import fill_function, find_or_make_function, reduce_function
 from parallel_deco.backends.reducers import reducer_of
-from parallel_deco.backends.references import (
-    Sentinel,
-    bind,
-    find_sentinel,
-    is_handmade,
-    locate,
-    rebuild_view,
-    reference,
-    sentinels_of,
-)
+from parallel_deco.backends.references import bind, is_handmade, locate, rebuild_view, reference
+from parallel_deco.backends.sentinels import Sentinels, find_sentinel
 
 __all__ = ["ByValuePickler", "HomewardPickler"]
 
@@ -46,7 +38,7 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
 
     def __init__(self, file: BytesIO, buffer_callback: Callable[[Any], bool] | None = None) -> None:
         super().__init__(file, buffer_callback=buffer_callback)
-        self._sentinels: dict[int, Sentinel] = {}
+        self._sentinels = Sentinels()
 
     def reducer_override(self, value: Any) -> Any:
         """Return how to rebuild a value, or NotImplemented for the pickler's own way."""
@@ -63,8 +55,9 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return _reduce_view(value)
         elif kind is CodeType:
             return self._reduce_code(value)
-        elif kind is object:
-            return self._reduce_sentinel(value)
+        sentinel = self._sentinels.of(value)
+        if sentinel is not None:
+            return find_sentinel, sentinel
         reducer = reducer_of(kind)
         if reducer is not None:
             return reducer(value)
@@ -75,7 +68,6 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return self.reduce_class(value, reduced)
         _, given = reduced[2]
         given["__globals__"].update(_globals_in_class_bodies(value))
-        self._sentinels.update(sentinels_of(value))  # before its defaults and cells, which may be the same
         return reduce_function(value, reduced)
 
     def _reduce_whole(self, value: Any) -> Any:
@@ -88,11 +80,6 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle h
             return super().reducer_override(value)
         with _not_by_name(sys.modules[name]):
             return self.dispatch_table[ModuleType](value) if is_module else super().reducer_override(value)
-
-    def _reduce_sentinel(self, value: object) -> Any:
-        """Return how to rebuild what is nothing but itself: functions of its module compare with what is there."""
-        where = self._sentinels.get(id(value))
-        return NotImplemented if where is None else (find_sentinel, where)
 
     def _reduce_code(self, code: CodeType) -> Any:
         """Return how to rebuild code, of its file: some versions of cloudpickle name another, for tracebacks too."""

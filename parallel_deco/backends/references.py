@@ -1,7 +1,7 @@
 """Functions that a worker can import: where each is found, and the way back from there to the very function."""
 
 import sys
-from types import FunctionType, MethodType, ModuleType
+from types import MethodType, ModuleType
 
 from parallel_deco._nesting import in_worker_process
 
@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Reference", "bind", "imported", "is_handmade", "locate", "rebuild_view", "reduce_method", "reference"),
-    *("Imports", "file_of", "find_sentinel", "imported_if_possible", "replaces", "sentinels_of"),
+    *("Imports", "file_of", "imported_if_possible", "replaces"),
 ]
 
-#: The module of a bare object, its file, and the name that it has there.
-Sentinel = tuple[str, "str | None", str]
 #: How many layers a function and its wrappers have at most.
 _MOST_LAYERS = 20
 
@@ -107,27 +105,6 @@ def reference(function: "Any") -> Reference | None:
             caches = next((at for at, each in enumerate(inside) if not hasattr(type(each), "cache_info")), 0)
             return Reference(module_name, qualname, len(inside) - 1, caches, file_of(spec))
     return None
-
-
-def sentinels_of(function: FunctionType) -> "dict[int, Sentinel]":
-    """Return where a worker finds the bare objects of a function's module, as ``MISSING = object()``, by their ids.
-
-    There are none where a worker would not import the module.
-    """
-    home = function.__module__
-    module = sys.modules.get(home)
-    spec = getattr(module, "__spec__", None)
-    names = function.__globals__
-    if spec is None or home == "__main__" or getattr(module, "__dict__", None) is not names:
-        return {}
-    file = file_of(spec)
-    return {id(there): (home, file, name) for name, there in names.copy().items() if type(there) is object}
-
-
-def find_sentinel(module: str, file: str | None, name: str) -> object:
-    """Return the bare object that is there; a new one where there is none, for the program may have put it there."""
-    found = getattr(imported_if_possible(module, file), name, None)
-    return found if type(found) is object else object()
 
 
 def replaces(function: "Any") -> bool:

@@ -75,11 +75,14 @@ class Part(NamedTuple):
     path: tuple[str, ...]
     expected: tuple[object, ...]  # references to what it held
 
-    def holds(self, function: object) -> bool:
-        """Say whether there is still nothing of another kind."""
+    def holds(self, function: object, followed: dict[tuple[str, ...], Examples]) -> bool:
+        """Say whether there is still nothing of another kind; `followed` has what was found for other parts."""
         examples: Examples = (_held(function, self.where, self.name),)
-        for step in self.path:
-            examples = follow_some(examples, step)
+        for depth, step in enumerate(self.path, 1):
+            where = (self.where, self.name, *self.path[:depth])
+            if where not in followed:
+                followed[where] = follow_some(examples, step)
+            examples = followed[where]
         found = signature(examples)
         return found is not None and found <= {id(_referent(kept)) for kept in self.expected}
 
@@ -97,7 +100,8 @@ class Findings(NamedTuple):
     def stands(self, function: object) -> bool:
         """Say whether the globals and closures that were read still hold what they held."""
         held = all(_reference_holds(_held(function, where, name), kept) for where, name, kept in self.relied)
-        return held and all(part.holds(function) for part in self.parts)
+        followed: dict[tuple[str, ...], Examples] = {}
+        return held and all(part.holds(function, followed) for part in self.parts)
 
 
 class Subject(NamedTuple):

@@ -26,6 +26,7 @@ from parallel_deco.routing.values import (
     Const,
     Given,
     Made,
+    Method,
     Outside,
     Place,
     Site,
@@ -401,7 +402,7 @@ def _binary_op(frame: Frame, argument: int) -> None:
     result |= frame.reader.operate(left, f"__{name}__", Given([right]))
     result |= frame.reader.operate(right, f"__r{name}__", Given([left]))
     frame.reader.as_number(left | right)
-    frame.push(left | result if inplace and left else result)
+    frame.push(frozenset([x for x in left if type(x) is not Method]) | result if inplace and left else result)
 
 
 _ADD, _MODULO, _OR = 0, 6, 7

@@ -19,6 +19,7 @@ from parallel_deco.routing.lookup import attribute, is_a, is_iterator_type, mro,
 __all__ = [
     "AGGREGATES",
     "ALIASING",
+    "APPLYING",
     "ASKED_BY",
     "ATOMIC_METHODS",
     "CONSUMING",
@@ -48,7 +49,9 @@ __all__ = [
     "WRITES_TO_FIRST",
     "Species",
     "asks_to_write",
+    "changes_process",
     "draws",
+    "finds_parts",
     "gives_new",
     "has_no_other",
     "is_data",
@@ -61,6 +64,7 @@ __all__ = [
     "mutating",
     "overwrites",
     "own_function",
+    "sets_something",
     "species",
     "steers_library",
     "takes_stream",
@@ -132,6 +136,7 @@ MUTATING_METHODS: Final = _words("""
     add_node add_edge add_nodes_from add_edges_from remove_node remove_edge commit rollback
     __setitem__ __delitem__ __setattr__ __delattr__ __iadd__ __isub__ __imul__ __iand__ __ior__ __ixor__
     __itruediv__ __ifloordiv__ __imod__ __ipow__ __imatmul__ __ilshift__ __irshift__ __set__ __next__ __setstate__
+    __init__ __missing__
 """)
 
 # Methods that always give something new and change nothing, of receivers of such a type.
@@ -231,7 +236,7 @@ FRESH_METHODS: Final = _words("""
     var zfill difference intersection symmetric_difference union most_common elements as_posix exists is_file is_dir
     read_text read_bytes hexdigest digest bit_length bit_count item trace median quantile match fullmatch search
     findall finditer sub subn predict predict_proba score transform merge assign reset_index rename drop sort_values
-    fillna dropna apply agg pivot_table melt
+    fillna dropna apply agg pivot_table melt to_dict _asdict
 """)
 
 
@@ -239,7 +244,21 @@ FRESH_METHODS: Final = _words("""
 AGGREGATES: Final = _words("all any argmax argmin astype copy count max mean median min prod std sum tolist var")
 
 # Methods whose result is a new container of the old elements.
-SHALLOW_METHODS: Final = _words("copy union difference intersection symmetric_difference most_common elements")
+SHALLOW_METHODS: Final = _words("""
+    copy union difference intersection symmetric_difference elements tolist take repeat compress choose to_dict _asdict
+""")
+
+# Methods of arrays and tables that call what they are given with what is in these, or with the whole.
+APPLYING: Final = _words("map apply applymap transform agg aggregate assign pipe")
+
+# Types of which a method that finds something, which is fresh elsewhere, finds a part.
+_TREES: Final = _words("xml lxml bs4")
+
+
+def finds_parts(cls: type, name: str) -> bool:
+    """Say whether a method of instances of `cls` finds a part of them."""
+    return name in ("find", "findall") and type_name(cls).partition(".")[0] in _TREES
+
 
 # Attributes that are numbers, names or tuples of them, on every type of the known libraries that has them.
 SCALAR_ATTRIBUTES: Final = _words("shape size ndim dtype itemsize nbytes strides name stem suffix year month day")
@@ -308,7 +327,7 @@ MUTATES_FIRST: Final = _words("""
     numpy.random.shuffle random.shuffle random.Random.shuffle functools.update_wrapper
     cv2.rectangle cv2.circle cv2.line cv2.ellipse cv2.polylines cv2.fillPoly cv2.fillConvexPoly cv2.putText
     cv2.drawContours cv2.arrowedLine cv2.drawMarker cv2.floodFill cv2.accumulate cv2.randu cv2.randn
-    itertools.tee PIL.ImageDraw.Draw PIL.ImageDraw.ImageDraw PIL.ImageDraw.floodfill
+    PIL.ImageDraw.Draw PIL.ImageDraw.ImageDraw PIL.ImageDraw.floodfill
     xml.etree.ElementTree.SubElement _elementtree.SubElement xml.etree.ElementTree.indent lxml.etree.SubElement
     csv.writer _csv.writer csv.DictWriter numpy.save numpy.savez numpy.savez_compressed numpy.savetxt
 """)
@@ -358,6 +377,9 @@ PROCESS_STATE: Final = _words("""
     gc.set_threshold atexit.register atexit.unregister warnings.filterwarnings warnings.simplefilter
     warnings.resetwarnings logging.basicConfig logging.disable logging.addLevelName logging.setLoggerClass
     logging.captureWarnings faulthandler.enable socket.setdefaulttimeout _socket.setdefaulttimeout time.tzset
+    signal.siginterrupt signal.pthread_sigmask logging.setLogRecordFactory logging.config.dictConfig
+    logging.config.fileConfig gettext.textdomain gettext.bindtextdomain site.addsitedir calendar.setfirstweekday
+    email.charset.add_charset email.charset.add_alias email.charset.add_codec tracemalloc.start tracemalloc.stop
     importlib.reload decimal.setcontext _decimal.setcontext numpy.seterr numpy.seterrcall numpy.set_printoptions
     builtins.exec builtins.eval builtins.input builtins.breakpoint builtins.__import__ mimetypes.add_type
     codecs.register _codecs.register copyreg.pickle csv.register_dialect _csv.register_dialect csv.field_size_limit
@@ -365,8 +387,25 @@ PROCESS_STATE: Final = _words("""
     threading.settrace threading.setprofile threading.stack_size contextvars.copy_context.run
     pandas.set_option torch.manual_seed torch.set_num_threads torch.set_grad_enabled torch.set_default_dtype
     cv2.setNumThreads cv2.setRNGSeed matplotlib.use ctypes.memset ctypes.memmove
-    contextlib.redirect_stdout contextlib.redirect_stderr contextlib.chdir
+    contextlib.redirect_stdout contextlib.redirect_stderr contextlib.chdir pandas.option_context
 """)
+
+# What the names of functions of libraries begin with that change what the process has: always, or where they are given
+# nothing that they could change instead.
+_REGISTERING: Final = ("register", "unregister", "install", "uninstall")
+_SETTING: Final = ("set_", "reset_", "clear_")
+
+
+def changes_process(name: str) -> bool:
+    """Say whether a function of a library, by its dotted name, changes the process, whatever it is given."""
+    last = name.rpartition(".")[2]
+    return name in PROCESS_STATE or last in _REGISTERING or last.startswith(tuple(f"{x}_" for x in _REGISTERING))
+
+
+def sets_something(name: str) -> bool:
+    """Say whether a function of a library, by its dotted name, changes what it is given first, or the process."""
+    return name.rpartition(".")[2].startswith(_SETTING)
+
 
 # Functions that give the event loop of the thread, or set it: only the main thread has one of its own.
 LOOP_OF_THREAD: Final = _words("get_event_loop set_event_loop ensure_future gather")
@@ -583,20 +622,20 @@ _RANDOMS: Final = _words("random.Random _random.Random numpy.random.mtrand.Rando
 _COMPILED: Final = _words("method_descriptor cython_function_or_method builtin_function_or_method nanobind_method")
 _CONTEXTS: Final = _words("_contextvars.ContextVar builtins.ContextVar _contextvars.Context")
 
-_species: dict[type, tuple[Species, str]] = {}
+#: By the identity of the class, which they keep: a metaclass may define `__hash__`.
+_species: dict[int, tuple[type, tuple[Species, str]]] = {}
 _SPECIES_MAX: Final = 1024
 
 
 def species(cls: type) -> tuple[Species, str]:
     """Return the species of the instances of `cls` and a word for it."""
-    found = _species.get(cls) if type(cls) is type else None  # a metaclass may define `__hash__`
-    if found is None:
-        found = _classify(cls)
-        if type(cls) is type:
-            if len(_species) >= _SPECIES_MAX:
-                _species.clear()
-            _species[cls] = found
-    return found
+    known = _species.get(id(cls))
+    if known is None:
+        known = cls, _classify(cls)
+        if len(_species) >= _SPECIES_MAX:
+            _species.clear()
+        _species[id(cls)] = known
+    return known[1]
 
 
 def is_used_up(cls: type) -> bool:

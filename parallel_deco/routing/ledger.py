@@ -30,6 +30,7 @@ from parallel_deco.routing.values import (
     describe,
     example,
     follow,
+    follow_in_tables,
     identity,
     is_scalar,
     number_anew,
@@ -499,10 +500,12 @@ class Ledger:
             elif len(place.path) >= PATH_MAX:
                 value = self.child(self._deep(place), step)
             else:
-                far = step == "…" and place.origin is not Origin.ARGUMENT
-                examples = None if far else follow(place.examples, step)
-                if place.origin is not Origin.ARGUMENT and examples is not None:
-                    self.parts_read.append((place, step, examples))
+                if place.origin is Origin.ARGUMENT:
+                    examples = follow(place.examples, step)
+                else:
+                    examples = None if step == "…" else follow_in_tables(place.examples, step)
+                    if examples is not None:
+                        self.parts_read.append((place, step, examples))
                 if place.origin is not Origin.ARGUMENT and is_scalar(examples):
                     value = EMPTY
                 else:

@@ -57,8 +57,9 @@ class Looks:
     def __init__(self) -> None:
         self._at: dict[tuple[Outside, str], set[Spot]] = {}
         self._names: list[tuple[tuple[int, str], types.CodeType, int]] = []  # globals, by their namespace's identity
-        self._stores: list[_Store] = []
+        self._stores: dict[_Store, None] = {}  # in their order
         self._codes: dict[int, types.CodeType] = {}
+        self._memos: dict[tuple[Spot, frozenset[Spot], frozenset[int]], bool] = {}  # what `is_memo` said
 
     def spot(self, code: types.CodeType, index: int) -> Spot:
         """Return the spot of an instruction."""
@@ -75,7 +76,7 @@ class Looks:
 
     def store(self, effect: _Key, place: Outside, step: str, spot: Spot) -> None:
         """Note a store in one step; `effect` names what was written down of it."""
-        self._stores.append(_Store(effect, place, step, spot))
+        self._stores[_Store(effect, place, step, spot)] = None
 
     def torn(self, others: dict[_Key, set[Spot]]) -> set[_Key]:
         """Return the effects that threads may not make at once, as the same is looked at elsewhere.
@@ -116,7 +117,10 @@ class Looks:
         blocking = {
             spot.at for effect, spots in others.items() if effect not in doubtful for spot in spots if spot.code == code
         }
-        return is_memo(self._codes[code], {spot.at for spot in looks}, store.spot.at, blocking)
+        key = (store.spot, frozenset(looks), frozenset(blocking))
+        if key not in self._memos:
+            self._memos[key] = is_memo(self._codes[code], {spot.at for spot in looks}, store.spot.at, blocking)
+        return self._memos[key]
 
 
 def _looks_at(store: _Store, looks: list[_Look]) -> set[Spot]:

@@ -25,16 +25,17 @@ from parallel_deco.routing.lookup import (
     is_any,
     mro,
     namespace,
-    type_name,
 )
 from parallel_deco.routing.natives import Natives
 from parallel_deco.routing.rules import CALLABLES, looks_callable, single, union
+from parallel_deco.routing.tables import is_table
 from parallel_deco.routing.values import (
     EMPTY,
     NO_ARGUMENTS,
     Const,
     Given,
     Made,
+    Method,
     Origin,
     Outside,
     Place,
@@ -50,7 +51,6 @@ __all__ = ["Members"]
 
 _PROPERTIES: Final = (property, functools.cached_property)
 _METHODS: Final = (*CALLABLES, staticmethod, classmethod, types.MemberDescriptorType)
-_TABLES: Final = frozenset(("pandas.core.frame.DataFrame", "pandas.DataFrame"))
 _NESTED_MAX: Final = 4  # guessed: a list of pairs of objects has three
 _NUMBER: Final = ("__index__", "__int__", "__float__", "__array__", "__array_ufunc__")
 _VIEWING: Final = (slice, tuple, types.NoneType, types.EllipsisType)
@@ -66,6 +66,7 @@ class Members(Natives):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.frames: list[Frame] = []
+        self._specials: set[tuple[Site, str]] = set()  # of classes made during the call, that are being called
 
     def call_function(self, function: types.FunctionType, given: Given) -> Value:
         """Walk through a function in Python."""
@@ -222,6 +223,7 @@ class Members(Natives):
     def _site_attribute(self, site: Site, name: str, to_call: bool) -> Value:
         site.read = True
         if name == "__dict__":
+            self._open(site)
             return single(site)
         found = site.attributes.get(name, EMPTY) | self.ledger.method(site, name)
         if name[-1] == "*":
@@ -241,6 +243,12 @@ class Members(Natives):
         if member is MISSING or is_any(member, _METHODS):
             return found
         return found | self.ledger.keeper(Origin.GLOBAL, f"{site.cls.__name__}.{name}", member)
+
+    def _open(self, site: Site) -> None:
+        """Somebody has the namespace of an object, and may put into it what he likes."""
+        if not site.opaque:
+            site.opaque = True
+            self.ledger.version += 1
 
     def _super_attribute(self, place: Super, name: str) -> Value:
         found: set[Place] = set()
@@ -444,7 +452,7 @@ class Members(Natives):
 
     def _copied(self, place: Outside) -> Value:
         site = self.ledger.site((place, "copied"))
-        self.ledger.put(site, self.ledger.child(place, "[*]"))
+        self.copy_into(site, place)
         return single(site)
 
     def _outside_item(self, place: Outside, constant: object) -> Value:
@@ -525,7 +533,7 @@ class Members(Natives):
         if type(place) is Site:
             made = frozenset(filter(looks_callable, self.made_member(place, name)))
             if made:
-                return self.call(made, given.after(single(place)))
+                return self._call_special(place, name, made, given)
             classes = [place.cls] if place.cls is not None else []
         else:
             classes = [type(thing) for thing in self.ledger.ask(place) or ()]  # type: ignore[arg-type]
@@ -535,6 +543,20 @@ class Members(Natives):
                 if function is not None:
                     result |= self.call_function(function, given.after(single(place)))
         return result
+
+    def _call_special(self, place: Site, name: str, made: Value, given: Given) -> Value:
+        """Call a special method of a class made during the call, which may be a method of another object.
+
+        That is not walked through, and may be said to call it again.
+        """
+        key = (place, name)
+        if key in self._specials and all(type(each) is Method for each in made):
+            return EMPTY
+        self._specials.add(key)
+        try:
+            return self.call(made, given.after(single(place)))
+        finally:
+            self._specials.discard(key)
 
 
 def _made_classes(cls: Site | None) -> list[Site]:
@@ -576,4 +598,4 @@ def _is_column(place: Outside) -> bool:
         return False
     by_name = table.step == ".groupby()" and table.parent is not None
     examples = (table.parent if by_name and table.parent is not None else table).examples
-    return bool(examples) and all(type_name(type(thing)) in _TABLES for thing in examples or ())
+    return bool(examples) and all(map(is_table, examples or ()))

@@ -24,7 +24,8 @@ from parallel_deco.routing.outputs import (
     written_by_function,
     written_by_method,
 )
-from parallel_deco.routing.rules import RULES, looks_callable, single, union
+from parallel_deco.routing.rules import RULES, looks_callable, pairs, single, union
+from parallel_deco.routing.tables import is_column, is_table
 from parallel_deco.routing.values import (
     EMPTY,
     NO_ARGUMENTS,
@@ -41,6 +42,7 @@ from parallel_deco.routing.values import (
     are_dicts,
     describe,
     gives_view,
+    is_scalar,
 )
 
 __all__ = ["Natives", "verb", "words_for_unknown"]
@@ -49,7 +51,7 @@ _GIVES_ELEMENTS = frozenset(("get", "pop", "setdefault", "values", "keys", "__ge
 _GIVES_ONE = frozenset(("get", "__getitem__", "__contains__"))
 _FINDING = frozenset(("index", "count", "remove", "__contains__", "__eq__", "get", "pop", "setdefault"))
 _EXCHANGES = frozenset(("get", "get_nowait", "put", "put_nowait"))  # of a queue
-_GIVES_PAIRS = frozenset(("items", "popitem"))
+_GIVES_PAIRS = frozenset(("items", "popitem", "most_common"))
 _GIVES_NOTHING_BACK = ("pop", "get", "set", "fit", "add_", "__")
 _ARRAY_MODULES = frozenset(("numpy", "scipy", "pandas", "torch"))
 _STACKS = ("contextlib.ExitStack", "contextlib.AsyncExitStack")
@@ -178,15 +180,33 @@ class Natives:
             return rule(self, given)
         true_name = name if thing is MISSING else dotted_name(thing)
         last = name.rpartition(".")[2]
-        first = given.first()
-        if name in known.PROCESS_STATE or true_name in known.PROCESS_STATE:
-            self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
+        self._written_by_native(name, true_name, thing, given)
         if last in known.LOOP_OF_THREAD and home(thing).partition(".")[0] in ("asyncio", "_asyncio"):
             self.ledger.use_loop(last)
         if true_name.startswith("_operator."):
-            self.operate(first, f"__{last.strip('_')}__", Given(given.positional[1:]))
+            self.operate(given.first(), f"__{last.strip('_')}__", Given(given.positional[1:]))
         if true_name.startswith(("pickle.", "_pickle.")):
             self.ask(given.first(), deep=True)
+        if known.shares_random(name) or known.draws(name, given.keywords):
+            self.ledger.draw(f"the shared random stream with {name}()", last)
+        if not is_library(name) and not is_library(home(thing)):
+            self.foreign(name, given)
+        given_back = self.callbacks(given, stream=known.takes_stream(name) or known.takes_stream(true_name))
+        result = self._native_result(name, thing, last, given)
+        if name.startswith("functools."):  # a decorator, which gives no more than a function
+            return result
+        self.put_into(result, given_back)
+        return result | given_back
+
+    def _written_by_native(self, name: str, true_name: str, thing: object, given: Given) -> None:
+        """Write down what a function changes: the process, what it is given, or what it is asked to write to."""
+        last, first = name.rpartition(".")[2], given.first()
+        setting = known.sets_something(name) and not any(map(_is_object, first))
+        if setting or known.changes_process(name) or known.changes_process(true_name):
+            self.ledger.record(EffectKind.WRITES_GLOBAL, f"changes the state of the process with {name}()")
+        elif known.sets_something(name) or _is_mutating_method(thing, last):
+            self.ledger.change(first, f"changes, with {name}(),")
+            self.put_into(first, union(given.positional[1:]))
         if name in known.MUTATES_FIRST or true_name in known.MUTATES_FIRST:
             self.ledger.change(first or union(given.keywords.values()), f"changes, with {name}(),")
             self.put_into(first, union(given.positional[1:]))
@@ -195,16 +215,10 @@ class Natives:
         elif is_any(thing, (types.MethodDescriptorType, types.WrapperDescriptorType)) and known.mutating(last):
             self.ledger.change(first, verb(last), atomic=last in known.ATOMIC_METHODS)
             self.put_into(first, union(given.positional[1:]))
-        if known.shares_random(name) or known.draws(name, given.keywords):
-            self.ledger.draw(f"the shared random stream with {name}()", last)
         if last in known.CONSUMING:
             self.ledger.change(given.all(), "fills")
         self.outputs(given, given.all())
         self._write(written_by_function(thing, last, given))
-        if not is_library(name) and not is_library(home(thing)):
-            self.foreign(name, given)
-        self.callbacks(given, stream=known.takes_stream(name) or known.takes_stream(true_name))
-        return self._native_result(name, thing, last, given)
 
     def _look_at(self, given: Given, name: str) -> None:
         """What is given is looked at, unless it is only kept, as by ``list.append``."""
@@ -278,8 +292,33 @@ class Natives:
         of_data = given.unnamed and self.of_data(owner)
         self._write(written_by_method(name, given, receiver, of_data))
         self._outputs_of_method(name, given, receiver)
-        self.callbacks(given.after(receiver) if name == "pipe" else given, asking=known.ASKED_BY.get(name))
+        self.callbacks(given, asking=known.ASKED_BY.get(name))
+        if name in known.APPLYING:
+            self._apply(owner, name, given)
         return self._method_result(owner, name, given)
+
+    def _apply(self, owner: Outside, name: str, given: Given) -> None:
+        """``column.map(f)``, ``table.apply(f, axis=1)``."""
+        functions = frozenset(filter(looks_callable, given.all()))
+        if not functions or not (name == "pipe" or self.of_data(owner)):
+            return
+        others = given.all() - functions
+        self.call(functions, Given([self._part_of(owner, name)], {}, self.ledger.reach(others) if others else None))
+
+    def _part_of(self, owner: Outside, name: str) -> Value:
+        """Return what a method of a column or table gives to a function: a cell, or a copy that has the same cells."""
+        if name == "pipe":
+            return single(owner)
+        of_cells = all(map(is_column, owner.examples or (None,)))
+        found = self.ledger.child(owner, "[]")
+        found = found if of_cells else self.ledger.inside(found)
+        cells = frozenset([cell for cell in found if type(cell) is not Outside or cell.examples is not None])
+        if name in ("map", "applymap") or (name == "apply" and of_cells):
+            return cells
+        copied = self.new_site("copied")
+        copied.opaque = copied.mutable = True
+        self.ledger.put(copied, cells)
+        return single(copied)
 
     def _ask_elements(self, receiver: Value, name: str) -> None:
         """A container compares what it contains, to sort it or to find something; or makes up what it misses."""
@@ -309,20 +348,19 @@ class Natives:
 
     def _method_result(self, owner: Outside, name: str, given: Given) -> Value:
         site = self.new_site(("result", owner, name))
+        if name in _GIVES_PAIRS:
+            return self._pairs(owner, name)
         if name in known.SHALLOW_METHODS:
-            self.ledger.put(site, self.ledger.child(owner, "[*]"))
+            self.copy_into(site, owner)
             take_items(self.ledger, single(site), single(owner))
-        if name in known.FRESH_METHODS and "copy" not in given.keywords and not given.unnamed:
+        fresh = name in known.FRESH_METHODS and not any(known.finds_parts(type(x), name) for x in owner.examples or ())
+        if fresh and "copy" not in given.keywords and not given.unnamed:
             return single(plain_site(site, self.ledger, name == "argsort" and are_arrays(self.ledger.ask(owner))))
         copies = given.keywords.get("copy")
-        if copies is None and "inplace" not in given.keywords and self._gives_new(owner, name):
-            self.ledger.put(site, self.ledger.child(owner, "[*]"))
+        new = copies is None and "inplace" not in given.keywords and self._gives_new(owner, name)
+        if new or (copies and is_constant(copies, True) and self.of_data(owner)):
+            self.copy_into(site, owner)
             return single(site)
-        if copies and is_constant(copies, True) and self.of_data(owner):
-            self.ledger.put(site, self.ledger.child(owner, "[*]"))
-            return single(site)
-        if name in _GIVES_PAIRS:
-            return self._pairs(owner, site, one=name == "popitem")
         if name == "__enter__":
             return single(owner)
         if name in _GIVES_ELEMENTS:
@@ -333,16 +371,18 @@ class Natives:
         self.ledger.put(site, inner)
         return inner | single(site)
 
-    def _pairs(self, owner: Outside, site: Site, one: bool) -> Value:
+    def copy_into(self, site: Site, owner: Outside) -> None:
+        """A container, array or table is copied: a column of a copied table has the same cells."""
+        found = self.ledger.child(owner, "[*]")
+        site.opaque |= any(map(is_table, owner.examples or ()))
+        self.ledger.put(site, found | single(site) if found and site.opaque else found)
+
+    def _pairs(self, owner: Outside | Site, name: str) -> Value:
         """Return the pairs of a dict: what is unpacked from one is an element."""
-        inner = keys = self.ledger.child(owner, "[]")
-        if are_dicts(self.ledger.ask(owner)):
+        inner = keys = self.ledger.inside(single(owner))
+        if type(owner) is Outside and are_dicts(self.ledger.ask(owner)):
             keys = self.ledger.inside(self.ledger.child(owner, "[keys]"))
-        pair = self.new_site(("pair", owner))
-        pair.fields = [keys, inner]
-        self.ledger.put(pair, inner | keys)
-        self.ledger.put(site, single(pair))
-        return single(pair if one else site)
+        return pairs(self, [keys, EMPTY if name == "most_common" else inner], one=name == "popitem")
 
     def native_method_of_fresh(self, owner: Site, name: str, given: Given) -> Value:
         """Call a method, known by its name only, of something that was made during the call."""
@@ -361,24 +401,39 @@ class Natives:
         self.transforms(name, [owner.cls] if owner.cls is not None else [], given)
         if name == "shuffle":  # of a random generator
             self.ledger.change(given.first(), "shuffles")
-        if name in _ENTERING and type_name(owner.cls or object) in _STACKS:
-            for special in ("__aenter__", "__aexit__") if "async" in name else ("__enter__", "__exit__"):
-                self.call(self.attribute(given.first(), special, to_call=True), Given([]))
+        stacks = name in _ENTERING and type_name(owner.cls or object) in _STACKS
+        entered = self._enter(given.first(), name) if stacks else None
         if known.method_draws(name, owner.cls, given.keywords):
             self._draws(name)
         self._write(written_by_method(name, given, EMPTY, False))
         self._outputs_of_method(name, given)
         self.callbacks(given, asking=known.ASKED_BY.get(name))
+        self._put_by_method(owner, name, given)
+        owner.read = True
+        return self._result_of_fresh(owner, name, given) if entered is None else entered
+
+    def _put_by_method(self, owner: Site, name: str, given: Given) -> None:
+        """Put into what was made during the call what a method of it is given."""
+        everything = given.all()
         extends = name in ("extend", "update", "extendleft")
         if extends:
             self.ledger.uses_up(everything)
-        if name == "update":
+        if name == "update":  # with pairs, perhaps
             add_items(self.ledger, single(owner), given)
+            self.ledger.put(owner, self.ledger.inside(self.ledger.inside(everything)))
         elif known.mutating(name) and name not in known.HANDS_OUT:
             know_names(single(owner), False)
         if name not in known.FRESH_METHODS:
             self.ledger.put(owner, self.ledger.reach(everything) if extends else everything)
-        owner.read = True
+        owner.opaque |= name == "__setattr__"
+
+    def _result_of_fresh(self, owner: Site, name: str, given: Given) -> Value:
+        """Return what a method of something that was made during the call may give."""
+        everything = given.all()
+        if name in _GIVES_PAIRS:
+            return self._pairs(owner, name)
+        if name == "__enter__" and _gives_another(owner.cls):
+            return single(owner) | frozenset(owner.contents)
         if name in ("__enter__", "__iter__"):
             return single(owner)
         if known.mutating(name) and not name.startswith(_GIVES_NOTHING_BACK):
@@ -390,7 +445,13 @@ class Natives:
         self.ledger.put(result, frozenset(owner.contents) | everything)
         if name in known.FRESH_METHODS:
             return single(result)
-        return single(result) | frozenset(owner.contents)
+        return single(result) | frozenset(owner.contents) | self.ledger.inside(everything)
+
+    def _enter(self, context: Value, name: str) -> Value:
+        """``stack.enter_context(context)``."""
+        marks = ("__aenter__", "__aexit__") if "async" in name else ("__enter__", "__exit__")
+        entered, _ = [self.call(self.attribute(context, mark, to_call=True), Given([])) for mark in marks]
+        return context if "push" in name else entered
 
     def method_of_constant(self, name: str, given: Given) -> Value:
         """Call a method of a text, bytes or number of the code."""
@@ -428,12 +489,15 @@ class Natives:
 
     def callbacks(
         self, given: Given, objects: bool = True, stream: bool = False, asking: tuple[str, ...] | None = None
-    ) -> None:
+    ) -> Value:
         """Functions that are passed to somebody else are called by him, with whatever else he got.
 
         So are methods of `objects`, unless it is known which: then the caller sees to that; and where one is taken as
         a `stream`, those that streams have. Of their special methods, those of `asking`, or all.
+
+        Returns what the functions give.
         """
+        result = EMPTY
         values = [*given.positional, *given.keywords.values(), *([given.spread] if given.spread else [])]
         self.ledger.spend(1)  # methods of what is passed may pass one another on for long
         if objects and asking != ():
@@ -448,7 +512,8 @@ class Natives:
                         self._passed_object(place, place.cls, given, stream)
                     inside = _callables_in(place)
                     if inside:  # the functions of ``np.piecewise(x, …, [f, g])``
-                        self.callbacks(Given([inside, *[other for other in values if other is not value]]))
+                        others = [other for other in values if other is not value]
+                        result |= self.callbacks(Given([inside, *others]))
                     continue
                 if kind is Outside and not looks_callable(place):
                     for thing in (place.examples or ()) if objects else ():  # type: ignore[union-attr]
@@ -456,7 +521,8 @@ class Natives:
                     self._passed_method(place)  # type: ignore[arg-type]
                 elif kind is Made or kind is Bound or kind is Outside or self._of_site(place):
                     others = [self.ledger.reach(self.ledger.reach(other)) for other in values if other is not value]
-                    self.call_place(place, Given([], {}, union(others)))
+                    result |= self.call_place(place, Given([], {}, union(others)))
+        return result
 
     @staticmethod
     def _of_site(place: Place) -> bool:
@@ -496,6 +562,27 @@ class Natives:
         for place in value:
             if type(place) is Site:
                 self.ledger.put(place, contents)
+
+
+def _gives_another(cls: type | None) -> bool:
+    """Say whether a context of this class gives what it was made of: that of a generator, `contextlib.nullcontext`."""
+    return cls is None or (home(cls) == "contextlib" and type_name(cls) not in _STACKS)
+
+
+def _is_object(place: Place) -> bool:
+    """Say whether a place may hold what somebody can change: no text, which may name anything."""
+    if type(place) is Outside:
+        return not is_scalar(place.examples)
+    return type(place) is Site and not place.prefix
+
+
+def _is_mutating_method(thing: object, name: str) -> bool:
+    """Say whether it is a method in Python of a library, which is called by way of its class."""
+    return (
+        is_a(thing, types.FunctionType)
+        and thing.__qualname__[-len(name) - 1 : -len(name)] == "."
+        and (known.mutating(name) and "<locals>" not in thing.__qualname__)
+    )
 
 
 def _callables_in(site: Site, depth: int = 3) -> Value:

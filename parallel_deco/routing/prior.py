@@ -114,7 +114,6 @@ _LOOPS: Final = frozenset(("JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"))
 _READS_GLOBAL: Final = frozenset(("LOAD_GLOBAL", "LOAD_NAME"))
 _READS_ATTRIBUTE: Final = frozenset(("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"))
 _MATMUL: Final = (4, 17)
-_POWER: Final = (8, 21)
 
 
 class _Clue(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeAlias
 
 from parallel_deco.routing.hooks import IDENTITY, ORDER, TRUTH_OF
-from parallel_deco.routing.known import own_function
+from parallel_deco.routing.known import Species, own_function, species
 from parallel_deco.routing.ledger import OF_MAIN, EffectKind, Ledger
 from parallel_deco.routing.lookup import MISSING, attribute, class_attribute, is_a, is_any, loaded
 from parallel_deco.routing.orders import add_items
@@ -35,6 +35,7 @@ __all__ = [
     "Caller",
     "Rule",
     "looks_callable",
+    "pairs",
     "single",
     "union",
 ]
@@ -47,6 +48,7 @@ CALLABLES: Final = (
     functools._lru_cache_wrapper,
     types.MethodWrapperType,
 )
+_DESCRIPTORS: Final = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 
 
 _NUMBERS: Final = (int, float, complex, bool)
@@ -134,7 +136,7 @@ class Caller(Protocol):
         """Look at the keyword arguments that ask to write in place."""
         ...
 
-    def callbacks(self, given: Given, objects: bool = True, stream: bool = False) -> None:
+    def callbacks(self, given: Given, objects: bool = True, stream: bool = False) -> Value:
         """Call the functions among the arguments, and methods of `objects` among them."""
         ...
 
@@ -169,7 +171,7 @@ def looks_callable(place: Place) -> bool:
 
 
 def _is_callable(thing: object) -> bool:
-    if is_any(thing, CALLABLES) or is_a(thing, type):
+    if is_any(thing, CALLABLES) or is_any(thing, _DESCRIPTORS) or is_a(thing, type):
         return True
     method = class_attribute(type(thing), "__call__")
     return is_a(method, types.FunctionType) and own_function(method)
@@ -329,12 +331,7 @@ def _print(caller: Caller, given: Given) -> Value:
     return EMPTY
 
 
-@_rule("""
-    builtins.list builtins.iter
-    collections.deque builtins.bytearray itertools.chain
-    itertools.chain.from_iterable itertools.product itertools.combinations itertools.permutations
-    itertools.cycle itertools.zip_longest
-""")
+@_rule("builtins.list builtins.iter collections.deque builtins.bytearray itertools.chain itertools.cycle")
 def _container(caller: Caller, given: Given) -> Value:
     for name in ("__length_hint__", "__len__"):
         caller.operate(given.first(), name, NO_ARGUMENTS)
@@ -354,14 +351,27 @@ def _reversed(caller: Caller, given: Given) -> Value:
     return _contained(caller, given)
 
 
+@_rule("itertools.chain.from_iterable")
+def _chained(caller: Caller, given: Given) -> Value:
+    return _container(caller, Given([caller.ledger.inside(caller.loop_over(given.first()))]))
+
+
+@_rule("itertools.tee")
+def _tee(caller: Caller, given: Given) -> Value:
+    return _holding(caller, _contained(caller, given), "tee")
+
+
 def _contained(caller: Caller, given: Given, *compared: str) -> Value:
     """The elements are `compared` by special methods of theirs."""
     caller.callbacks(given, objects=False)
-    contents: Value = EMPTY
-    for value in (*given.positional, given.spread or EMPTY):
-        contents |= caller.ledger.inside(caller.loop_over(value))
+    contents = _elements(caller, given)
     _compare(caller, contents, compared)
     return _holding(caller, contents)
+
+
+def _elements(caller: Caller, given: Given) -> Value:
+    """Return what is in the arguments, which are looped over."""
+    return union([caller.ledger.inside(caller.loop_over(x)) for x in (*given.positional, given.spread or EMPTY)])
 
 
 def _compare(caller: Caller, elements: Value, names: Iterable[str]) -> None:
@@ -420,27 +430,44 @@ def _holding(caller: Caller, contents: Value, kind: str = "container") -> Value:
 @_rule("builtins.zip")
 def _zip(caller: Caller, given: Given) -> Value:
     if given.spread:
-        return _container(caller, given)
-    return _pairs(caller, [caller.ledger.inside(caller.loop_over(value)) for value in given.positional])
+        return _tuples(caller, given)
+    return pairs(caller, [caller.ledger.inside(caller.loop_over(value)) for value in given.positional])
+
+
+@_rule("itertools.product itertools.combinations itertools.permutations itertools.zip_longest")
+def _tuples(caller: Caller, given: Given) -> Value:
+    """Of whose tuples it is not told at which position they have what."""
+    fill = given.keywords.get("fillvalue", EMPTY)
+    return _holding(caller, _holding(caller, _elements(caller, given) | fill, "tuple"))
 
 
 @_rule("builtins.enumerate")
 def _enumerate(caller: Caller, given: Given) -> Value:
     if given.spread or not given.positional:
         return _container(caller, given)
-    return _pairs(caller, [EMPTY, caller.ledger.inside(caller.loop_over(given.positional[0]))])
+    return pairs(caller, [EMPTY, caller.ledger.inside(caller.loop_over(given.positional[0]))])
 
 
-def _pairs(caller: Caller, fields: list[Value]) -> Value:
+def pairs(caller: Caller, fields: list[Value], one: bool = False) -> Value:
+    """Return something that gives tuples of these fields, or `one` such tuple."""
     pair = caller.new_site("pair")
     caller.ledger.put(pair, union(fields))
     pair.fields = fields if pair.fields is None else [a | b for a, b in zip(pair.fields, fields, strict=False)]
-    return _holding(caller, single(pair))
+    return single(pair) if one else _holding(caller, single(pair))
+
+
+@_rule("itertools.groupby")
+def _groups(caller: Caller, given: Given) -> Value:
+    function = given.positional[1] if given.positional[1:] else given.keywords.get("key", EMPTY)
+    elements = _elements(caller, Given(given.positional[:1], spread=given.spread))
+    keys = caller.call(function, Given([elements])) if function else elements
+    _compare(caller, keys, ("__eq__",))
+    return pairs(caller, [keys, _holding(caller, elements, "group")])
 
 
 @_rule("""
     builtins.map builtins.filter functools.reduce _functools.reduce itertools.starmap itertools.accumulate
-    itertools.groupby itertools.takewhile itertools.dropwhile itertools.filterfalse
+    itertools.takewhile itertools.dropwhile itertools.filterfalse
 """)
 def _applied(caller: Caller, given: Given) -> Value:
     if not given.positional:
@@ -453,6 +480,13 @@ def _applied(caller: Caller, given: Given) -> Value:
         if function is given.positional[0] or any(looks_callable(place) for place in function):
             result |= caller.call(function, Given([], {}, elements)) if function else EMPTY
     return _holding(caller, result, "applied") | result
+
+
+@_rule("builtins.dict.fromkeys collections.OrderedDict.fromkeys")
+def _from_keys(caller: Caller, given: Given) -> Value:
+    keys = _elements(caller, Given(given.positional[:1], spread=given.spread))
+    _compare(caller, keys, IDENTITY)
+    return _holding(caller, keys | union(given.positional[1:]), "dict")
 
 
 @_rule("builtins.dict collections.OrderedDict collections.Counter")
@@ -477,11 +511,22 @@ def _defaultdict(caller: Caller, given: Given) -> Value:
     return result
 
 
+def _objects(value: Value) -> Value:
+    """Return those places that hold instances of the user's classes."""
+    return frozenset([x for x in value if type(x) is Outside and any(map(_is_plain, x.examples or ()))])
+
+
+def _is_plain(thing: object) -> bool:
+    return species(type(thing))[0] is Species.PLAIN
+
+
 @_rule("copy.copy")
 def _copy(caller: Caller, given: Given) -> Value:
     site = caller.new_site("copy")
     site.opaque = True  # of an object: its attributes are shared
-    caller.ledger.put(site, caller.ledger.inside(given.all()))
+    caller.ledger.put(site, caller.ledger.inside(given.all()) | caller.ledger.inside(_objects(given.first()), ".*"))
+    for cls in caller.classes_of(_objects(given.first())):
+        site.cls = cls
     for name in ("__copy__", *_STATE):
         caller.operate(given.first(), name, NO_ARGUMENTS)
     _restore(caller, given.first())
@@ -545,7 +590,7 @@ def _next(caller: Caller, given: Given) -> Value:
     return caller.ledger.inside(first) | union(given.positional[1:])
 
 
-@_rule("builtins.getattr")
+@_rule("builtins.getattr builtins.object.__getattribute__")
 def _getattr(caller: Caller, given: Given) -> Value:
     if len(given.positional) < 2 or given.spread:
         return caller.doubtful(given)
@@ -600,8 +645,7 @@ def _set_attribute(caller: Caller, given: Given, put: Callable[[Site, str, Value
 
 @_rule("builtins.vars")
 def _vars(caller: Caller, given: Given) -> Value:
-    fresh = frozenset([place for place in given.all() if type(place) is not Outside])
-    return caller.ledger.reach(fresh) | caller.attribute(given.all() - fresh, "__dict__")
+    return caller.attribute(given.all(), "__dict__")
 
 
 @_rule("importlib.import_module")

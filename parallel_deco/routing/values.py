@@ -33,6 +33,16 @@ from parallel_deco.routing.lookup import (
     namespace,
     type_name,
 )
+from parallel_deco.routing.tables import (
+    can_be_looked_into,
+    cells,
+    columns,
+    gives_parts,
+    holds_objects,
+    is_column,
+    is_table,
+    shared_cells,
+)
 
 __all__ = [
     "EMPTY",
@@ -56,6 +66,7 @@ __all__ = [
     "describe",
     "example",
     "follow",
+    "follow_in_tables",
     "follow_some",
     "gives_view",
     "identity",
@@ -453,6 +464,14 @@ def follow_some(examples: Examples, step: str) -> Examples:
     """Return the same from the ends of long containers: what was added lately is there, and to look costs little."""
     if step in ("[]", "[*]") and examples is not None:
         examples = tuple(map(_shortened, examples))
+    return follow_in_tables(examples, step)
+
+
+def follow_in_tables(examples: Examples, step: str) -> Examples:
+    """Return the same, also of tables: not of arguments, for it takes as long as a short call may."""
+    if step in ("[]", "[*]") and examples is not None and any(map(can_be_looked_into, examples)):
+        look_into = columns if step == "[]" else shared_cells
+        examples = tuple([look_into(thing) if can_be_looked_into(thing) else thing for thing in examples])
     return follow(examples, step)
 
 
@@ -483,9 +502,8 @@ def _inside(thing: object, step: str) -> Iterable[object] | None:
         return (0,)
     if step[0] == ".":
         return _member(thing, step[1:], kind)
-    if step == "[*]" and not is_any(thing, _CONTAINERS):
-        deep = kind is Species.NATIVE and not _holds_objects(thing)
-        return (0,) if deep else None  # arrays and frames: their copies are deep
+    if step == "[*]" and kind is Species.NATIVE and not is_any(thing, _CONTAINERS) and not _holds_objects(thing):
+        return (0,)  # arrays and frames: their copies are deep
     if step in ("[]", "[*]"):
         return _elements(thing)
     if step == "[:]":
@@ -501,6 +519,8 @@ def _member(thing: object, name: str, kind: Species) -> Examples:
         return (0,)
     if kind is Species.NATIVE and type_name(type(thing)) == "numpy.ndarray" and name in _VIEWS:
         return _view(thing, name)
+    if gives_parts(name) and (is_table(thing) or is_column(thing)):
+        return (thing,)
     if name == "__dict__" or name[-1:] == "*":
         return _members(thing, name)
     found = attribute(thing, name)
@@ -562,7 +582,7 @@ def _elements(thing: object) -> Iterable[object] | None:
         return (0,) if thing.ndim <= 1 and thing.dtype.kind != "V" else (thing,)  # type: ignore[attr-defined]
     if cls is bytearray or type_name(cls) == "array.array":
         return (0,)
-    return None
+    return cells(thing) if is_column(thing) else None
 
 
 def _of_dict(keys: Iterable[object], values: Iterable[object]) -> Iterable[object]:
@@ -571,8 +591,10 @@ def _of_dict(keys: Iterable[object], values: Iterable[object]) -> Iterable[objec
 
 
 def _holds_objects(thing: object) -> bool:
-    """Say whether `thing` is an array of objects, which its copy shares."""
-    return type_name(type(thing)) == "numpy.ndarray" and thing.dtype.hasobject  # type: ignore[attr-defined]
+    """Say whether `thing` is an array or a column of objects, which its copy shares."""
+    if type_name(type(thing)) == "numpy.ndarray":
+        return bool(thing.dtype.hasobject)  # type: ignore[attr-defined]
+    return is_column(thing) and holds_objects(thing)
 
 
 def _iterates_plainly(cls: type) -> bool:
