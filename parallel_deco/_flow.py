@@ -25,11 +25,12 @@ REST, FIRST_REST = 2e-3, 5e-3
 #: Unless its items are tiny: then most run outside of batches, and a batch is only there to measure.
 TINY = 2e-6
 TINY_TARGET = 0.15e-3
-#: Short waits, in seconds, and how many times larger their batches are: each wants the GIL, and takes no CPU meanwhile.
-SHORT_WAIT, LONGER = 2e-3, 2
-#: Seconds for which such a batch has the GIL to be handed out and taken in, with cold caches (measured: 261 of them, of
-#: 3 sleeps each in 64 threads, took 50 ms). All that run at the same time together are to take no longer for that.
+#: Seconds for which a batch of waits has the GIL to be handed out and taken in, with cold caches (measured: 261, of 3
+#: sleeps each in 64 threads, took 50 ms). All that run at the same time together are to take no longer for that.
 HANDING = 0.2e-3
+#: Waits are short up to that, and up to so many seconds, and their batches so many times larger: each wants the GIL,
+#: and takes no CPU meanwhile. 2,000 sleeps of 5 ms in 128 threads took 450 ms one by one, and take 220.
+SHORT_WAIT, LONGER = 2e-3, 2
 #: An item that waits is taken for at least its pace beside others over this. Guessed.
 CROWDED = 4
 #: Seconds, and how many times what its items so far were to take, that a batch may take before it ends early. The items
@@ -118,7 +119,7 @@ def batch_size(aim: Aim, options: Options, left: int | None, before: int, pause:
     target, least = grain(route, facts)
     if route == SERIAL:
         target = TINY_TARGET if facts.wall < TINY else min(TARGET, max(SERIAL_TARGET, pause))
-    elif _waits_briefly(facts):
+    elif _waits_briefly(facts, width):
         # One item more, for shares are rounded up.
         target, least = max(LONGER * target, 2 * width * HANDING) + pace, max(least, width * HANDING)
     if facts.computes and not before:  # the first results are to come soon
@@ -152,7 +153,9 @@ def _share(facts: Facts, width: int, left: int, least: float, free: int, before:
         # They wait for the GIL too, so many times as long beside others as alone, and each batch wants it for long:
         # with as many items in each, it is free half of the time.
         least = max(least, facts.pace / max(facts.wall, 1e-9))
-    if _waits_briefly(facts) and left <= 2 * least * free:  # all can begin at once, in batches no smaller than is good
+    if (
+        _waits_briefly(facts, width) and left <= 2 * least * free
+    ):  # all can begin at once, in batches no smaller than is good
         share = -(-left // free)
         if 2 * free <= width:  # not the rest in one, while others come to their end
             share = min(share, max(before, int(least)))
@@ -165,15 +168,16 @@ def _pace(facts: Facts) -> float:
     return max(facts.wall, facts.pace / CROWDED, 1e-9) if facts.waits else max(facts.pace, 1e-9)
 
 
-def _waits_briefly(facts: Facts) -> bool:
-    return facts.waits and _pace(facts) < SHORT_WAIT
+def _waits_briefly(facts: Facts, width: int) -> bool:
+    """Return whether items wait for less than it takes to hand so many threads theirs, one after the other."""
+    return facts.waits and _pace(facts) < max(SHORT_WAIT, width * HANDING)
 
 
 def patience(facts: Facts, options: Options, size: int, abreast: int = 1) -> Patience | None:
     """Return the seconds that a batch of this size may take, and those for each item; None: it must run to its end."""
     if size == 1 or options.chunksize is not None or not facts.items:
         return None
-    grace = WAITING_GRACE if _waits_briefly(facts) else GRACE
+    grace = WAITING_GRACE if facts.waits else GRACE
     if abreast == 1:
         return grace, PATIENCE * max(facts.wall, facts.pace)
     together = PATIENCE * max(facts.wall, facts.pace, GIL_HANDOVER * abreast * facts.held)  # as long as all that begin
