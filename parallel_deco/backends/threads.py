@@ -5,7 +5,7 @@ Guarantees
       how many calls run at a time is bounded by who starts them.
     - A thread waits for calls at a queue of its own, awake at first where the last wait was short. It rests while it is
       in its roster's `resting`, which changes under `_lock` only, as does putting a call into a queue: who is out of it
-      gets one, unless Ctrl-C came in between.
+      gets one, unless Ctrl-C came in between; and who is about to have nothing to do may give itself one (`call_next`).
     - Every shutdown begins a new roster: threads of an old one run what they have, meet their None, and serve no more.
     - Threads are daemons: the interpreter's exit does not wait for them; `parallel_deco.shutdown` does, unless they are
       `away` or were left behind. `_serving`, `_away` and `_left` change under `_lock`, and whoever leaves or comes back
