@@ -691,6 +691,8 @@ def test_child_of_a_task_can_be_terminated_when_the_program_has_a_handler(run_pr
     """What a task forks is not a worker: its parent may end it."""
     body = program(
         """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
         signal.signal(signal.SIGTERM, lambda *_: None)
         def work(x):
             child = os.fork()
