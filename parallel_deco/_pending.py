@@ -7,8 +7,9 @@ from parallel_deco.backends.batch import Batch, BatchResult, Ticket
 
 __all__ = ["Pending"]
 
-#: Results that are handed out together if they have come, at least.
-HANDFUL = 64
+#: Results that are handed out together if they have come, about; and of how many that are under way they are one, at
+#: most: until they are taken they have their places in the window, and workers would have nothing to do meanwhile.
+HANDFUL, PART = 64, 4
 
 
 class Pending:
@@ -176,7 +177,8 @@ class Pending:
     def pop_along(self, values: list[Any]) -> None:
         """Hand out some results more that have come, by adding them to those that are handed out; none with errors."""
         come = self._come
-        while come and len(values) < HANDFUL:
+        most = min(HANDFUL, self.outstanding // PART)
+        while come and len(values) < most:
             first = self._next if self._ordered else next(iter(come))
             arrived = come.get(first)
             if arrived is None or arrived[1].errors:

@@ -1654,6 +1654,19 @@ def test_inputs_go_when_their_items_have_run(until):
     results.close()
 
 
+def test_a_window_moves_on_with_each_result_that_is_taken():
+    """Results that have come together have places in it until they are taken: workers had nothing to do meanwhile."""
+    drawn = []
+    items = (drawn.append(number) or number for number in range(100))
+    taken = 0
+    for _ in parallel(double, backend="threads", max_workers=8, chunksize=1, buffersize=8).map(items):
+        taken += 1
+        time.sleep(0.05)  # all that are under way come
+        if taken == 6:
+            break
+    assert len(drawn) >= taken + 6
+
+
 def test_rows_are_read_in_the_maps_context_when_that_runs_code_of_the_users():
     """Whichever thread reads them."""
     variable = contextvars.ContextVar("variable", default="default")

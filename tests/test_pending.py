@@ -58,8 +58,8 @@ def test_items_are_handed_out_once_when_results_come_in_any_order(sizes, ordered
 def test_results_that_come_together_are_handed_out_together_up_to_an_error(ordered):
     """Each hand-over costs two locks; what raised is told apart, and the user's window counts what is in hand."""
     pending = Pending(ordered)
-    pending.reserve(1, 6)
-    pending.pulled(1, 6, 6)
+    pending.reserve(1, 24)
+    pending.pulled(1, 24, 24)
     for first in range(6):
         pending.take_off(first)
         pending.land(first)
@@ -68,9 +68,9 @@ def test_results_that_come_together_are_handed_out_together_up_to_an_error(order
     _, result = pending.pop()
     pending.pop_along(result.values)
     assert result.values == [0, 1, 2, 3]
-    assert (pending.untaken, pending.outstanding, pending.taken) == (2, 5, 1)
+    assert (pending.untaken, pending.outstanding, pending.taken) == (20, 23, 1)
     pending.count_handed()
-    assert (pending.untaken, pending.outstanding, pending.taken) == (2, 2, 4)
+    assert (pending.untaken, pending.outstanding, pending.taken) == (20, 20, 4)
     assert list(pending.pop()[1].errors) == [0]
 
 
