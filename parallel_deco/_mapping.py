@@ -314,7 +314,8 @@ class Mapping:
                     arrived = self._pending.pop()
                     if arrived is not None:
                         self._arrived = perf_counter()
-                        if not arrived[1].errors:
+                        # Not with a window of the user's: what is in hand has its places there until all is taken.
+                        if not arrived[1].errors and self._options.buffersize is None:
                             self._pending.pop_along(arrived[1].values)
                     if arrived is not None or self._at_end():
                         break
