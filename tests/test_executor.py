@@ -499,7 +499,7 @@ def test_items_run_in_the_consumers_thread_when_no_thread_can_be_started(run_pro
                 raise ValueError(x)
             return x
 
-        threading._start_new_thread = _thread.start_new_thread = refuse
+        threading._start_new_thread = threading._start_joinable_thread = _thread.start_new_thread = refuse
         for function in (compute, wait):
             assert list(parallel(function).map(range(30))) == [*map(function, range(30))]
             assert {*parallel(function).map(range(30), ordered=False)} == {*map(function, range(30))}
