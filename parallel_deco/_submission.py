@@ -41,7 +41,7 @@ from parallel_deco._traits import PROCESSES, SERIAL, THREADS, Route
 from parallel_deco.backends import pools
 from parallel_deco.backends.batch import Batch, BatchResult, Done, Shape
 from parallel_deco.routing.cost import TARGET
-from parallel_deco.routing.evidence import KNOWN, LONG_WAIT, MEASURE_EVERY, Evidence, Facts, facts_so_far
+from parallel_deco.routing.evidence import KNOWN, MEASURE_EVERY, Evidence, Facts, facts_so_far
 from parallel_deco.routing.refusals import Refusals
 from parallel_deco.routing.router import NOTHING, Decision
 
@@ -157,7 +157,8 @@ class Submissions:
         decision = self._decision
         if decision is None or self._options.timeout is not None:
             return False
-        if self._evidence.items <= KNOWN or not (_is_quick(decision.facts) or _waits_briefly(decision)):
+        waits = decision.route == THREADS and decision.facts.waits_briefly
+        if self._evidence.items <= KNOWN or not (waits or _is_quick(decision.facts)):
             return False
         lane, bounded = self._lanes.get(level), self._places.most is not None
         if lane is None or lane.waiting or lane.running >= decision.width + lane.extra:
@@ -660,11 +661,6 @@ def _is_gathered(facts: Facts) -> bool:
 def _is_quick(facts: Facts) -> bool:
     """Whether to measure a call would take longer than it takes."""
     return 0 < facts.wall < QUICK
-
-
-def _waits_briefly(decision: Decision) -> bool:
-    """Whether calls in threads are waits that are so short that few of them are measured."""
-    return decision.route == THREADS and decision.facts.waits and decision.facts.wall < LONG_WAIT
 
 
 def _fail(calls: list[Call], error: BaseException) -> None:

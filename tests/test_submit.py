@@ -1183,13 +1183,18 @@ def thread_after(gate):
     return threading.get_ident()
 
 
+def in_one_thread(known):
+    """Return that function for one thread, called often enough to be known, or never."""
+    function = parallel(thread_after, backend="threads", max_workers=1)
+    for _ in range(3 * KNOWN if known else 0):
+        function.submit(None).result(DEADLINE)
+    return function
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_thread_goes_on_with_the_next_call_when_one_has_ended(known):
     """To wake another takes 50 to 100 µs of CPU time, of which a call that waits has no need."""
-    function, gate = parallel(thread_after, backend="threads", max_workers=1), threading.Event()
-    if known:
-        for _ in range(3 * KNOWN):
-            function.submit(None).result(DEADLINE)
+    function, gate = in_one_thread(known), threading.Event()
     first = function.submit(gate)
     futures = [function.submit(None) for _ in range(30)]
     gate.set()
@@ -1199,10 +1204,7 @@ def test_thread_goes_on_with_the_next_call_when_one_has_ended(known):
 @pytest.mark.parametrize("known", [False, True])
 def test_callback_may_wait_for_the_next_call_when_its_thread_has_that(known):
     """Then another thread calls it."""
-    function, gate = parallel(thread_after, backend="threads", max_workers=1), threading.Event()
-    if known:
-        for _ in range(3 * KNOWN):
-            function.submit(None).result(DEADLINE)
+    function, gate = in_one_thread(known), threading.Event()
     first, heard = function.submit(gate), threading.Event()
     second = function.submit(None)
 

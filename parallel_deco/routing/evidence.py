@@ -137,6 +137,11 @@ class Facts(NamedTuple):
         return self.cpu < 0.5 * self.wall
 
     @property
+    def waits_briefly(self) -> bool:
+        """Whether it waits for so short that to measure each would take a good part of what it takes."""
+        return self.waits and self.wall < LONG_WAIT
+
+    @property
     def computes_with_gil(self) -> bool:
         """Whether it computes, and holds the GIL for most of that, as far as was seen."""
         return self.computes and self.held > 0.5 * self.cpu
@@ -378,7 +383,7 @@ class Evidence:
         left : float
             Items that are to come; inf where that is not known.
         """
-        if self._strange or facts.wall >= LONG_WAIT or (facts.items and not facts.waits):
+        if self._strange or (facts.items and not facts.waits_briefly):
             return True
         self._passed += 1  # a lost count does no harm
         if self._passed <= WAITS or self._passed % MEASURE_EVERY == 0:
