@@ -512,8 +512,6 @@ class Submissions:
         def free(readings: Readings) -> None:
             if judge is not None:
                 judge.dismiss()
-            if readings is UNREAD:
-                self._evidence.learn_count(1)
             self._evidence.learn(readings)
             if decision.route == THREADS and decision.facts.waits and self._options.max_workers is None:
                 self._evidence.learn_reach(readings, batch.beside)
@@ -529,6 +527,8 @@ class Submissions:
                     call_back_aside(heard) if there else call_back(heard)  # a worker's reader must go on reading
 
         def ended(readings: Readings) -> None:
+            if readings is UNREAD:  # it ran, and nobody looked
+                self._evidence.learn_count(1)
             free(readings)
             self._drain(level, own=True)
 
