@@ -1612,7 +1612,7 @@ def test_reload_is_followed_when_as_many_modules_have_gone_as_have_come(run_prog
 
 
 def test_others_go_on_when_a_reload_has_failed(run_program, tmp_path):
-    """The program goes on with the module as it was, and so do the workers, with a warning."""
+    """The program goes on with the module as it was, and so does a worker that has it, with a warning."""
     (tmp_path / "edited.py").write_text("def f(x):\n    return 1\n")
     program = """
     import importlib, sys, warnings
@@ -1621,7 +1621,8 @@ def test_others_go_on_when_a_reload_has_failed(run_program, tmp_path):
 
     warnings.simplefilter("ignore")
     sys.dont_write_bytecode = True
-    own, other = parallel(edited.f, backend="processes"), parallel(lambda x: x, backend="processes")
+    alone = {"backend": "processes", "max_workers": 1}  # one worker: another would import the module as it is now
+    own, other = parallel(edited.f, **alone), parallel(lambda x: x, **alone)
     print(*own.map([0]), *other.map([0]))
     with open("edited.py", "w") as file:
         file.write("def f(x:\\n")
