@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["constants", "may_matter", "measure", "measure_all"]
 
-#: Work of the loop, in seconds, outside of which no constant can change a decision: too small, or too large.
-SMALL, LARGE = 0.3e-3, 0.1
+#: Work of the loop, in seconds, for which it is worth it: less takes no longer than to measure, of more no constant
+#: could change the decision.
+SMALL, LARGE = 10e-3, 0.1
 #: A constant matters when a decision would be another with it so many times smaller or larger.
 DOUBT = 4.0
 #: How many times as long as the guess the start of workers takes, at most, for all that one alone says: it may have

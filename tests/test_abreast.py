@@ -99,7 +99,8 @@ def counts(x):
 def warmed(function, items):
     """Have workers load it, and batches be large: it is known how short the items are."""
     pool = pools.processes()
-    for _ in range(200):
+    ends = time.monotonic() + 30
+    while time.monotonic() < ends:
         list(function.map(items))
         if pool.ready(pool.prepare(function.__wrapped__)) >= min(2, available_cpus()):
             return function

@@ -77,7 +77,7 @@ def test_a_busy_moment_does_not_decide_for_good_when_it_was_one(monkeypatch):
     for expected in (slow, slow, slow / 10, slow / 10):
         _machine.measure()
         assert _machine.constants().dispatch_process == expected
-        seen.append(any(_machine.may_matter(of(items)) for items in range(10, 200, 5)))
+        seen.append(any(_machine.may_matter(of(items)) for items in range(340, 1000, 20)))
         _machine.measure()  # too soon
         assert _machine.constants().dispatch_process == expected
         monkeypatch.setattr(_machine._processes, "not_before", 0.0)
@@ -99,11 +99,11 @@ def test_measuring_is_given_up_at_once_when_a_worker_does_not_answer(monkeypatch
     list(parallel(double, backend="processes").map(range(8)))
     trips = []
     monkeypatch.setattr(_machine, "_trip", lambda start, item, patience: trips.append(start))
-    assert any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+    assert any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
     _machine.measure()
     assert len([start for start in trips if start == pools.processes().start]) <= 1
     assert _machine.constants().dispatch_process == Machine().dispatch_process
-    assert not any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+    assert not any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
 
 
 def test_processes_are_not_measured_when_one_of_them_has_work(monkeypatch):
@@ -136,9 +136,9 @@ def test_it_does_not_matter_when_the_work_is_clearly_small_or_large(items):
 
 def test_it_matters_when_another_machine_would_decide_otherwise():
     """Somewhere between too small and large enough, the constants tip the scales."""
-    assert any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+    assert any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
     _machine.measure()
-    assert not any(_machine.may_matter(of(items)) for items in range(10, 200, 5))
+    assert not any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
 
 
 def test_it_does_not_matter_when_one_route_is_open():
