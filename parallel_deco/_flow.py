@@ -118,7 +118,7 @@ def batch_size(aim: Aim, options: Options, left: int | None, before: int, pause:
     pace = _pace(facts)
     target, least = grain(route, facts)
     if route == SERIAL:
-        target = TINY_TARGET if facts.wall < TINY else min(TARGET, max(SERIAL_TARGET, pause))
+        target = TINY_TARGET if facts.wall < TINY else max(SERIAL_TARGET, pause)
     elif _waits_briefly(facts, width):
         # One item more, for shares are rounded up.
         target, least = max(LONGER * target, 2 * width * HANDING) + pace, max(least, width * HANDING)

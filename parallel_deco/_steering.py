@@ -77,6 +77,7 @@ class Steering:
         self._kept = NOTHING  # what was found to keep it here, in one of its batches; other maps have other arguments
         self._asked = False  # whether it was lately seen that such work cannot travel
         self._weighed = False  # whether it was tried what pickling items takes
+        self._stays = False  # whether it stays here if that takes nothing, as far as was last decided
         self._unmeasured = 0  # items in batches that were not
         self._unmoved = 0  # batches whose results came from no other process
         self._facts = Facts()  # as they were then
@@ -269,12 +270,13 @@ class Steering:
         That is 0.1 to 2 ms, as much as many a map in the loop: not where it would not go if that took nothing.
         """
         facts, (items, values) = self.facts, sample
-        if self._weighed or facts.weighed or facts.wall < LIGHT:
+        if self._weighed or self._stays or facts.weighed or facts.wall < LIGHT:
             return facts
         if not items or (len(items) < FEW and facts.wall < HEAVY):
             return facts
         here = self._profile.situation(self._options, left, self.route, self._kept, self.side_by_side)
-        if decide(facts._replace(pickling=0.0), here).route != PROCESSES:
+        self._stays = decide(facts._replace(pickling=0.0), here).route != PROCESSES
+        if self._stays:
             return facts
         self._weighed = True
         self._learn_pickling(items, values)
@@ -311,6 +313,7 @@ class Steering:
             self._go(choose(left, facts, self.route))
         settled = (self.route, self.width) == before and facts.seconds >= ENOUGH  # before that, nothing else can be
         self.pause = min(2 * self.pause, LONGEST_PAUSE) if settled else PAUSE
+        self._stays = self._stays and self.pause == LONGEST_PAUSE
 
     def stay(self, reason: str, of_function: bool) -> None:
         """Note that something cannot be sent to another process; if not the function, another map may try."""
