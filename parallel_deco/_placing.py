@@ -63,7 +63,9 @@ class Placing:
         ahead = abreast == 1 and self._runs_ahead(facts, width)  # several items are worth a longer batch
         widens = steering.side_by_side and loaded > 0
         workers = max(1, loaded) if self.goes_on else width
-        return Aim(route, facts, width, 2 * places if ahead else places, busy, abreast, widens, workers, ahead)
+        if ahead:  # while an input is waited for, who becomes free finds one more in the queue
+            places *= 2 if self._source.prompt else 3
+        return Aim(route, facts, width, places, busy, abreast, widens, workers, ahead)
 
     @staticmethod
     def _runs_ahead(facts: Facts, width: int) -> bool:
