@@ -35,6 +35,15 @@ def never(tmp_path):
     path.touch()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def left_behind(nothing_left_by_module, until):
+    """Let the threads that were left behind come to their end, for which those of the last test may need a moment."""
+    before = set(threading.enumerate())
+    yield
+    shutdown()
+    until(lambda: before.issuperset(threading.enumerate()))
+
+
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
