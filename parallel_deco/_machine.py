@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["constants", "may_matter", "measure", "measure_all"]
 
-#: Work of the loop, in seconds, for which it is worth it: less takes no longer than to measure, of more no constant
-#: could change the decision.
+#: Work of the loop, in seconds, for which the constants are measured: less takes no longer than that does, and of more
+#: none could change the decision.
 SMALL, LARGE = 10e-3, 0.1
 #: A constant matters when a decision would be another with it so many times smaller or larger.
 DOUBT = 4.0

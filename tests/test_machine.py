@@ -34,6 +34,11 @@ def of(items, facts=FREE, cpus=2):
     return decide(facts, Situation(items=items, cpus=cpus, machine=_machine.constants()))
 
 
+def matters():
+    """Return whether any decision about 10 to 30 ms of work hangs on a constant."""
+    return any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
+
+
 def test_defaults_hold_when_nothing_was_measured():
     """Before the first measurement the guesses count, but for the start of workers, which is seen when it happens."""
     assert _machine.constants()._replace(start=0.0) == Machine()._replace(start=0.0)
@@ -77,7 +82,7 @@ def test_a_busy_moment_does_not_decide_for_good_when_it_was_one(monkeypatch):
     for expected in (slow, slow, slow / 10, slow / 10):
         _machine.measure()
         assert _machine.constants().dispatch_process == expected
-        seen.append(any(_machine.may_matter(of(items)) for items in range(340, 1000, 20)))
+        seen.append(matters())
         _machine.measure()  # too soon
         assert _machine.constants().dispatch_process == expected
         monkeypatch.setattr(_machine._processes, "not_before", 0.0)
@@ -99,11 +104,11 @@ def test_measuring_is_given_up_at_once_when_a_worker_does_not_answer(monkeypatch
     list(parallel(double, backend="processes").map(range(8)))
     trips = []
     monkeypatch.setattr(_machine, "_trip", lambda start, item, patience: trips.append(start))
-    assert any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
+    assert matters()
     _machine.measure()
     assert len([start for start in trips if start == pools.processes().start]) <= 1
     assert _machine.constants().dispatch_process == Machine().dispatch_process
-    assert not any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
+    assert not matters()
 
 
 def test_processes_are_not_measured_when_one_of_them_has_work(monkeypatch):
@@ -136,9 +141,9 @@ def test_it_does_not_matter_when_the_work_is_clearly_small_or_large(items):
 
 def test_it_matters_when_another_machine_would_decide_otherwise():
     """Somewhere between too small and large enough, the constants tip the scales."""
-    assert any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
+    assert matters()
     _machine.measure()
-    assert not any(_machine.may_matter(of(items)) for items in range(340, 1000, 20))
+    assert not matters()
 
 
 def test_it_does_not_matter_when_one_route_is_open():

@@ -70,8 +70,8 @@ ANOTHER = 40e-3
 LEAD, DISPLACED = 1e-3, 0.5e-3
 #: What a batch is cut to, in seconds; and what handing one out is worth: none is smaller.
 TARGET, LEAST = 8e-3, 0.5e-3
-#: The same for computing; the second in worker processes. To take a batch in and hand out the next takes 0.5 ms of a
-#: CPU that a worker wants, cold caches and all (measured with 32 items of 14 ms on 2 CPUs); ten times less in a row.
+#: The same for computing; the second in worker processes, where each batch takes `DISPLACED` too; ten times less where
+#: one comes right after another.
 LONG_TARGET, FAR_LEAST = 32e-3, 1.5e-3
 
 
