@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ENOUGH", "NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
 
-#: How much better than the loop a route must be: a share of its time, and seconds, or the time of so many trips there
-#: and back, where the machine is slow at these. Processes need a little more.
-SHARE = {THREADS: 0.10, PROCESSES: 0.15}
+#: How much better than the loop a route must be: a share of the loop's time, and seconds, or the time of so many trips
+#: there and back, where the machine is slow at these. Processes need a little more.
+SHARE = 0.09
 SECONDS = {THREADS: 0.7e-3, PROCESSES: 1e-3}
 WORTH_TRIPS = 12
 #: Seconds of execution before the loop is left: a first call is slow for reasons of its own.
@@ -184,7 +184,7 @@ def _best(forecast: dict[Route, Prediction], here: Situation) -> Route:
         if route not in forecast:
             continue
         seconds = forecast[route].seconds
-        margin = 0.0 if route == here.current else max(loop * SHARE[route], _least_gain(route, here.machine))
+        margin = 0.0 if route == here.current else max(loop * SHARE, _least_gain(route, here.machine))
         worth = seconds < loop - margin
         if worth and seconds < (least if best == SERIAL else least * OVER_THREADS):
             best, least = route, forecast[route].least or seconds
