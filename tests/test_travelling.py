@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import weakref
 import zipfile
 
@@ -1668,6 +1669,39 @@ def test_worker_lives_when_packing_an_exception_would_end_it():
     errors = list(function.map(range(4), return_exceptions=True))
     assert [type(error) for error in errors] == [ValueError] * 4
     assert [error.args[0] for error in errors] == ["wrong"] * 4
+
+
+class Refused(Exception):
+    """Is made of other arguments than it keeps."""
+
+    def __init__(self, what, why):
+        super().__init__(f"{what}: {why}")
+        self.what = what
+
+
+def refuses(x):
+    """Return an exception, alone or beside a result."""
+    return Refused(x, "no") if x % 2 else (x, Refused(x, "no"))
+
+
+def test_exception_arrives_whole_when_it_is_returned():
+    """As from the plain loop, though pickle would call its `__init__` with the text."""
+    (_, zero), one = parallel(refuses, backend="processes").map(range(2))
+    assert (type(zero), str(zero), zero.what) == (Refused, "0: no", 0)
+    assert (type(one), str(one), one.what) == (Refused, "1: no", 1)
+
+
+def returns_what_cannot_travel(x):
+    """Return an exception with a lock."""
+    error = Refused(x, "no")
+    error.lock = threading.Lock()
+    return error
+
+
+def test_returned_exception_is_refused_when_something_in_it_cannot_travel():
+    """It is a result, of which nothing gets lost in silence."""
+    (error,) = parallel(returns_what_cannot_travel, backend="processes").map([1], return_exceptions=True)
+    assert type(error) is NotPicklableError
 
 
 def test_printed_text_is_as_the_callers_when_it_has_reconfigured_its_stream(run_program):

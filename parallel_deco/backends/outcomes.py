@@ -23,6 +23,9 @@ PackedError = tuple[list[Link], str]
 #: Exceptions behind, or in, each other that travel at most; all are in the text.
 MOST_LINKS = 8
 
+#: In a value of so many parts at most exceptions are looked for: in a pair of a result and an error, say.
+_FEW = 16
+
 _WHOLE, _EACH = 0, 1
 #: Values of these types always arrive. Others are pickled one by one: a value that cannot be pickled, or cannot be
 #: unpickled, is then the problem of its own item only.
@@ -73,7 +76,7 @@ def pack_outcomes(
     for position, value in enumerate(values):
         apart: list[Any] = []
         try:
-            pickled.append((dump(value, apart, classes), len(apart)))
+            pickled.append((dump(_rebuildable(value), apart, classes), len(apart)))
             buffers.extend(apart)
         except BaseException as error:  # whatever its __reduce__ raises
             pickled.append((dump(None), 0))
@@ -215,7 +218,13 @@ _PARTS = BaseExceptionGroup.__dict__["exceptions"]
 
 def pickle_error(error: BaseException) -> bytes | None:
     """Pickle an exception in the form that is rebuilt most like it; None when none is."""
-    best, found = 0, None
+    return _best_form(error)[1]
+
+
+def _best_form(error: BaseException) -> tuple[Any, bytes | None]:
+    """Return in which form an exception is rebuilt most like it, and the pickle of that; itself and None for none."""
+    best = 0
+    found: tuple[Any, bytes | None] = error, None
     for form in (error, _Likeness(error)):
         try:
             pickled = dump(form)
@@ -223,10 +232,23 @@ def pickle_error(error: BaseException) -> bytes | None:
         except BaseException:  # an exception's __reduce__ and __init__ are the user's code, and may exit
             continue
         if likeness > best:
-            best, found = likeness, pickled
+            best, found = likeness, (form, pickled)
         if best == _SAME:
             break
     return found
+
+
+def _rebuildable(value: Any) -> Any:
+    """Return a value with the exceptions in it, or that it is, in the form that is rebuilt.
+
+    One of which something cannot travel stays as it is, and is refused: unlike what is raised, it is a result.
+    """
+    if isinstance(value, BaseException):
+        form = _best_form(value)[0]
+        return value if type(form) is _Likeness and not form.is_whole() else form
+    if type(value) in (list, tuple) and len(value) <= _FEW and any(map(_is_error, value)):
+        return type(value)(_rebuildable(part) if _is_error(part) else part for part in value)
+    return value
 
 
 class _Likeness:
@@ -240,6 +262,11 @@ class _Likeness:
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
+
+    def is_whole(self) -> bool:
+        """Whether all of the exception can travel."""
+        error = self._error
+        return all(map(_travels, (*error.args, *vars(error).values(), *_slots(error).values())))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as class, arguments, attributes."""
