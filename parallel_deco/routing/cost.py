@@ -229,28 +229,31 @@ def predict(
 
 def _threads(facts: Facts, items: int, cpus: int, machine: Machine, most: int | None) -> Prediction:
     width = min(waiting_width(facts, cpus, most), max(1, items))
+    computes, held, at_least = facts.computes, facts.held, _held_at_least(facts)
     if facts.gain is not None and facts.gain < NO_GAIN:
         return Prediction(items * facts.wall / min(1.0, facts.gain) * 1.05, width)
-    if facts.gain is not None and facts.computes:  # it was tried, though perhaps beside something else that waits
+    if facts.gain is not None and computes:  # it was tried, though perhaps beside something else that waits
         work = least = items * facts.wall / (width if facts.gain > FULL_GAIN * width else facts.gain)
         if facts.gil is not None:
-            work, least = max(work, items * facts.held), max(least, items * _held_at_least(facts))
+            work, least = max(work, items * held), max(least, items * at_least)
     else:
         # Who computed without the GIL wants it back after each item, and is woken for it: half of a way there and back.
-        each = facts.wall + (machine.dispatch_thread / 2 if facts.computes and width > 1 else 0.0)
+        each = facts.wall + (machine.dispatch_thread / 2 if computes and width > 1 else 0.0)
         # What others' waiting hides costs nothing.
         wants_cpus = not facts.waits or facts.cpu * (most or facts.reach) > WANTING * facts.wall * cpus
-        if not facts.computes and wants_cpus:
+        if facts.kept and not computes and wants_cpus:
             facts = facts._replace(cpu=facts.cpu + facts.kept * WAIT_FOR_GIL)
-        work, least = (_crowded(facts, each, held, items, cpus, width) for held in (facts.held, _held_at_least(facts)))
-    handing = _batches(facts, items, width, THREADS) * machine.dispatch_thread + machine.wake
-    handing += _uneven(facts, items, width, THREADS)
+            computes, held, at_least = facts.computes, facts.held, _held_at_least(facts)
+        work = _crowded(facts, computes, each, held, items, cpus, width)
+        least = work if at_least == held else _crowded(facts, computes, each, at_least, items, cpus, width)
+    batches, idle = _handed_out(facts, items, width, THREADS)
+    handing = batches * machine.dispatch_thread + machine.wake + idle
     return Prediction(work + handing, width, least + handing)
 
 
-def _crowded(facts: Facts, each: float, held: float, items: int, cpus: int, width: int) -> float:
+def _crowded(facts: Facts, computes: bool, each: float, held: float, items: int, cpus: int, width: int) -> float:
     """Return what items of so long each take in threads that share the GIL, held for so long an item, and the CPUs."""
-    if facts.computes and width > 1:
+    if computes and width > 1:
         rounds, rest = divmod(items, width)
         work = rounds * _round(each, held, width) + (_round(each, held, rest) if rest else 0.0)
         return max(work, items * facts.cpu / min(cpus, width))
@@ -287,10 +290,9 @@ def _processes(facts: Facts, items: int, cpus: int, machine: Machine, width: int
     # Half of the moving is done here, by one thread at a time, while the workers work.
     at_once = min(cpus, width)
     work = max(-(-items // width) * (facts.wall + moving), items * facts.cpu / at_once, items * moving / 2)
-    each = machine.dispatch_process + (DISPLACED if facts.computes and width >= cpus else 0.0)
-    handing = _batches(facts, items, width, PROCESSES) * each / at_once
-    handing += _uneven(facts, items, width, PROCESSES)
-    return Prediction(work + handing + begun, width)
+    each = machine.dispatch_process + (DISPLACED if width >= cpus and facts.computes else 0.0)
+    batches, idle = _handed_out(facts, items, width, PROCESSES)
+    return Prediction(work + batches * each / at_once + idle + begun, width)
 
 
 def _abreast(facts: Facts, items: int, cpus: int, machine: Machine, each: int, begun: float) -> Prediction:
@@ -311,19 +313,16 @@ def _moving(facts: Facts, machine: Machine) -> float:
     return pickling + (facts.sent + facts.received) / machine.bandwidth
 
 
-def _batches(facts: Facts, items: int, width: int, route: Route) -> float:
-    """Return in how many batches so many items are handed out: of the target size, and halved towards the end."""
+def _handed_out(facts: Facts, items: int, width: int, route: Route) -> tuple[float, float]:
+    """Return in how many batches so many items are handed out, and seconds without work beside the last of another.
+
+    Batches are of the target size, and halved towards the end. Of items longer than the least of them whole ones count,
+    and are counted.
+    """
     target, least = grain(route, facts)
     whole = -(-items // max(1, int(target / max(facts.wall, 1e-9))))
     if not facts.computes:
-        return max(whole, min(items, width)) if route == PROCESSES else whole
-    first, last = min(items * facts.wall / width, target), max(least, facts.wall)
-    return min(items, max(whole, width) + width * log2(max(1.0, first / last)))
-
-
-def _uneven(facts: Facts, items: int, width: int, route: Route) -> float:
-    """Return for how long a worker has nothing to do while another runs its last batch."""
-    least = grain(route, facts)[1]
-    if not facts.computes or width < 2 or facts.wall > least:  # then whole items count, and are counted
-        return 0.0
-    return min(least, items * facts.wall / width) / 2
+        return (max(whole, min(items, width)) if route == PROCESSES else whole), 0.0
+    share = items * facts.wall / width
+    batches = min(items, max(whole, width) + width * log2(max(1.0, min(share, target) / max(least, facts.wall))))
+    return batches, (0.0 if width < 2 or facts.wall > least else min(least, share) / 2)
