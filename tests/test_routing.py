@@ -18,7 +18,7 @@ from parallel_deco.routing.cost import NO_GAIN, PROCESSES_PER_CPU, Machine, pred
 from parallel_deco.routing.evidence import HANDING, KEEP, LONG_WAIT, MEASURE_EVERY, WAITS, Evidence, Facts, facts_so_far
 from parallel_deco.routing.guess import guess
 from parallel_deco.routing.prior import Nature, Prior
-from parallel_deco.routing.router import Situation, decide
+from parallel_deco.routing.router import SHARE, Situation, decide
 
 MACHINE = Machine()
 LAWS = settings(max_examples=200, derandomize=True)
@@ -342,7 +342,7 @@ def test_loop_is_left_only_for_less_time_when_decided(known, items, cpus):
     """The route is predicted to be faster than the loop, by a margin that covers a wrong guess."""
     decision = decide(known, Situation(items=items, cpus=cpus))
     if decision.route != "serial":
-        assert decision.predicted[decision.route] < 0.9 * decision.predicted["serial"]
+        assert decision.predicted[decision.route] < (1 - SHARE) * decision.predicted["serial"]
 
 
 def seen(wall, cpu, gil, **more):

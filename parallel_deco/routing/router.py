@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from parallel_deco.routing.static import Effect
 
-__all__ = ["ENOUGH", "NOTHING", "SECONDS", "Decision", "Kept", "Situation", "decide"]
+__all__ = ["ENOUGH", "NOTHING", "SECONDS", "SHARE", "Decision", "Kept", "Situation", "decide"]
 
 #: How much better than the loop a route must be: a share of the loop's time, and seconds, or the time of so many trips
 #: there and back, where the machine is slow at these. Processes need a little more.
