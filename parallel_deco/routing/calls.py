@@ -203,6 +203,9 @@ class Calls(Members):
             return self.call_object(found.__func__, EMPTY, given.after(single(owner)))
         if is_any(found, (types.FunctionType, staticmethod, functools.partialmethod)):
             return self.call_object(found, single(place), given)
+        unbound = class_attribute(type(found), "__get__") is MISSING or is_a(found, types.MethodType)
+        if unbound and found is not MISSING and not is_library(home(cls)):
+            return self.call_object(found, single(place), given)  # an object on the class that is no method of it
         base = next((base for base in mro(cls) if place.step[1:] in namespace(base)), cls)
         name = f"{dotted_name(base)}.{place.step[1:]}"
         return self.native_function(name, found, given)
@@ -526,6 +529,9 @@ class Calls(Members):
         missing = self.readable(class_attribute(cls, "_missing_"))  # of an enumeration
         if missing is not None:
             self.call_function(missing, given.after(self.ledger.keeper(Origin.GLOBAL, cls.__name__, cls)))
+        members = self.members_of(cls)
+        if members:  # which it looks up
+            return members
         if species(cls)[0] is Species.SCALAR:
             return EMPTY
         site = self.new_site(("instance", cls))

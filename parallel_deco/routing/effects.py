@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from parallel_deco.routing.calls import Calls
 from parallel_deco.routing.known import asks_to_write, is_library, own_function
@@ -50,14 +50,14 @@ class Guard(NamedTuple):
     expected: frozenset[int] | None
     kept: tuple[object, ...]  # references to what the identities in `expected` stand for: weak, it is the user's
 
-    def holds(self, arguments: Mapping[str, object], followed: dict[tuple[str, ...], Examples]) -> bool:
+    def holds(self, arguments: Mapping[str, object], followed: dict[tuple[object, ...], Examples]) -> bool:
         """Say whether `arguments` are of those types; `followed` has what was found in them before."""
         found = signature(self._examples(arguments, followed))
         if found is None or self.expected is None:
             return found is self.expected
         return found <= self.expected and not any(_is_gone(reference) for reference in self.kept)
 
-    def _examples(self, arguments: Mapping[str, object], followed: dict[tuple[str, ...], Examples]) -> Examples:
+    def _examples(self, arguments: Mapping[str, object], followed: dict[tuple[object, ...], Examples]) -> Examples:
         examples: Examples = (arguments[self.name],) if self.name in arguments else None
         for depth, step in enumerate(self.path, 1):
             where = (self.name, *self.path[:depth])
@@ -67,15 +67,29 @@ class Guard(NamedTuple):
         return examples
 
 
-class Part(NamedTuple):
-    """What was found inside of a global or cell."""
+class OfClass:
+    """Says that what was read stands on a class; which is not kept."""
 
-    where: str  # module or cell
+    __slots__ = ("_cls",)
+
+    def __init__(self, cls: type) -> None:
+        self._cls = weakref.ref(cls)
+
+    def held(self, name: str) -> object:
+        """Return what the class has under a name now."""
+        cls = self._cls()
+        return MISSING if cls is None else class_attribute(cls, name)
+
+
+class Part(NamedTuple):
+    """What was found inside of a global or cell, or of what stands on a class."""
+
+    where: str | OfClass  # module or cell
     name: str
     path: tuple[str, ...]
     expected: tuple[object, ...]  # references to what it held
 
-    def holds(self, function: object, followed: dict[tuple[str, ...], Examples]) -> bool:
+    def holds(self, function: object, followed: dict[tuple[object, ...], Examples]) -> bool:
         """Say whether there is still nothing of another kind; `followed` has what was found for other parts."""
         examples: Examples = (_held(function, self.where, self.name),)
         for depth, step in enumerate(self.path, 1):
@@ -87,6 +101,10 @@ class Part(NamedTuple):
         return found is not None and found <= {id(_referent(kept)) for kept in self.expected}
 
 
+#: Where it is found (in a module, cell or class), its name there, and a reference to what it was.
+Relied: TypeAlias = "tuple[str | OfClass, str, object]"
+
+
 class Findings(NamedTuple):
     """What was found, and what the finding relied on."""
 
@@ -94,13 +112,13 @@ class Findings(NamedTuple):
     depends: bool  # on the types of the arguments
     hands_over: bool  # arguments to a library, which uses up streams and iterators
     guards: tuple[Guard, ...]  # of what is shallow first, which is quickly found to be another
-    relied: tuple[tuple[str, str, object], ...]  # (module or cell, name, reference to what it held)
+    relied: tuple[Relied, ...]
     parts: tuple[Part, ...]
 
     def stands(self, function: object) -> bool:
         """Say whether the globals and closures that were read still hold what they held."""
         held = all(_reference_holds(_held(function, where, name), kept) for where, name, kept in self.relied)
-        followed: dict[tuple[str, ...], Examples] = {}
+        followed: dict[tuple[object, ...], Examples] = {}
         return held and all(part.holds(function, followed) for part in self.parts)
 
 
@@ -253,13 +271,13 @@ def _guards(ledger: Ledger, given: Mapping[str, object] | None) -> tuple[Guard, 
     )
 
 
-def _relied(ledger: Ledger, function: object) -> tuple[tuple[tuple[str, str, object], ...], tuple[Part, ...]]:
-    """Return where each global and cell can be found again, what it held, and what was found inside.
+def _relied(ledger: Ledger, function: object) -> tuple[tuple[Relied, ...], tuple[Part, ...]]:
+    """Return where each global, cell and member can be found again, what it held, and what was found inside.
 
     Namespaces and cells are named, not kept: they lead back to the function, which must be able to go. Those of
     callees that are in no loaded module are not looked at again.
     """
-    found: dict[object, tuple[str, str, object]] = {}
+    found: dict[object, Relied] = {}
     own = function.__globals__ if is_a(function, types.FunctionType) else None
     closure = (function.__closure__ or ()) if is_a(function, types.FunctionType) else ()
     for key, (namespace, thing) in ledger.globals_read.items():
@@ -273,11 +291,14 @@ def _relied(ledger: Ledger, function: object) -> tuple[tuple[tuple[str, str, obj
     for index, cell in enumerate(closure):
         if id(cell) in ledger.cells_read:
             found[id(cell)] = (CELL, str(index), _reference(ledger.cells_read[id(cell)][1]))
+    classes: dict[int, OfClass] = {}
+    for (number, name), (cls, member) in ledger.members_read.items():
+        found[number, name] = (classes.setdefault(number, OfClass(cls)), name, _reference(member))
     return tuple(found.values()), tuple(_parts(ledger, found))
 
 
-def _parts(ledger: Ledger, found: Mapping[object, tuple[str, str, object]]) -> Iterator[Part]:
-    """Yield what was found inside of globals and cells, but not of modules of libraries."""
+def _parts(ledger: Ledger, found: Mapping[object, Relied]) -> Iterator[Part]:
+    """Yield what was found inside of globals, cells and members, but not of modules of libraries."""
     roots = ledger.roots()
     for place, step, examples in ledger.parts_read:
         root = place
@@ -314,7 +335,9 @@ def _is_gone(reference: object) -> bool:
     return is_a(reference, weakref.ReferenceType) and reference() is None
 
 
-def _held(function: object, where: str, name: str) -> object:
+def _held(function: object, where: str | OfClass, name: str) -> object:
+    if isinstance(where, OfClass):
+        return where.held(name)
     if where == MODULE:
         return loaded(name)
     if where not in ("", CELL):

@@ -439,15 +439,14 @@ _UNARY: Final = {"UNARY_NEGATIVE": "__neg__", "UNARY_INVERT": "__invert__", "UNA
 def _unary(frame: Frame, argument: int) -> None:
     name = frame.program.names[frame.index]
     value = frame.pop()
-    _operate(frame, value, _UNARY[name])
-    frame.push(TRUTH if value == TRUTH and name == "UNARY_INVERT" else frozenset((frame.site(),)))
+    result = _operate(frame, value, _UNARY[name])
+    frame.push(TRUTH if value == TRUTH and name == "UNARY_INVERT" else result | {frame.site()})
 
 
-def _operate(frame: Frame, value: Value, *names: str, given: Given = NO_ARGUMENTS) -> None:
-    """Call the special methods that an instruction may lead to, of what is no argument."""
+def _operate(frame: Frame, value: Value, *names: str, given: Given = NO_ARGUMENTS) -> Value:
+    """Call the special methods that an instruction may lead to, of what is no argument; return what they give."""
     frame.ledger.look(value, ALL)
-    for name in names if value else ():
-        frame.reader.operate(value, name, given)
+    return _union([frame.reader.operate(value, name, given) for name in names if value])
 
 
 _EQUAL: Final = ("__eq__", "__ne__")
@@ -459,11 +458,13 @@ _COMPARED_FROM: Final = 5 if VERSION >= (3, 13) else 4 if VERSION >= (3, 12) els
 @on("COMPARE_OP")
 def _compare(frame: Frame, argument: int) -> None:
     left, right = frame.pops(2)
+    result = TRUTH if left or right else EMPTY
     for value, other in ((left, right), (right, left)):
-        frame.ledger.look(value, ALL)
-        frame.reader.ask(value, _COMPARISONS[argument >> _COMPARED_FROM], Given([other]))
+        names, given = _COMPARISONS[argument >> _COMPARED_FROM], Given([other])
+        result |= _operate(frame, value, *names, given=given)
+        frame.reader.ask(value, names, given)
     frame.reader.as_number(left | right)
-    frame.push(TRUTH if left or right else EMPTY)
+    frame.push(result)
 
 
 @on("CONTAINS_OP")
@@ -758,8 +759,18 @@ def _may_be_caught(place: Place, classes: Value) -> bool:
 @on("RAISE_VARARGS")
 def _raise(frame: Frame, argument: int) -> None:
     for value in frame.pops(argument):
-        frame.ledger.throw(value)
+        frame.ledger.throw(value | _made_of(frame, value))
     frame.stop()
+
+
+def _made_of(frame: Frame, value: Value) -> Value:
+    """Return the exceptions that are made of classes when these are raised."""
+    classes = frozenset([place for place in value if type(place) is Outside and _are_classes(place)])
+    return frame.reader.call(classes, NO_ARGUMENTS) if classes else EMPTY
+
+
+def _are_classes(place: Outside) -> bool:
+    return place.examples is not None and any(is_a(thing, type) for thing in place.examples)
 
 
 @on("RERAISE INTERPRETER_EXIT")

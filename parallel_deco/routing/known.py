@@ -130,7 +130,7 @@ MUTATING_METHODS: Final = _words("""
     set paste putpixel putdata putalpha putpalette thumbnail alpha_composite setdiag eliminate_zeros sum_duplicates
     sort_indices read_string read_dict read_file
     seek truncate flush close frombytes fromlist fromfile fromunicode byteswap
-    acquire release notify notify_all set_result set_exception set_state setstate seed shuffle
+    acquire release notify notify_all set_result set_exception set_state setstate seed shuffle spawn
     fit partial_fit fit_transform fit_predict set_params load_state_dict register backward step zero_grad train
     cache_clear
     add_node add_edge add_nodes_from add_edges_from remove_node remove_edge commit rollback
@@ -618,6 +618,8 @@ COPIES: Final = _words(
     "copy.copy copy.deepcopy builtins.repr builtins.str builtins.bool builtins.hasattr repr str bool"
 )
 KEEPS: Final = ATOMIC_METHODS | _words("get setdefault index count remove __contains__ __getitem__ __setitem__")
+# But for its seeds: of these, only `spawn` changes one.
+_RANDOM_OF_NUMPY: Final = ("numpy.random._generator.", "numpy.random.bit_generator.")
 _RANDOMS: Final = _words("random.Random _random.Random numpy.random.mtrand.RandomState")
 _COMPILED: Final = _words("method_descriptor cython_function_or_method builtin_function_or_method nanobind_method")
 _CONTEXTS: Final = _words("_contextvars.ContextVar builtins.ContextVar _contextvars.Context")
@@ -651,7 +653,7 @@ def _classify(cls: type) -> tuple[Species, str]:
     for name in names:
         if name in _RESOURCES:
             return Species.RESOURCE, _RESOURCES[name]
-        if name in _RANDOMS or name.startswith(("numpy.random._generator.", "numpy.random.bit_generator.")):
+        if name in _RANDOMS or (name.startswith(_RANDOM_OF_NUMPY) and not name.endswith("SeedSequence")):
             return Species.RANDOM, "random generator"
         if name in ("logging.Logger", "logging.LoggerAdapter"):
             return Species.LOGGER, "logger"

@@ -122,10 +122,10 @@ class Ledger:
         Whether the types of the arguments could change the answer.
     guards : dict from Outside to frozenset of int
         The examples of arguments that the answer relied on, by place.
-    globals_read, modules_read, cells_read : dict
-        The names and cells that were looked up, with what they held.
+    globals_read, modules_read, cells_read, members_read : dict
+        The names, cells and members of classes that were looked up, with what they held.
     parts_read : list of (Outside, str, tuple)
-        The steps that were taken inside of globals and cells, with the examples of what was found.
+        The steps that were taken inside of globals, cells and members, with the examples of what was found.
     """
 
     def __init__(self, steps: int = STEPS_MAX) -> None:
@@ -136,6 +136,7 @@ class Ledger:
         self.globals_read: dict[tuple[int, str], tuple[dict[str, object], object]] = {}
         self.modules_read: dict[str, object] = {}
         self.cells_read: dict[int, tuple[types.CellType, object]] = {}
+        self.members_read: dict[tuple[int, str], tuple[type, object]] = {}
         self.parts_read: list[tuple[Outside, str, tuple[object, ...]]] = []
         self.version = 0  # grows when a site that was already read gets new contents
         self.stack: list[Position] = []
@@ -150,6 +151,7 @@ class Ledger:
         self._children: dict[tuple[Outside, str], Value] = {}
         self._frame_keys: dict[tuple[int, int, int], int] = {}
         self._kept: dict[tuple[Origin, str, int], Value] = {}
+        self._members: dict[Place, tuple[int, str]] = {}  # places with what stands on classes
         self._supers: dict[tuple[int, Value], Super] = {}
         self._bounds: dict[tuple[int, Value], Bound] = {}
         self._methods: dict[tuple[Place, str], Value] = {}
@@ -396,6 +398,17 @@ class Ledger:
             value = self._kept[key] = self.outside(origin, name, thing)
         return value
 
+    def note_member(self, cls: type, name: str, member: object) -> None:
+        """Note what a class has under a name, or that it has nothing: it may have something else later."""
+        self.members_read.setdefault((id(cls), name), (cls, member))
+
+    def member(self, cls: type, name: str, member: object) -> Value:
+        """Return the value of what a class has under a name."""
+        self.note_member(cls, name, member)
+        value = self.keeper(Origin.GLOBAL, f"{cls.__name__}.{name}", member)
+        self._members.update(dict.fromkeys(value, (id(cls), name)))
+        return value
+
     def imported(self, name: str) -> Value:
         """Return the value of a module, which may not be loaded yet."""
         module = loaded(name)
@@ -440,12 +453,12 @@ class Ledger:
         return value
 
     def roots(self) -> dict[Place, tuple[int, str] | int]:
-        """Return the places that were globals and cells, with their keys in `globals_read` and `cells_read`."""
+        """Return the places that were globals, cells and members of classes, with their keys in what was read."""
         found: dict[Place, tuple[int, str] | int] = {
             place: key for key, value in self._globals.items() for place in value
         }
         found.update({place: cell for cell, value in self._captured.items() for place in value})
-        return found
+        return {**self._members, **found}
 
     def captured(self, cell: types.CellType, name: str, notice: bool = True) -> Value:
         """Return the value of a closure's cell; unless told not to, notice what it holds."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import functools
 import sys
 import types
+from _collections import _tuplegetter  # type: ignore[import-not-found]
 from collections.abc import Callable, Mapping
+from enum import Enum
+from types import DynamicClassAttribute
 from typing import Any, Final, TypeGuard, TypeVar
 
 __all__ = [
@@ -57,6 +60,9 @@ _MODULE_NAMESPACE: Final[Callable[[types.ModuleType, str], dict[str, object]]] =
 
 _FLAGS: Final[Callable[[type], int]] = type.__dict__["__flags__"].__get__
 _HEAP_TYPE: Final = 1 << 9
+
+# Slots, and the fields of named tuples: getters in C that run nothing else.
+_FIELDS: Final = (types.MemberDescriptorType, _tuplegetter)
 
 _NAMED_TYPES: Final = (types.FunctionType, types.BuiltinFunctionType)
 _DESCRIPTOR_TYPES: Final = (
@@ -136,11 +142,13 @@ def attribute(owner: object, name: str) -> object:
         if found is not MISSING:
             return found
     found = class_attribute(type(owner), name)
-    if type(found) is types.MemberDescriptorType:
+    if type(found) in _FIELDS:
         try:
-            return found.__get__(owner)
+            return found.__get__(owner)  # type: ignore[attr-defined]
         except Exception:  # an unset slot, or a getter in C that failed
             return MISSING
+    if own is not None and is_a(found, DynamicClassAttribute) and found is class_attribute(Enum, name):
+        return dict.get(own, f"_{name}_", MISSING)  # the name or the value of a member
     return found
 
 

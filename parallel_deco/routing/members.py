@@ -7,6 +7,7 @@ import functools
 import sys
 import types
 from collections.abc import Iterable
+from enum import EnumType
 from typing import Final
 
 from parallel_deco.routing.arrays import is_copied
@@ -146,20 +147,25 @@ class Members(Natives):
         return self.ledger.method(place, name) if type(place) in (Const, Made) else EMPTY
 
     def _outside_attribute(self, place: Outside, name: str, to_call: bool) -> Value:
+        given = EMPTY  # by descriptors, and those who make attributes up
         for thing in self.ledger.ask(place) or ():
             if thing is builtins:
                 self.ledger.use_built_in(name)
             if is_a(thing, type):
-                self._getters(type(thing), class_attribute(thing, name), EMPTY, False)
+                found = class_attribute(thing, name)
+                if not is_library(home(thing)):
+                    self.ledger.note_member(thing, name, found)
+                missing = found is MISSING and attribute(thing, name) is MISSING
+                given |= self._getters(type(thing), found, EMPTY, missing)
             if species(type(thing))[0] is Species.PLAIN:
                 found = class_attribute(type(thing), name)
                 if self.is_property(found):
                     self.ledger.look(single(place), "." + name)
                     return self.read_property(found, single(place))
-                self._getters(type(thing), found, single(place), attribute(thing, name) is MISSING)
+                given |= self._getters(type(thing), found, single(place), attribute(thing, name) is MISSING)
         if not to_call:
             self.ledger.look(single(place), "." + name)
-        return self.ledger.child(place, "." + name)
+        return given | self.ledger.child(place, "." + name)
 
     def matched(self, subject: Value, classes: Value, count: int, names: tuple[str, ...]) -> Value:
         """Return what a class pattern of so many positions and these names reads from `subject`."""
@@ -237,12 +243,13 @@ class Members(Natives):
         if site.cls is None or is_library(home(site.cls)):
             return found
         member = class_attribute(site.cls, name)
+        self.ledger.note_member(site.cls, name, member)
         if self.is_property(member):
             return found | self.read_property(member, single(site))
         found |= self._getters(site.cls, member, single(site), member is MISSING and name not in site.attributes)
         if member is MISSING or is_any(member, _METHODS):
             return found
-        return found | self.ledger.keeper(Origin.GLOBAL, f"{site.cls.__name__}.{name}", member)
+        return found | self.ledger.member(site.cls, name, member)
 
     def _open(self, site: Site) -> None:
         """Somebody has the namespace of an object, and may put into it what he likes."""
@@ -258,9 +265,18 @@ class Members(Natives):
             for base in order[after:] if after or place.after is _MadeClass else mro(place.after)[1:]:
                 member = namespace(base).get(name, MISSING)
                 if member is not MISSING:
-                    found.add(self.ledger.bound(member, place.receiver))
+                    found |= self._above(base, name, member, place.receiver)
                     break
         return frozenset(found)
+
+    def _above(self, base: type, name: str, member: object, receiver: Value) -> Value:
+        """Return what an attribute is that stands on a base, for an object or class below."""
+        if self.is_property(member):
+            return self.read_property(member, receiver)
+        if is_any(member, _METHODS) or class_attribute(type(member), "__call__") is not MISSING:
+            return single(self.ledger.bound(member, receiver))
+        given = self._getters(base, member, receiver, missing=False)
+        return given | self.ledger.member(base, name, member)
 
     def super_of(self, given: Given) -> Value:
         """Return what ``super()`` gives: in a method, the class of the method and its first argument."""
@@ -279,6 +295,15 @@ class Members(Natives):
     def classes_in(value: Value) -> list[type]:
         """Return the classes of the outside that `value` may be."""
         return [x for place in value if type(place) is Outside for x in place.examples or () if is_a(x, type)]
+
+    def members_of(self, cls: object) -> Value:
+        """Return the members of an enumeration; nothing of another class."""
+        if not is_a(cls, EnumType) or is_library(home(cls)):
+            return EMPTY
+        table = namespace(cls).get("_member_map_")
+        if not is_a(table, dict):
+            return EMPTY
+        return union([self.ledger.keeper(Origin.GLOBAL, f"{cls.__name__}.{name}", x) for name, x in table.items()])
 
     def methods_like(self, cls: type, name: str) -> list[types.FunctionType]:
         """Return the methods of the user's that an attribute may be of whose name only the beginning is known."""
@@ -334,8 +359,15 @@ class Members(Natives):
     def delete_attribute(self, owner: Value, name: str) -> None:
         """Call what is called where an attribute is deleted."""
         self.operate(owner, "__delattr__", Given([EMPTY]))
-        for cls in self.classes_of(frozenset([place for place in owner if type(place) is Site])):
-            self._call_descriptor(class_attribute(cls, name), "__delete__", Given([owner]))
+        for place in owner:
+            made = type(place) is Site
+            for cls in self.classes_of(single(place)) if made or type(place) is Outside else ():
+                found = class_attribute(cls, name)
+                deleter = self.readable(found.fdel) if is_a(found, property) else None
+                if deleter is not None:
+                    self.call_function(deleter, Given([single(place)]))
+                if made:
+                    self._call_descriptor(found, "__delete__", Given([owner]))
 
     def _call_descriptor(self, found: object, special: str, given: Given) -> None:
         """Call a special method of what stands on a class."""
@@ -462,6 +494,7 @@ class Members(Natives):
         result = EMPTY
         for thing in examples or ():
             kind = species(type(thing))[0]
+            result |= self.members_of(thing)
             hook = attribute(thing, "__class_getitem__") if is_a(thing, type) else MISSING
             getter = self.readable(hook)
             if getter is not None:
@@ -508,6 +541,11 @@ class Members(Natives):
         for place in found:
             if type(place) is Outside or (type(place) is Site and _has_class(place)):
                 found |= self._stepped(place, "__next__", Given([]))
+        members = union([self.members_of(cls) for cls in self.classes_in(value)])
+        if members:
+            over = self.new_site("members")
+            self.ledger.put(over, members)
+            found |= single(over)
         return found
 
     def loop_over(self, value: Value) -> Value:

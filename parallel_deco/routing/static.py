@@ -96,7 +96,7 @@ class Reading:
             subject = Subject(function, (), {})
         assert isinstance(subject, Subject)
         given = subject.bind(args, kwargs)
-        followed: dict[tuple[str, ...], Examples] = {}
+        followed: dict[tuple[object, ...], Examples] = {}
         for findings in self._answers:
             if all(guard.holds(given, followed) for guard in findings.guards):
                 return findings.effects[0] if findings.effects else None
@@ -108,10 +108,10 @@ class Reading:
 
 
 # Held weakly: an entry goes with its function. A reading is used again as long as the function has the same code
-# and every global and closure variable that it relied on holds an object of the same type (a function, class or
-# module: the same object), as does each part of them that was looked into. Not checked again: attributes of modules of
-# libraries, the middle of long containers, and what was reached in another way than from a global or closure variable.
-# That of a compiled function stands as long as the function does.
+# and every global, closure variable and member of a class that it relied on holds an object of the same type (a
+# function, class or module: the same object), as does each part of them that was looked into. Not checked again:
+# attributes of modules of libraries, the middle of long containers, and what was reached in another way. That of a
+# compiled function stands as long as the function does.
 _readings: weakref.WeakKeyDictionary[Callable[..., object], tuple[types.CodeType | None, Findings, Reading]]
 _readings = weakref.WeakKeyDictionary()
 
